@@ -1,0 +1,23 @@
+"""Draft-guided test-time training: adapt a speculative-decoding draft to a context, and let it steer the frozen target."""
+
+from dftt.adaptation.ttt import Adaptation, ttt_adapt
+from dftt.decoding.generate import generate, guided_generate
+from dftt.models.lora import Adapter
+from dftt.models.pair import Pair, load_pair
+from dftt.types import DecodingSpec, Generation, Prefill, Prompt, TTTSpec
+
+__all__ = [
+    "Adaptation",
+    "Adapter",
+    "DecodingSpec",
+    "Generation",
+    "Pair",
+    "Prefill",
+    "Prompt",
+    "TTTSpec",
+    "generate",
+    "guided_generate",
+    "load_pair",
+    "ttt_adapt",
+]
+__version__ = "0.1.0"

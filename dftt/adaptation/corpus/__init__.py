@@ -1,0 +1,1 @@
+"""Training text of the draft without a model: invented documents, public manuals, and prompts."""

@@ -1,0 +1,195 @@
+"""The block loss: one function for `fit`, for test-time training and for validation.
+
+Slots 1 … K-1 of a block are asked for the tokens that follow its anchor; slot k weighs exp(-(k-1)/gamma) (DFlash, section 3.3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dftt.models.blocks import block_input_ids, block_positions
+from dftt.models.draft import DFlashDraft, GradContext
+from dftt.models.flex import flex_compiles
+from dftt.models.target import Target
+from dftt.types import LossName
+
+CHUNK = 2048  # slots whose full-vocabulary logits exist at once
+
+
+@dataclass(frozen=True)
+class BlockBatch:
+    """Blocks to learn from, with all that the loss needs of the target.
+
+    Args:
+        features: Tapped hidden states of the context, (R, T, L*D), detached.
+        anchors: Anchor positions, (R, N).
+        anchor_ids: Anchor tokens, (R, N).
+        labels: The text's own next tokens, (R, N, K-1).
+        weights: Weight of each label, 0 where it lies outside what may be learnt, (R, N, K-1).
+        teacher: The target's final hidden state before each label, (R, N, K-1, D), detached; its head gives the distribution.
+    """
+
+    features: Tensor
+    anchors: Tensor
+    anchor_ids: Tensor
+    labels: Tensor
+    weights: Tensor
+    teacher: Tensor
+
+
+@dataclass(frozen=True)
+class BlockLoss:
+    """The loss of a batch and what it says about acceptance.
+
+    Args:
+        loss: Weighted mean over labels, a scalar that gradients flow from.
+        correct: Whether a slot's most likely token is the target's, (R, N, K-1).
+        counted: Which slots have a label, (R, N, K-1).
+    """
+
+    loss: Tensor
+    correct: Tensor
+    counted: Tensor
+
+    @property
+    def estimated_tau(self) -> Tensor:
+        """Mean over blocks of 1 + the length of the correct prefix: acceptance length if every block were decoded."""
+        return 1 + (self.correct & self.counted).long().cumprod(-1).sum(-1).float().mean()
+
+    @property
+    def slot_accuracy(self) -> Tensor:
+        """Share of correct tokens per slot, (K-1,)."""
+        counted = self.counted.flatten(0, 1).sum(0).clamp_min(1)
+        return (self.correct & self.counted).flatten(0, 1).sum(0) / counted
+
+
+def slot_weights(block_size: int) -> Tensor:  # (K-1,)
+    """exp(-(k-1)/gamma) for slots 1 … K-1; gamma is 7, 5, 4 for blocks of 16, 10, 8 and half the block otherwise."""
+    gamma = min(block_size / 2, 7.0)
+    return torch.tensor([math.exp(-slot / gamma) for slot in range(block_size - 1)])
+
+
+def make_block_batch(
+    *,
+    input_ids: Tensor,  # (R, T)
+    supervised: Tensor,  # (R, T), bool: tokens that may be asked for
+    anchors: Tensor,  # (R, N)
+    features: Tensor,  # (R, T, L*D)
+    hidden: Tensor,  # (R, T, D)
+    block_size: int,
+) -> BlockBatch:
+    """Labels, weights and teacher states of blocks opened at `anchors`; slots past the end of the text weigh 0."""
+    length = input_ids.shape[1]
+    slots = torch.arange(1, block_size, device=input_ids.device)
+    label_positions = anchors[:, :, None] + slots  # (R, N, K-1)
+    inside = label_positions < length
+    gathered = label_positions.clamp_max(length - 1)
+    rows = torch.arange(input_ids.shape[0], device=input_ids.device)[:, None, None]
+    weights = slot_weights(block_size).to(input_ids.device) * (inside & supervised[rows, gathered])
+    return BlockBatch(
+        features=features.detach(),
+        anchors=anchors,
+        anchor_ids=input_ids.gather(1, anchors),
+        labels=input_ids[rows, gathered],
+        weights=weights,
+        teacher=hidden.detach()[rows, gathered - 1],
+    )
+
+
+def block_loss(draft: DFlashDraft, target: Target, batch: BlockBatch, *, loss: LossName) -> BlockLoss:
+    """Loss of the draft on a batch of blocks, all blocks in one pass under the block mask."""
+    hidden = run_blocks(draft, target, features=batch.features, anchors=batch.anchors, anchor_ids=batch.anchor_ids)
+    wanted = hidden[:, :, 1:].flatten(0, 2)
+    total, correct = _ChunkedLoss.apply(
+        wanted,
+        batch.labels.flatten(),
+        batch.weights.flatten(),
+        batch.teacher.flatten(0, 2),
+        target.head,
+        loss,
+    )
+    mean = total / batch.weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return BlockLoss(mean, correct.view(batch.labels.shape), batch.weights > 0)
+
+
+def run_blocks(
+    draft: DFlashDraft,
+    target: Target,
+    *,
+    features: Tensor,  # (R, T, L*D)
+    anchors: Tensor,  # (R, N)
+    anchor_ids: Tensor,  # (R, N)
+) -> Tensor:  # (R, N, K, D)
+    """Final hidden states of all slots of many blocks in the training layout: one pass, context and blocks side by side."""
+    config = draft.config
+    length = features.shape[1]
+    context = GradContext(draft.read_context(features, torch.arange(length, device=features.device)[None]))
+    ids = block_input_ids(anchor_ids, config.block_size, config.mask_token_id)
+    masks = draft.block_masks(anchors, context_slots=length, flex=flex_compiles(features.device, config.head_dim))
+    hidden = draft(target.embed(ids), block_positions(anchors, config.block_size), context, masks)
+    return hidden.unflatten(1, (anchors.shape[1], config.block_size))
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Sum of weighted losses over slots, with at most CHUNK full-vocabulary rows alive.
+
+    Gradients are taken chunk by chunk in the forward pass, so that the head runs once and no logits are kept.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        hidden: Tensor,  # (M, D)
+        labels: Tensor,  # (M,)
+        weights: Tensor,  # (M,)
+        teacher: Tensor,  # (M, D)
+        head: Callable[[Tensor], Tensor],
+        loss: LossName,
+    ) -> tuple[Tensor, Tensor]:
+        wants_grad = ctx.needs_input_grad[0]
+        gradients, correct = [], []
+        total = weights.new_zeros(())
+        for rows in torch.arange(hidden.shape[0], device="cpu").split(CHUNK):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            with torch.set_grad_enabled(wants_grad):
+                leaf = hidden[part].detach().requires_grad_(wants_grad)
+                logits = _wide(head(leaf))
+                with torch.no_grad():
+                    teacher_logits = _wide(head(teacher[part]))
+                value = (_per_token(logits, labels[part], teacher_logits, loss) * weights[part]).sum()
+            if wants_grad:
+                gradients.append(torch.autograd.grad(value, leaf)[0])
+            total = total + value.detach()
+            correct.append(logits.argmax(-1) == teacher_logits.argmax(-1))
+        ctx.save_for_backward(*([torch.cat(gradients)] if wants_grad else []))
+        matches = torch.cat(correct)
+        ctx.mark_non_differentiable(matches)
+        return total, matches
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_outputs[0].to(gradient.dtype), None, None, None, None, None
+
+
+def _per_token(logits: Tensor, labels: Tensor, teacher_logits: Tensor, loss: LossName) -> Tensor:
+    """Loss of each slot: cross-entropy to the text, KL(target || draft), or half of each."""
+    if loss == "ce":
+        return F.cross_entropy(logits, labels, reduction="none")
+    log_draft = F.log_softmax(logits, dim=-1)
+    log_target = F.log_softmax(teacher_logits, dim=-1)
+    divergence = F.kl_div(log_draft, log_target, reduction="none", log_target=True).sum(-1)
+    if loss == "kl":
+        return divergence
+    return 0.5 * divergence + 0.5 * F.nll_loss(log_draft, labels, reduction="none")
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,0 +1,175 @@
+"""Test-time training: a few LoRA steps of the draft on the context at hand, from the prefill alone."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dftt.adaptation.losses import BlockBatch, block_loss, make_block_batch
+from dftt.models import lora
+from dftt.models.blocks import select_anchors
+from dftt.models.draft import DFlashDraft
+from dftt.models.lora import Adapter
+from dftt.models.pair import Pair
+from dftt.models.target import Target
+from dftt.types import Prefill, Prompt, TTTSpec
+
+logger = logging.getLogger(__name__)
+_SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What `ttt_adapt` returns.
+
+    Args:
+        adapter: The adapter; decode under it by passing the adaptation on.
+        losses: Loss before each step.
+        seconds: Wall-clock time of the steps, the prefill excluded.
+        peak_bytes: Peak memory: allocated on the card, or resident in the process on a CPU.
+        stopped: Why it ended before spec.steps, empty where it did not.
+    """
+
+    adapter: Adapter
+    losses: tuple[float, ...]
+    seconds: float
+    peak_bytes: int
+    stopped: str = ""
+
+
+def ttt_adapt(
+    pair: Pair,
+    prompt: Prompt,
+    spec: TTTSpec,
+    *,
+    prefill: Prefill | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Adaptation:
+    """An adapter for the prompt's context; the pair is left bitwise as it was.
+
+    Args:
+        pair: Target and draft.
+        prompt: Only its first `context_length` tokens are learnt from.
+        spec: How to adapt.
+        prefill: A prefill that covers the context, to save reading it again.
+        on_step: Called with (step, loss) after each step.
+
+    Raises:
+        ValueError: If the context is too short to adapt to, or longer than the target's window.
+    """
+    length = prompt.context_length
+    if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
+        prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
+    draft, target = pair.draft, pair.target
+    parameters = lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
+    begun = time.perf_counter()
+    if target.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(target.device)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            losses, stopped = _train(draft, target, parameters, prefill, length, spec, on_step)
+        weights = lora.read_weights(draft)
+    finally:
+        lora.detach_(draft)
+    return Adaptation(
+        adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, weights),
+        losses=tuple(losses),
+        seconds=time.perf_counter() - begun,
+        peak_bytes=peak_bytes(target.device),
+        stopped=stopped,
+    )
+
+
+def context_batch(draft: DFlashDraft, prefill: Prefill, context_length: int, spec: TTTSpec, step: int) -> BlockBatch:
+    """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones."""
+    generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + step)
+    anchors = select_anchors(
+        context_length=context_length, num_anchors=spec.anchors, window=spec.window, generator=generator
+    )
+    device = prefill.features.device
+    input_ids = torch.tensor([prefill.input_ids[:context_length]], device=device)
+    return make_block_batch(
+        input_ids=input_ids,
+        supervised=torch.ones_like(input_ids, dtype=torch.bool),
+        anchors=anchors[None].to(device),
+        features=prefill.features[None, :context_length],
+        hidden=prefill.hidden[None, :context_length],
+        block_size=draft.config.block_size,
+    )
+
+
+def make_optimizer(
+    parameters: Sequence[nn.Parameter], spec: TTTSpec
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW without weight decay, and its schedule, advanced once a step."""
+    optimizer = torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=0.0)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, spec))
+
+
+def lr_factor(step: int, spec: TTTSpec) -> float:
+    """Linear warm-up over spec.warmup steps, then linear decay to spec.decay at the last step."""
+    warm = min(1.0, (step + 1) / (spec.warmup + 1))
+    progress = min(1.0, max(0, step - spec.warmup) / max(1, spec.steps - 1 - spec.warmup))
+    return warm * (1 - (1 - spec.decay) * progress)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Peak memory so far: allocated on the card, or resident in the process on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _train(
+    draft: DFlashDraft,
+    target: Target,
+    parameters: list[nn.Parameter],
+    prefill: Prefill,
+    context_length: int,
+    spec: TTTSpec,
+    on_step: Callable[[int, float], None] | None,
+) -> tuple[list[float], str]:
+    optimizer, schedule = make_optimizer(parameters, spec)
+    losses: list[float] = []
+    good = [parameter.detach().clone() for parameter in parameters]
+    best, best_step, smooth = float("inf"), 0, 0.0
+    for step in range(spec.steps):
+        batch = context_batch(draft, prefill, context_length, spec, step)
+        loss = block_loss(draft, target, batch, loss=spec.loss).loss
+        optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
+        value = loss.item()
+        if not torch.isfinite(norm + value):
+            _copy_(parameters, good)
+            reason = f"non-finite loss or gradient at step {step}: kept the weights before it"
+            logger.warning("ttt_adapt stopped: %s", reason)
+            return losses, reason
+        # The weights that gave this finite loss are good; the update below is proven by the next step only.
+        _copy_(good, parameters)
+        optimizer.step()
+        schedule.step()
+        losses.append(value)
+        if on_step is not None:
+            on_step(step, value)
+        smooth = value if step == 0 else _SMOOTHING * smooth + (1 - _SMOOTHING) * value
+        if smooth < best:
+            best, best_step = smooth, step
+        elif spec.patience and step - best_step >= spec.patience:
+            return losses, f"no better loss for {spec.patience} steps"
+    if not all(torch.isfinite(parameter).all() for parameter in parameters):
+        _copy_(parameters, good)
+        return losses, "the last update was not finite: kept the weights before it"
+    return losses, ""
+
+
+@torch.no_grad()
+def _copy_(to: Sequence[Tensor], source: Sequence[Tensor]) -> None:
+    for destination, origin in zip(to, source, strict=True):
+        destination.copy_(origin)

@@ -1,0 +1,87 @@
+"""What proposes: the draft with the keys and values of every row's context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dftt.models.blocks import block_input_ids, block_positions
+from dftt.models.cache import Placement, RowCache, place
+from dftt.models.draft import DFlashDraft
+from dftt.models.target import Target
+
+Draw = Callable[[Tensor, Tensor], Tensor]  # logits (R, Q, V), positions (R, Q) -> tokens (R, Q)
+
+
+class Drafter(Protocol):
+    """The seam between the engine and whatever proposes; tests put scripted ones here."""
+
+    def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
+        """Take the features known at the start, one (T, L*D) tensor per row (T may be 0); `capacity` positions will follow."""
+        ...
+
+    def propose(self, anchor_ids: Tensor, anchors: Sequence[int], count: int, draw: Draw) -> Tensor:
+        """`count` proposed tokens (R, count) after each row's anchor, drawn by `draw` at their positions."""
+        ...
+
+    def extend(self, features: Tensor, placement: Placement) -> None:
+        """Take the features (R, Q, L*D) that the target has just computed."""
+        ...
+
+
+class DFlashDrafter:
+    """Proposes blocks with the DFlash draft, and reads its slot-1 logits for guidance."""
+
+    def __init__(self, draft: DFlashDraft, target: Target) -> None:
+        self.draft = draft
+        self.target = target
+        self._cache = RowCache(0, rows=0, capacity=0)
+
+    def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
+        """Read the known features into a fresh cache, with scratch room for the blocks behind the context."""
+        config = self.draft.config
+        scratch = config.block_size * config.block_size
+        self._cache = RowCache(config.num_layers, rows=len(features), capacity=capacity + scratch)
+        for row, known in enumerate(features):
+            if len(known):
+                pairs = self.draft.read_context(known[None], torch.arange(len(known), device=known.device)[None])
+                self._cache.fill_row(row, [key[0] for key, _ in pairs], [value[0] for _, value in pairs])
+
+    def extend(self, features: Tensor, placement: Placement) -> None:
+        """Write the new positions' keys and values; those of rejected tokens are overwritten by the next call."""
+        self._cache.placement = placement
+        for layer, (key, value) in enumerate(self.draft.read_context(features, placement.positions)):
+            self._cache.update(key, value, layer)
+
+    def propose(self, anchor_ids: Tensor, anchors: Sequence[int], count: int, draw: Draw) -> Tensor:
+        """Tokens of slots 1 … count of one block per row."""
+        device = anchor_ids.device
+        at = place(anchors, count + 1, device=device)
+        anchor = at.positions[:, :1]
+        hidden = self._run(
+            anchor_ids[:, None], anchor, block_size=count + 1, used=max(anchors), all_visible=at.start is not None
+        )
+        return draw(self.target.head(hidden[:, 0, 1:]), at.positions[:, 1:])
+
+    def first_slot_logits(self, anchor_ids: Tensor, placement: Placement) -> Tensor:  # (R, N), (R, N) -> (R, N, V)
+        """Logits of slot 1 of a full block anchored at each given position: the draft's word on the token after it."""
+        block_size = self.draft.config.block_size
+        # The cache already holds the anchors' own features, for the next cycle: the mask hides them from their blocks.
+        hidden = self._run(
+            anchor_ids, placement.positions, block_size=block_size, used=placement.used, all_visible=False
+        )
+        return self.target.head(hidden[:, :, 1])
+
+    def _run(self, anchor_ids: Tensor, anchors: Tensor, *, block_size: int, used: int, all_visible: bool) -> Tensor:
+        """Hidden states (R, N, K, D) of blocks whose keys stand in the scratch room behind the used context."""
+        rows, num_anchors = anchors.shape
+        slots = num_anchors * block_size
+        scratch = torch.arange(used, used + slots, device=anchors.device).expand(rows, slots)
+        self._cache.placement = Placement(scratch, used + slots, used)
+        ids = block_input_ids(anchor_ids, block_size, self.draft.config.mask_token_id)
+        masks = self.draft.block_masks(anchors, context_slots=used, block_size=block_size, all_visible=all_visible)
+        hidden = self.draft(self.target.embed(ids), block_positions(anchors, block_size), self._cache, masks)
+        return hidden.unflatten(1, (num_anchors, block_size))

@@ -1,0 +1,137 @@
+"""Records on disk: one JSON line each, safe against killed runs, merged over ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from dftt.types import Record
+
+Key = tuple[str, str, int]
+
+
+class RecordStore:
+    """Appends records to `records.<rank>.jsonl` of a folder; each is on disk before `append` returns.
+
+    A line that a killed run left half-written is removed when the store is opened.
+
+    Args:
+        folder: Created where missing; all ranks of a study share it.
+        rank: Each process writes its own file.
+    """
+
+    def __init__(self, folder: str | Path, rank: int = 0) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / f"records.{rank}.jsonl"
+        if self.path.exists():
+            _repair(self.path)
+
+    def append(self, record: Record) -> None:
+        """Write the record as one line, flushed and synced to disk."""
+        line = json.dumps({**record.to_json(), "written_at": time.time()}) + "\n"
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finished(self, spec_hashes: Mapping[Key, str]) -> set[Key]:
+        """Those of the keys for which a record of the same spec hash exists, whichever rank wrote it.
+
+        Args:
+            spec_hashes: The spec hash of each (task, arm, seed) that is intended.
+        """
+        return {
+            record.key
+            for record in load_records(self.folder)
+            if spec_hashes.get(record.key) == record.spec_hash
+        }
+
+
+def load_records(folder: str | Path) -> list[Record]:
+    """Records of all ranks, sorted by key, one per key: the one written last.
+
+    Args:
+        folder: Where `records.<rank>.jsonl` files lie; a half-written last line in each is ignored.
+
+    Raises:
+        ValueError: The folder is missing, or another line is broken; the message names file and line.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"records: no folder at {folder}; name the folder of a study")
+    newest: dict[Key, tuple[float, Record]] = {}
+    for path in sorted(Path(folder).glob("records.*.jsonl")):
+        # Inside a file the order of lines is the order of writing, whatever the clock said.
+        for key, entry in {entry[1].key: entry for entry in _read_shard(path)}.items():
+            if key not in newest or entry[0] >= newest[key][0]:
+                newest[key] = entry
+    return [newest[key][1] for key in sorted(newest)]
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """Short sha256 of a specification, equal for equal content whatever the order of keys.
+
+    Args:
+        spec: Names to values: JSON values, paths, and dataclasses and tuples of them.
+
+    Raises:
+        ValueError: A value has no stable form in JSON.
+    """
+    try:
+        canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"), default=_plain)
+    except TypeError as error:
+        raise ValueError(
+            f"spec cannot be hashed: {error}; use JSON values, paths, tuples and dataclasses"
+        ) from None
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def _read_shard(path: Path) -> Iterator[tuple[float, Record]]:
+    *lines, tail = path.read_bytes().split(b"\n")
+    # Only an unfinished write leaves a last line without newline; if it parses, just the newline is missing.
+    if _is_json(tail):
+        lines.append(tail)
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            written_at = row.pop("written_at", 0.0)
+            yield written_at, Record.from_json(row)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not a record ({error}); repair or remove the line"
+            ) from None
+
+
+def _repair(path: Path) -> None:
+    data = path.read_bytes()
+    tail = data[data.rfind(b"\n") + 1 :]
+    if not tail:
+        return
+    with path.open("r+b") as file:
+        if _is_json(tail):
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+        else:
+            file.truncate(len(data) - len(tail))
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""The summary of a study: one row per arm, made from records alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dftt.evaluation.metrics import tau_per_prompt
+from dftt.evaluation.statistics import Interval, paired_difference, ratio_interval, wilson_interval
+from dftt.types import Record
+
+Row = dict[str, Any]
+
+
+def summarise(records: Sequence[Record], baseline: str | None = None) -> list[Row]:
+    """One row per arm, the baseline first, then by name; values are JSON-safe, None where there is no number.
+
+    A row holds `arm`; `tasks` and `contexts`; `tau` with `tau_low` and `tau_high` (95 %, contexts resampled)
+    and `tau_per_prompt`; `pass_rate` with `pass_low` and `pass_high` (Wilson) over the `scored` answers;
+    `unscored` and `errors`. With a baseline: `tau_difference` with `_low` and `_high` over the `pairs` of
+    equal task and seed in which both arms made a verify step.
+
+    Args:
+        records: Of any number of arms, in any order.
+        baseline: The arm that others are compared with.
+
+    Raises:
+        ValueError: No record is of the baseline arm.
+    """
+    arms: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.key):
+        arms.setdefault(record.arm, []).append(record)
+    if baseline is not None and baseline not in arms:
+        raise ValueError(
+            f"baseline {baseline!r} is not among the arms: {', '.join(sorted(arms)) or 'no records'}"
+        )
+    rows = []
+    for arm in sorted(arms, key=lambda arm: (arm != baseline, arm)):
+        row = _arm_row(arm, arms[arm])
+        if baseline is not None:
+            row |= _difference(arms[arm], arms[baseline]) if arm != baseline else _difference([], [])
+        rows.append(row)
+    return rows
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of `summarise` as aligned plain text; "-" stands where there is no number."""
+    if not rows:
+        return "no records"
+    lines = [_cells(row) for row in rows]
+    header = list(lines[0])
+    widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in header}
+    table = [{name: name for name in header}, {name: "-" * widths[name] for name in header}, *lines]
+    return "\n".join("  ".join(line[name].ljust(widths[name]) for name in header).rstrip() for line in table)
+
+
+def _arm_row(arm: str, records: Sequence[Record]) -> Row:
+    tau = ratio_interval(
+        [sum(record.acceptance_lengths) for record in records],
+        [len(record.acceptance_lengths) for record in records],
+        [record.context_id for record in records],
+    )
+    scored = [record.passed for record in records if record.passed is not None]
+    return {
+        "arm": arm,
+        "tasks": len({record.task_id for record in records}),
+        "contexts": len({record.context_id for record in records}),
+        **_interval("tau", "tau", tau),
+        "tau_per_prompt": _number(tau_per_prompt(records)),
+        **_interval("pass_rate", "pass", wilson_interval(sum(scored), len(scored))),
+        "scored": len(scored),
+        "unscored": len(records) - len(scored),
+        "errors": sum(record.finish_reason == "error" for record in records),
+    }
+
+
+def _difference(records: Sequence[Record], baseline: Sequence[Record]) -> Row:
+    others = {(record.task_id, record.seed): record for record in baseline}
+    pairs = [
+        (record, others[record.task_id, record.seed])
+        for record in records
+        if (record.task_id, record.seed) in others
+    ]
+    difference = paired_difference(
+        [sum(a.acceptance_lengths) for a, _ in pairs],
+        [sum(b.acceptance_lengths) for _, b in pairs],
+        [a.context_id for a, _ in pairs],
+        steps_a=[len(a.acceptance_lengths) for a, _ in pairs],
+        steps_b=[len(b.acceptance_lengths) for _, b in pairs],
+    )
+    return {**_interval("tau_difference", "tau_difference", difference), "pairs": difference.n}
+
+
+def _interval(name: str, prefix: str, interval: Interval) -> Row:
+    return {
+        name: _number(interval.estimate),
+        f"{prefix}_low": _number(interval.low),
+        f"{prefix}_high": _number(interval.high),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    cells = {
+        "arm": row["arm"],
+        "tasks": str(row["tasks"]),
+        "contexts": str(row["contexts"]),
+        "tau [95 %]": _range(row["tau"], row["tau_low"], row["tau_high"]),
+        "tau per prompt": _decimal(row["tau_per_prompt"]),
+        "pass rate [95 %]": _range(row["pass_rate"], row["pass_low"], row["pass_high"]),
+        "scored": str(row["scored"]),
+        "unscored": str(row["unscored"]),
+        "errors": str(row["errors"]),
+    }
+    if "tau_difference" in row:
+        low, high = row["tau_difference_low"], row["tau_difference_high"]
+        cells["tau difference [95 %]"] = _range(row["tau_difference"], low, high, sign="+")
+        cells["pairs"] = str(row["pairs"])
+    return cells
+
+
+def _range(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
+    if value is None or low is None:
+        return _decimal(value, sign)
+    return f"{_decimal(value, sign)} [{_decimal(low, sign)}, {_decimal(high, sign)}]"
+
+
+def _decimal(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"

@@ -1,0 +1,208 @@
+"""Contexts with tasks, read from files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric
+from dftt.types import Task, check_file
+
+_FORMS = "accepted are rows with `messages`, with `context` and `question`, or with `prompt`"
+_IS_NUMBER = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
+_BUCKETS = ((4, "0-4k"), (8, "4-8k"), (16, "8-16k"), (32, "16-32k"), (64, "32-64k"))
+
+
+def load_tasks(path: str | Path) -> list[Task]:
+    """Tasks of a JSONL file, one a row, in file order; a name that ends in .gz is decompressed.
+
+    Three forms of rows are read. CL-bench's: `messages`, `rubrics`, `metadata`. Checkable suites: `context`,
+    `question`, `answer` and optionally `distractor` (or lists `answers`, `distractors`), which become one
+    user message and rubrics "contains" and "excludes". Bare prompts: `prompt`, whose `answer` becomes a
+    rubric where it is a number; another reference answer (code, a formula, an essay) stays in the metadata,
+    because finding it as a phrase proves nothing. `rubrics` in a row replace those made of its answer. A row
+    that names no context is a context of its own.
+
+    Args:
+        path: The .jsonl or .jsonl.gz file.
+
+    Raises:
+        ValueError: The file or a row cannot be read; the message names file and line.
+    """
+    path = check_file("tasks", path)
+    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    tasks: dict[str, Task] = {}
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            task = _task(_row(line), f"{stem}/{number}")
+            if task.task_id in tasks:
+                raise ValueError(
+                    f"task_id {task.task_id!r} is taken by an earlier row; give each task its own"
+                )
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        tasks[task.task_id] = task
+    if not tasks:
+        raise ValueError(f"{path} holds no tasks; write one JSON row a line")
+    return list(tasks.values())
+
+
+def tasks_from_document(path: str | Path, questions: Sequence[str]) -> list[Task]:
+    """One task per question on a text file, the question last; their context is named like the file.
+
+    Args:
+        path: A UTF-8 text file, such as .txt or .md.
+        questions: At least one question, none of them blank.
+
+    Raises:
+        ValueError: The file is missing, empty or not text, or a question is missing.
+    """
+    path = check_file("document", path)
+    document = _read_text(path)
+    if not document.strip():
+        raise ValueError(f"{path} is empty; give a document with text")
+    if not questions:
+        raise ValueError(f"no questions on {path}; give at least one")
+    tasks = []
+    for number, question in enumerate(questions, start=1):
+        if not question.strip():
+            raise ValueError(f"question {number} on {path} is blank; write it or leave it out")
+        tasks.append(Task(f"{path.stem}/{number}", path.stem, _user_message(document, question)))
+    return tasks
+
+
+def demo_tasks() -> list[Task]:
+    """The bundled tasks: three questions on each of four fictional documents, with checkable rubrics."""
+    folder = resources.files("dftt.evaluation") / "documents"
+    tasks = []
+    for line in (folder / "tasks.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        document = (folder / row["document"]).read_text(encoding="utf-8")
+        messages = _user_message(
+            document, f"{row['question']} Answer with a short phrase from the text above."
+        )
+        metadata = row["metadata"]
+        tasks.append(
+            Task(metadata["task_id"], metadata["context_id"], messages, tuple(row["rubrics"]), metadata)
+        )
+    return tasks
+
+
+def group_by_context(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """Tasks per context_id; contexts in order of first appearance, tasks in the order given."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.context_id, []).append(task)
+    return groups
+
+
+def length_bucket(num_tokens: int) -> str:
+    """Name of the length class of a prompt, such as "4-8k" for 4,096 to 8,191 tokens (k is 1,024)."""
+    if num_tokens < 0:
+        raise ValueError(f"num_tokens must be >= 0, got {num_tokens}")
+    return next((name for limit, name in _BUCKETS if num_tokens < limit * 1024), "64k+")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (EOFError, gzip.BadGzipFile):
+        raise ValueError(f"{path} is not a complete gzip file; compress it again or drop the .gz") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text; convert it to UTF-8") from None
+
+
+def _row(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"row is not JSON ({error.msg}); write one JSON object a line") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"row must be a JSON object, got {type(row).__name__}")
+    return row
+
+
+def _task(row: Mapping[str, Any], default_id: str) -> Task:
+    if "messages" in row:
+        messages, rubrics, used = _messages(row["messages"]), [], {"messages"}
+    elif "context" in row and "question" in row:
+        messages = _user_message(_text(row, "context", may_be_blank=True), _text(row, "question"))
+        rubrics, used = _phrase_rubrics(row), {"context", "question"}
+    elif "prompt" in row:
+        messages = ({"role": "user", "content": _text(row, "prompt")},)
+        rubrics, used = _number_rubrics(row.get("answer")), {"prompt"}
+    else:
+        raise ValueError(f"JSONL row without `messages`; {_FORMS}")
+    given = row.get("rubrics", rubrics)
+    if not isinstance(given, list):
+        raise ValueError(f"`rubrics` must be a list, got {type(given).__name__}")
+    metadata = _metadata(row, used | {"rubrics", "metadata"})
+    task_id = str(metadata.get("task_id", metadata.get("id", default_id)))
+    context_id = str(metadata.get("context_id", task_id))
+    return Task(task_id, context_id, messages, tuple(read_rubric(rubric) for rubric in given), metadata)
+
+
+def _metadata(row: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
+    metadata = row.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise ValueError(f"`metadata` must be a JSON object, got {type(metadata).__name__}")
+    return {key: value for key, value in row.items() if key not in used} | metadata
+
+
+def _messages(messages: object) -> tuple[Mapping[str, str], ...]:
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("`messages` must be a non-empty list of {role, content}")
+    for number, message in enumerate(messages, start=1):
+        if not isinstance(message, dict) or not all(
+            isinstance(message.get(key), str) for key in ("role", "content")
+        ):
+            raise ValueError(f"message {number} needs `role` and `content`, both strings")
+    if not any(message["content"].strip() for message in messages):
+        raise ValueError("empty context: no message has content; give at least one with text")
+    return tuple({"role": message["role"], "content": message["content"]} for message in messages)
+
+
+def _text(row: Mapping[str, Any], key: str, may_be_blank: bool = False) -> str:
+    text = row[key]
+    if not isinstance(text, str) or not (text.strip() or may_be_blank):
+        raise ValueError(f"empty context: `{key}` must be text, got {text!r}")
+    return text
+
+
+def _user_message(context: str, question: str) -> tuple[Mapping[str, str], ...]:
+    # Some rows of checkable suites put everything into the question and leave the context blank.
+    return ({"role": "user", "content": f"{context.rstrip()}\n\n{question.strip()}".lstrip("\n")},)
+
+
+def _phrase_rubrics(row: Mapping[str, Any]) -> list[Any]:
+    answers = _phrases(row, "answer")
+    # "Smith" as distractor of "John Smith" would make the task impossible to pass.
+    distractors = [
+        wrong
+        for wrong in _phrases(row, "distractor")
+        if not any(contains_phrase(right, wrong) for right in answers)
+    ]
+    rubrics = [{"type": "contains", "any_of": answers}] if answers else []
+    return rubrics + ([{"type": "excludes", "any_of": distractors}] if distractors else [])
+
+
+def _phrases(row: Mapping[str, Any], key: str) -> list[str]:
+    phrases = row.get(f"{key}s", [row[key]] if key in row else [])
+    if not isinstance(phrases, list):
+        raise ValueError(f"`{key}s` must be a list of phrases, got {type(phrases).__name__}")
+    return [str(phrase) for phrase in phrases]
+
+
+def _number_rubrics(answer: object) -> list[Any]:
+    text = str(answer).strip()
+    # Answers such as "3 apples" or "(1, 2)" hold a number but are not one.
+    value = last_number(text) if _IS_NUMBER.fullmatch(text) else None
+    return [] if value is None else [{"type": "number", "value": value, "tolerance": 0}]

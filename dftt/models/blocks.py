@@ -1,0 +1,145 @@
+"""Anchors, blocks and the mask that says what a block may look at. Decoding, training and guidance share all three.
+
+A block of size K opens at an anchor: slot 0 holds the anchor token, slots 1..K-1 hold the mask token, and slot k stands at
+position anchor + k. The rule of the mask: a query of block j sees context positions < anchor_j (strictly: the target has not
+yet read the anchor when a block is proposed) and every slot of its own block, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def select_anchors(
+    *,
+    context_length: int,
+    num_anchors: int,
+    window: int = 0,
+    generator: torch.Generator,
+) -> Tensor:  # (N,) sorted, distinct
+    """Positions that may open a block, drawn uniformly without replacement, sorted; fewer than asked where there are fewer.
+
+    An anchor needs a feature before it and a label after it, so it lies in [1, context_length - 2].
+
+    Args:
+        context_length: Tokens of the context.
+        num_anchors: How many to draw.
+        window: Draw from the last so many context tokens only; 0 draws from all.
+        generator: Source of randomness, on the CPU.
+
+    Raises:
+        ValueError: If the context is too short for a single anchor.
+    """
+    first = max(1, context_length - window) if window else 1
+    candidates = context_length - 1 - first
+    if candidates < 1:
+        raise ValueError(
+            f"context of {context_length} tokens (window {window or 'whole'}) is too short to adapt to: "
+            "it needs at least 3 tokens, and a window of at least 2"
+        )
+    drawn = torch.randperm(candidates, generator=generator)[:num_anchors]
+    return (drawn + first).sort().values
+
+
+def block_positions(anchors: Tensor, block_size: int) -> Tensor:  # (R, N) -> (R, N*K)
+    """Absolute position of every slot of every block."""
+    slots = torch.arange(block_size, device=anchors.device)
+    return (anchors[:, :, None] + slots).flatten(1)
+
+
+def block_input_ids(anchor_ids: Tensor, block_size: int, mask_token_id: int) -> Tensor:  # (R, N) -> (R, N*K)
+    """Anchor token in slot 0, the mask token in all others."""
+    ids = anchor_ids.new_full((*anchor_ids.shape, block_size), mask_token_id)
+    ids[..., 0] = anchor_ids
+    return ids.flatten(1)
+
+
+def is_visible(
+    query_block: Tensor,
+    query_anchor: Tensor,
+    query_slot: Tensor,
+    key_index: Tensor,
+    *,
+    context_slots: int,
+    block_size: int,
+    sliding_window: int | None,
+) -> Tensor:
+    """The rule of the mask, elementwise; keys are `context_slots` context positions, then the blocks' slots in order.
+
+    Args:
+        query_block: Number of the query's block.
+        query_anchor: Position of its anchor.
+        query_slot: Its slot in the block.
+        key_index: Index of the key.
+        context_slots: How many of the first keys are context positions 0, 1, ...
+        block_size: Slots per block.
+        sliding_window: Band of a sliding-attention layer: context further back than this is hidden; None for full attention.
+    """
+    in_context = (key_index < context_slots) & (key_index < query_anchor)
+    if sliding_window is not None:
+        in_context = in_context & (key_index > query_anchor + query_slot - sliding_window)
+    in_own_block = (key_index >= context_slots) & ((key_index - context_slots) // block_size == query_block)
+    return in_context | in_own_block
+
+
+def dense_block_mask(
+    anchors: Tensor,  # (R, N)
+    *,
+    block_size: int,
+    context_slots: int,
+    sliding_window: int | None = None,
+) -> Tensor:  # (R, 1, N*K, context_slots + N*K), bool
+    """`is_visible` for all queries and keys, as an explicit mask."""
+    num_anchors = anchors.shape[1]
+    queries = torch.arange(num_anchors * block_size, device=anchors.device)
+    keys = torch.arange(context_slots + num_anchors * block_size, device=anchors.device)
+    visible = is_visible(
+        (queries // block_size)[None, :, None],
+        anchors.repeat_interleave(block_size, dim=1)[:, :, None],
+        (queries % block_size)[None, :, None],
+        keys[None, None, :],
+        context_slots=context_slots,
+        block_size=block_size,
+        sliding_window=sliding_window,
+    )
+    return visible[:, None]
+
+
+def flex_block_mask(
+    anchors: Tensor,  # (R, N)
+    *,
+    block_size: int,
+    context_slots: int,
+    sliding_window: int | None = None,
+) -> Any:
+    """`is_visible` as a FlexAttention BlockMask, which skips the tiles that nobody may look at."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    num_anchors = anchors.shape[1]
+
+    def rule(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        block = query // block_size
+        return is_visible(
+            block,
+            anchors[row, block],
+            query % block_size,
+            key,
+            context_slots=context_slots,
+            block_size=block_size,
+            sliding_window=sliding_window,
+        )
+
+    queries = num_anchors * block_size
+    build: Callable[..., Any] = _compiled(create_block_mask)
+    return build(rule, anchors.shape[0], None, queries, context_slots + queries, device=anchors.device)
+
+
+@lru_cache(maxsize=1)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The compiled function, made once: uncompiled, create_block_mask writes out the whole dense mask first."""
+    return torch.compile(function, dynamic=True)

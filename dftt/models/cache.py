@@ -1,0 +1,125 @@
+"""Preallocated keys and values for rows of different lengths; rolling back is nothing but writing earlier again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the tokens of one pass stand.
+
+    Args:
+        positions: Position of each token, (R, Q), consecutive within a row.
+        used: Largest position of any row, plus one: what a reader sees afterwards.
+        start: The first position, where it is the same in every row: then writing is a copy instead of a scatter.
+    """
+
+    positions: Tensor
+    used: int
+    start: int | None
+
+
+def place(starts: Sequence[int], count: int, *, device: torch.device) -> Placement:
+    """Placement of `count` tokens per row from each row's start."""
+    offsets = torch.arange(count, device=device)
+    if len(set(starts)) == 1:
+        start = starts[0]
+        return Placement((offsets + start).expand(len(starts), count), start + count, start)
+    return Placement(torch.tensor(starts, device=device)[:, None] + offsets, max(starts) + count, None)
+
+
+class RowCache(Cache):
+    """Keys and values of `num_layers` layers for R rows, allocated once on first use.
+
+    Set `placement` before a pass to say where its tokens go; each layer's `update` then writes there and returns views of the
+    used part. A row's rejected tokens need no clean-up: the next pass is placed over them, and masks hide them until then.
+
+    Args:
+        num_layers: Layers that write.
+        rows: Rows.
+        capacity: Positions per row.
+    """
+
+    def __init__(self, num_layers: int, *, rows: int, capacity: int) -> None:
+        self.rows = rows
+        self.capacity = capacity
+        self._placement: Placement | None = None
+        super().__init__(layers=[_RowLayer(self) for _ in range(num_layers)])
+
+    @property
+    def placement(self) -> Placement:
+        """Where the next writes go."""
+        if self._placement is None:
+            raise RuntimeError("RowCache.placement must be set before a pass")
+        return self._placement
+
+    @placement.setter
+    def placement(self, placement: Placement) -> None:
+        if placement.used > self.capacity:
+            raise ValueError(f"cache has room for {self.capacity} positions a row, needs {placement.used}")
+        self._placement = placement
+
+    def fill_row(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        """Copy (Hkv, T, Dh) keys and values, one pair per layer, into the first T positions of a row."""
+        for layer, key, value in zip(self.layers, keys, values, strict=True):
+            if not layer.is_initialized:
+                layer.lazy_initialization(key[None], value[None])
+            layer.keys[row, :, : key.shape[1]] = key  # type: ignore[index]
+            layer.values[row, :, : value.shape[1]] = value  # type: ignore[index]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - signature of transformers
+        """Always 0: positions and masks are explicit, so nothing may be derived from a common length."""
+        return 0
+
+
+class _RowLayer(CacheLayerMixin):
+    """One layer of a RowCache."""
+
+    is_compileable = False
+    is_sliding = False
+
+    def __init__(self, cache: RowCache) -> None:
+        super().__init__()
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        rows, (_, heads, _, width) = self.cache.rows, key_states.shape
+        # Zeros, not empty: masked slots still meet the softmax weight 0, and 0 * NaN is NaN.
+        self.keys = key_states.new_zeros(rows, heads, self.cache.capacity, width)
+        self.values = value_states.new_zeros(rows, heads, self.cache.capacity, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        keys, values, at = self.keys, self.values, self.cache.placement
+        if keys is None or values is None:
+            raise RuntimeError("cache storage was taken away during a pass")
+        if at.start is not None:
+            stop = at.start + key_states.shape[2]
+            keys[:, :, at.start : stop].copy_(key_states)
+            values[:, :, at.start : stop].copy_(value_states)
+        else:
+            rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
+            keys[rows, :, at.positions] = key_states.transpose(1, 2)
+            values[rows, :, at.positions] = value_states.transpose(1, 2)
+        return keys[:, :, : at.used], values[:, :, : at.used]
+
+    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
+        return self.cache.placement.used, 0
+
+    def get_seq_length(self, *_: Any) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return self.cache.capacity
+
+    def get_max_cache_shape(self) -> int:
+        return self.cache.capacity

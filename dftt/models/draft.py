@@ -1,0 +1,291 @@
+"""The DFlash draft network: a few transformer layers that read the target's tapped hidden states (arXiv 2602.06036, section 3).
+
+State-dict names are those of the published z-lab checkpoints. The draft owns no embeddings and no head: it borrows the target's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding, apply_rotary_pos_emb
+
+from dftt.models.attention import grouped_attention
+from dftt.models.blocks import dense_block_mask, flex_block_mask
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+@dataclass(frozen=True)
+class DraftConfig:
+    """Shape of a draft and what it expects of its target.
+
+    Args:
+        hidden_size: Hidden size, equal to the target's.
+        num_layers: Draft layers.
+        num_heads: Query heads.
+        num_kv_heads: Key/value heads.
+        head_dim: Width of a head.
+        intermediate_size: Width of the MLP.
+        vocab_size: Rows of the target's embedding.
+        num_target_layers: Layers of the target it was made for.
+        tap_ids: Hidden-state indices it reads: 0 is the embedding output, i the output of layer i (counted from 1).
+        block_size: Slots per block, anchor included.
+        mask_token_id: Token that fills the slots after the anchor.
+        rms_norm_eps: Epsilon of the norms.
+        rope_parameters: Rotary settings as transformers writes them ({"rope_theta", "rope_type", ...}).
+        max_position_embeddings: Longest position the rotary settings are meant for.
+        layer_types: full_attention or sliding_attention per layer; empty means full everywhere.
+        sliding_window: Band of the sliding layers.
+        attention_bias: Whether q/k/v/o have biases.
+    """
+
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    num_target_layers: int
+    tap_ids: tuple[int, ...]
+    block_size: int
+    mask_token_id: int
+    rms_norm_eps: float = 1e-6
+    rope_parameters: Mapping[str, Any] = field(default_factory=lambda: {"rope_theta": 10000.0, "rope_type": "default"})
+    max_position_embeddings: int = 32768
+    layer_types: tuple[str, ...] = ()
+    sliding_window: int | None = None
+    attention_bias: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tap_ids", tuple(self.tap_ids))
+        object.__setattr__(self, "layer_types", tuple(self.layer_types) or (FULL,) * self.num_layers)
+        if self.block_size < 2:
+            raise ValueError(f"block_size must be >= 2 (the anchor and at least one proposal), got {self.block_size}")
+        if len(self.layer_types) != self.num_layers:
+            raise ValueError(f"draft has {self.num_layers} layers but {len(self.layer_types)} layer_types")
+        if SLIDING in self.layer_types and not self.sliding_window:
+            raise ValueError("draft has sliding_attention layers but no sliding_window")
+
+
+def default_tap_ids(num_target_layers: int, num_taps: int = 5) -> tuple[int, ...]:
+    """Hidden-state indices of evenly spread layers, by the rule of the published drafts: layer ids 1 … n-3, plus one."""
+    if num_taps == 1:
+        return (num_target_layers // 2 + 1,)
+    span = num_target_layers - 4
+    return tuple(round(1 + span * tap / (num_taps - 1)) + 1 for tap in range(num_taps))
+
+
+class DraftContext(Protocol):
+    """Keys and values of the context, to which each layer's block keys and values are joined."""
+
+    def update(self, key: Tensor, value: Tensor, layer: int, /) -> tuple[Tensor, Tensor]:
+        """Context then block, (R, Hkv, S, Dh) each."""
+        ...
+
+
+class GradContext:
+    """Context keys and values that gradients flow through; joined by concatenation."""
+
+    def __init__(self, keys_values: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self.keys_values = keys_values
+
+    def update(self, key: Tensor, value: Tensor, layer: int, /) -> tuple[Tensor, Tensor]:
+        """Context then block."""
+        context_key, context_value = self.keys_values[layer]
+        return torch.cat([context_key, key], dim=2), torch.cat([context_value, value], dim=2)
+
+
+class DFlashDraft(nn.Module):
+    """The draft. `read_context` turns features into keys and values; `forward` runs blocks against them."""
+
+    def __init__(self, config: DraftConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fc = nn.Linear(len(config.tap_ids) * config.hidden_size, config.hidden_size, bias=False)
+        self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.layers = nn.ModuleList(DraftLayer(config, index) for index in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.rotary = Qwen3RotaryEmbedding(
+            Qwen3Config(
+                hidden_size=config.hidden_size,
+                num_attention_heads=config.num_heads,
+                head_dim=config.head_dim,
+                max_position_embeddings=config.max_position_embeddings,
+                rope_parameters=dict(config.rope_parameters),
+            )
+        )
+        self.rotary.requires_grad_(False)
+
+    def reset_parameters(self, std: float = 0.02) -> None:
+        """Draw all projections from a normal distribution and set the norms to one."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, RMSNorm):
+                nn.init.ones_(module.weight)
+
+    def read_context(
+        self,
+        features: Tensor,  # (R, T, L*D)
+        positions: Tensor,  # (R, T) or (1, T)
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of context positions, one (R, Hkv, T, Dh) pair per draft layer: k/v of hidden_norm(fc(features))."""
+        hidden = self.hidden_norm(self.fc(features))
+        rotary = self.rotary(hidden, positions)
+        return [layer.self_attn.keys_values(hidden, rotary) for layer in self._layers()]
+
+    def forward(
+        self,
+        embeddings: Tensor,  # (R, Q, D): the target's embeddings of the blocks' input ids
+        positions: Tensor,  # (R, Q)
+        context: DraftContext,
+        masks: Mapping[str, Any],
+    ) -> Tensor:  # (R, Q, D)
+        """Hidden states of all slots after the last norm; the target's head turns them into logits.
+
+        `masks` gives per layer type a boolean mask, a FlexAttention BlockMask, or None where every key may be seen.
+        """
+        hidden = embeddings
+        rotary = self.rotary(hidden, positions)
+        for layer, layer_type in zip(self._layers(), self.config.layer_types, strict=True):
+            hidden = layer(hidden, rotary, context, masks[layer_type])
+        return self.norm(hidden)
+
+    def block_masks(
+        self,
+        anchors: Tensor,  # (R, N)
+        *,
+        context_slots: int,
+        block_size: int | None = None,
+        flex: bool = False,
+        all_visible: bool = False,
+    ) -> dict[str, Any]:
+        """The mask of each layer type that the draft has, for blocks opened at `anchors`.
+
+        Args:
+            anchors: Anchor positions.
+            context_slots: Context keys that come before the blocks' keys.
+            block_size: Slots per block; the draft's own where not given.
+            flex: Build FlexAttention masks instead of explicit ones.
+            all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so that
+                full-attention layers need no mask.
+        """
+        build = flex_block_mask if flex else dense_block_mask
+        size = block_size or self.config.block_size
+        windows = {FULL: None, SLIDING: self.config.sliding_window}
+        return {
+            kind: None
+            if all_visible and windows[kind] is None
+            else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind])
+            for kind in dict.fromkeys(self.config.layer_types)
+        }
+
+    def _layers(self) -> list[DraftLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DraftLayer)]
+
+
+class DraftLayer(nn.Module):
+    """Pre-norm transformer layer whose keys come from the context and from the blocks."""
+
+    def __init__(self, config: DraftConfig, index: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = DraftAttention(config, index)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = GatedMLP(config.hidden_size, config.intermediate_size)
+
+    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], context: DraftContext, mask: Any) -> Tensor:
+        """Attention and MLP, each with its residual."""
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotary, context, mask)
+        return hidden + self.mlp(self.post_attention_layernorm(hidden))
+
+
+class DraftAttention(nn.Module):
+    """Grouped-query attention with normalised queries and keys (as Qwen3); bidirectional within what the mask allows."""
+
+    def __init__(self, config: DraftConfig, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.head_dim = config.head_dim
+        query_width = config.num_heads * config.head_dim
+        key_width = config.num_kv_heads * config.head_dim
+        bias = config.attention_bias
+        self.q_proj = nn.Linear(config.hidden_size, query_width, bias=bias)
+        self.k_proj = nn.Linear(config.hidden_size, key_width, bias=bias)
+        self.v_proj = nn.Linear(config.hidden_size, key_width, bias=bias)
+        self.o_proj = nn.Linear(query_width, config.hidden_size, bias=bias)
+        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+
+    def keys_values(self, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Rotated keys and plain values of `hidden` (R, T, D): (R, Hkv, T, Dh) each."""
+        key = self.k_norm(self._heads(self.k_proj(hidden)))
+        value = self._heads(self.v_proj(hidden))
+        return _rotate(key, rotary).to(value.dtype), value
+
+    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], context: DraftContext, mask: Any) -> Tensor:
+        """Attention output of the blocks' slots, (R, Q, D)."""
+        normed_query = self.q_norm(self._heads(self.q_proj(hidden)))
+        key, value = self.keys_values(hidden, rotary)
+        query = _rotate(normed_query, rotary).to(value.dtype)
+        key, value = context.update(key, value, self.index)
+        scale = self.head_dim**-0.5
+        if mask is None or isinstance(mask, Tensor):
+            out = grouped_attention(query, key, value, mask, scale=scale)
+        else:
+            out = flex_attention()(query, key, value, block_mask=mask, scale=scale, enable_gqa=True)
+        return self.o_proj(out.transpose(1, 2).flatten(2))
+
+    def _heads(self, projected: Tensor) -> Tensor:  # (R, T, H*Dh) -> (R, H, T, Dh)
+        return projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+class GatedMLP(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
+        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
+        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """down(silu(gate) * up)."""
+        return self.down_proj(nn.functional.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm, computed in float32 or better and scaled afterwards (as Qwen3)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """`hidden` normalised over its last dimension."""
+        wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * normed.to(hidden.dtype)
+
+
+def _rotate(states: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = rotary
+    return apply_rotary_pos_emb(states, states, cos, sin)[0]
+
+
+@lru_cache(maxsize=1)
+def flex_attention() -> Any:
+    """Compiled FlexAttention, made once."""
+    from torch.nn.attention.flex_attention import flex_attention as uncompiled
+
+    return torch.compile(uncompiled, dynamic=True)

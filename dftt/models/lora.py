@@ -1,0 +1,168 @@
+"""LoRA adapters on the draft, through peft: attach, take off, load and save as standard PEFT folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dftt.models.draft import DFlashDraft
+from dftt.types import check_lora
+
+_PREFIX = "base_model.model."  # what PEFT puts before every tensor name in its files
+_WEIGHTS = "adapter_model.safetensors"
+_CONFIG = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """LoRA weights and what identifies them.
+
+    Args:
+        rank: Rank of the matrices.
+        lora_alpha: Scale; the update is multiplied by lora_alpha / rank.
+        modules: Names of the projections that carry LoRA.
+        weights: Tensors by name, on the CPU, as PEFT names them without its prefix.
+    """
+
+    rank: int
+    lora_alpha: float
+    modules: tuple[str, ...]
+    weights: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modules", tuple(self.modules))
+        check_lora("adapter", self.rank, self.lora_alpha, self.modules)
+
+    @property
+    def identity(self) -> tuple[int, float, tuple[str, ...]]:
+        """Rank, scale and modules (sorted): two adapters are interchangeable only where these are equal."""
+        return self.rank, float(self.lora_alpha), tuple(sorted(self.modules))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a PEFT folder (adapter_config.json + adapter_model.safetensors) and return it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _peft_config(self.rank, self.lora_alpha, self.modules).save_pretrained(str(folder))
+        save_file({_PREFIX + name: tensor.contiguous() for name, tensor in self.weights.items()}, folder / _WEIGHTS)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Adapter:
+        """The adapter of a PEFT folder.
+
+        Raises:
+            ValueError: If a file is missing or the folder holds something other than a plain LoRA.
+        """
+        folder = Path(folder)
+        for name in (_CONFIG, _WEIGHTS):
+            if not (folder / name).is_file():
+                raise ValueError(f"adapter {folder} has no {name}; give a PEFT folder")
+        config = json.loads((folder / _CONFIG).read_text())
+        if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("rank_pattern"):
+            raise ValueError(f"adapter {folder} is not a plain LoRA adapter (peft_type {config.get('peft_type')!r})")
+        weights = load_file(folder / _WEIGHTS)
+        return cls(
+            rank=int(config["r"]),
+            lora_alpha=float(config["lora_alpha"]),
+            modules=tuple(sorted(config["target_modules"])),
+            weights={name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()},
+        )
+
+
+def attach_(draft: DFlashDraft, *, rank: int, lora_alpha: float, modules: Iterable[str], seed: int) -> list[nn.Parameter]:
+    """Put a fresh adapter on the draft and return its parameters, in float32 whatever the draft's precision.
+
+    Only these require gradients. B starts at zero, so no logit changes; A is drawn from `seed` without touching the global
+    random state.
+    """
+    names = tuple(modules)
+    check_lora("adapter", rank, lora_alpha, names)
+    if is_attached(draft):
+        raise ValueError("draft already carries an adapter; detach it first")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(_peft_config(rank, lora_alpha, names), draft)
+    draft.requires_grad_(False)
+    parameters = []
+    for layer in _lora_layers(draft).values():
+        for part in (layer.lora_A, layer.lora_B):
+            for linear in part.values():
+                linear.to(torch.promote_types(linear.weight.dtype, torch.float32)).requires_grad_(True)
+                parameters.append(linear.weight)
+    return parameters
+
+
+def detach_(draft: DFlashDraft) -> None:
+    """Take the adapter off; the draft is bitwise what it was before, since base weights are never merged into."""
+    for name, layer in _lora_layers(draft).items():
+        parent = draft.get_submodule(name.rpartition(".")[0])
+        setattr(parent, name.rpartition(".")[2], layer.get_base_layer())
+    if hasattr(draft, "peft_config"):
+        del draft.peft_config
+
+
+@contextmanager
+def applied(draft: DFlashDraft, adapter: Adapter | None) -> Iterator[None]:
+    """The draft under `adapter` inside the block, bitwise the base draft after it; None changes nothing."""
+    if adapter is None:
+        yield
+        return
+    attach_(draft, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
+    try:
+        load_weights_(draft, adapter.weights)
+        draft.requires_grad_(False)
+        yield
+    finally:
+        detach_(draft)
+
+
+def read_weights(draft: DFlashDraft) -> dict[str, Tensor]:
+    """Copies of the attached adapter's tensors, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(draft).items()}
+
+
+def load_weights_(draft: DFlashDraft, weights: Mapping[str, Tensor]) -> None:
+    """Put tensors into the attached adapter; ValueError unless names and shapes are exactly its own."""
+    expected = {name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(draft).items()}
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if given != expected:
+        raise ValueError(f"adapter does not fit this draft: {describe_key_mismatch(set(expected), set(given))}")
+    set_peft_model_state_dict(draft, dict(weights))
+
+
+def describe_key_mismatch(expected: set[str], given: set[str]) -> str:
+    """Which names are missing and which are unexpected, the first three of each."""
+    missing, unexpected = sorted(expected - given), sorted(given - expected)
+    if not missing and not unexpected:
+        return "shapes differ"
+    parts = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in (("missing", missing), ("unexpected", unexpected)) if names]
+    return "tensors " + ", ".join(parts)
+
+
+def is_attached(draft: DFlashDraft) -> bool:
+    """Whether the draft carries an adapter now."""
+    return bool(_lora_layers(draft))
+
+
+def is_adapter_key(name: str) -> bool:
+    """Whether a state-dict name belongs to an adapter."""
+    return ".lora_A." in name or ".lora_B." in name
+
+
+def _lora_layers(draft: DFlashDraft) -> dict[str, LoraLayer]:
+    return {name: module for name, module in draft.named_modules() if isinstance(module, LoraLayer)}
+
+
+def _peft_config(rank: int, lora_alpha: float, modules: Iterable[str]) -> LoraConfig:
+    # peft declares lora_alpha an int but computes lora_alpha / r with whatever it is given.
+    alpha = int(lora_alpha) if float(lora_alpha).is_integer() else lora_alpha
+    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=sorted(modules), lora_dropout=0.0, bias="none")  # type: ignore[arg-type]

@@ -1,0 +1,118 @@
+"""A target and a draft that fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dftt.models import bundled
+from dftt.models.checkpoint import load_draft
+from dftt.models.draft import DFlashDraft, DraftConfig
+from dftt.models.target import Target, resolve_dtype
+from dftt.types import Prefill, Prompt
+
+Messages = Sequence[Mapping[str, str]]
+BUNDLED = bundled.PREFIX + bundled.TARGET
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A frozen target with its draft; `load_pair` makes one and has checked that they fit."""
+
+    target: Target
+    draft: DFlashDraft
+
+    def encode(self, text: str | Messages, *, context_length: int = -1) -> Prompt:
+        """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, taken verbatim."""
+        return Prompt(tuple(encode(self.target, text)), context_length)
+
+    def prefill(self, prompt: Prompt, *, prefix: Prefill | None = None) -> Prefill:
+        """One target pass over the prompt; `prefix` is an earlier prefill of its first tokens."""
+        return self.target.prefill(prompt.input_ids, tap_ids=self.draft.config.tap_ids, prefix=prefix)
+
+
+def load_pair(
+    target: str | Path = BUNDLED,
+    draft: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "float32",
+) -> Pair:
+    """A target and its draft, by hub id or local folder; the bundled pair where nothing is named.
+
+    Raises:
+        ValueError: If either cannot be loaded, or they do not fit; one sentence that says how.
+    """
+    resolved = resolve_dtype(dtype)
+    loaded_draft = load_draft(find_draft(draft, target=str(target)), dtype=resolved)
+    loaded_target = Target.load(target, device=device, dtype=resolved)
+    check_fit(loaded_target, loaded_draft.config)
+    return Pair(loaded_target, loaded_draft.to(device))
+
+
+def find_draft(draft: str | Path | None, *, target: str) -> Path:
+    """Local folder of a draft: the bundled one for the bundled target, a folder as it is, a hub id from the hub's cache.
+
+    Raises:
+        ValueError: If no draft is named for a target of the user's own, or the hub has none under that name.
+    """
+    if draft is None:
+        if target != BUNDLED:
+            raise ValueError(f"no draft given for {target}: name a folder or a hub id of a DFlash draft made for it")
+        return bundled.draft_folder()
+    if Path(draft).exists():
+        return Path(draft)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(draft), allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the hub client raises many unrelated classes, all meaning "not to be had"
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"draft {draft!r} is neither a folder here nor to be had from the hub ({reason})") from error
+
+
+def check_fit(target: Target, draft: DraftConfig) -> None:
+    """Raise ValueError, in one sentence, for the first thing in which the draft does not fit the target."""
+    if draft.hidden_size != target.hidden_size:
+        raise ValueError(f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}")
+    if draft.vocab_size != target.vocab_size:
+        raise ValueError(
+            f"draft was made for a vocabulary of {draft.vocab_size}, the target {target.name} has {target.vocab_size}"
+        )
+    if draft.num_target_layers != target.num_layers:
+        raise ValueError(
+            f"draft was made for a target of {draft.num_target_layers} layers, {target.name} has {target.num_layers}"
+        )
+    for tap in draft.tap_ids:
+        # The last hidden state is the one after the final norm, which no draft was trained on.
+        if not 0 <= tap < target.num_layers:
+            raise ValueError(
+                f"draft taps hidden state {tap} (layer id {tap - 1}), but {target.name} has {target.num_layers} layers: "
+                f"taps must be below {target.num_layers}"
+            )
+    if not 0 <= draft.mask_token_id < target.vocab_size:
+        raise ValueError(
+            f"draft's mask token {draft.mask_token_id} lies outside the embedding of {target.name} ({target.vocab_size} rows)"
+        )
+
+
+def encode(target: Target, text: str | Messages) -> list[int]:
+    """Token ids of chat messages with the target's template, or of a string verbatim (no special tokens added).
+
+    Raises:
+        ValueError: If the text is empty, or the tokenizer has no chat template for messages.
+    """
+    tokenizer = target.tokenizer
+    if isinstance(text, str):
+        if not text.strip():
+            raise ValueError("prompt is empty: give some text")
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+    if not any(str(message.get("content", "")).strip() for message in text):
+        raise ValueError("prompt is empty: no message has content")
+    if not tokenizer.chat_template:
+        raise ValueError(f"the tokenizer of {target.name} has no chat template; give a plain string instead of messages")
+    messages = [dict(message) for message in text]
+    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))

@@ -1,0 +1,272 @@
+"""The frozen target: any Hugging Face causal language model, read through taps that keep only the wanted hidden states."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from dftt.models import bundled
+from dftt.models.attention import GROUPED_ATTENTION
+from dftt.models.cache import Placement, RowCache, place
+from dftt.models.draft import FULL, SLIDING
+from dftt.types import Prefill
+
+PREFILL_CHUNK = 2048
+_SCALED_HEADS = {"logit_scale": 1.0, "logits_scaling": 1.0, "lm_head_multiplier": 1.0, "output_multiplier_scale": 1.0}
+
+
+class Target:
+    """A frozen causal language model in evaluation mode.
+
+    Args:
+        model: Any transformers causal language model with a decoder of attention layers.
+        tokenizer: Its tokenizer.
+        name: How the user named it.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        config = model.config.get_text_config()
+        self.config = config
+        self.hidden_size: int = config.hidden_size
+        self.num_layers: int = config.num_hidden_layers
+        self.window: int = config.max_position_embeddings
+        self.layer_types: tuple[str, ...] = tuple(getattr(config, "layer_types", None) or ())
+        self._decoder: nn.Module = model.get_decoder()
+        self._layers = _decoder_layers(self._decoder, self.num_layers)
+        self._embeddings: nn.Module = model.get_input_embeddings()
+        self._head: nn.Module = model.get_output_embeddings()
+        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._refuse_unsupported()
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: str | torch.dtype = "float32",
+        revision: str | None = None,
+    ) -> Target:
+        """The target of a hub id, a local folder or `bundled:smollm2-135m`, frozen, on `device` in `dtype`.
+
+        Raises:
+            ValueError: If the dtype is unknown, the bundled package is missing or nothing can be loaded under that name.
+        """
+        dtype = resolve_dtype(dtype)
+        path = bundled.target_folder(str(name)) if str(name).startswith(bundled.PREFIX) else str(name)
+        try:
+            config = AutoConfig.from_pretrained(path, revision=revision)
+            model = AutoModelForCausalLM.from_pretrained(
+                path, config=config, revision=revision, dtype=dtype, attn_implementation=_attention_for(config)
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"target {name!r} could not be loaded: give a hub id, a folder with config.json and weights, "
+                f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
+            ) from error
+        return cls(model.to(device), tokenizer, str(name))
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding, which may exceed the tokenizer's length."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """All end-of-sequence tokens that the generation config or the config names."""
+        for config in (self.model.generation_config, self.config):
+            ids = getattr(config, "eos_token_id", None)
+            if ids is not None:
+                return (int(ids),) if isinstance(ids, int) else tuple(int(token) for token in ids)
+        return ()
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Input embeddings of `token_ids` (R, T) as (R, T, D)."""
+        return self._embeddings(token_ids)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits of final hidden states (..., D) as (..., V), the soft-cap applied where the model has one."""
+        logits = self._head(hidden)
+        return logits if self._softcap is None else torch.tanh(logits / self._softcap) * self._softcap
+
+    def forward(
+        self,
+        token_ids: Tensor,  # (R, Q)
+        placement: Placement,
+        cache: RowCache,
+        *,
+        tap_ids: Sequence[int],
+    ) -> tuple[Tensor, Tensor]:
+        """One pass that reads `token_ids`, writes them to the cache and returns final hidden states and features.
+
+        Args:
+            token_ids: Tokens to read.
+            placement: Where they stand.
+            cache: Filled up to each row's first position.
+            tap_ids: Hidden-state indices to return, concatenated in this order.
+
+        Returns:
+            Hidden states after the last norm (R, Q, D), and features (R, Q, L*D).
+        """
+        cache.placement = placement
+        with self._taps(tap_ids) as taps:
+            out = self._decoder(
+                input_ids=token_ids,
+                attention_mask=self._masks(placement),
+                position_ids=placement.positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        tapped = [taps[tap] for tap in tap_ids]
+        features = torch.cat(tapped, dim=-1) if tapped else out.last_hidden_state[..., :0]
+        return out.last_hidden_state, features
+
+    @torch.no_grad()
+    def read(self, token_ids: Tensor, *, tap_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Hidden states (R, T, D) and features (R, T, L*D) of whole texts, nothing cached; padding may follow a row's end."""
+        with self._taps(tap_ids) as taps:
+            out = self._decoder(input_ids=token_ids, use_cache=False)
+        return out.last_hidden_state, torch.cat([taps[tap] for tap in tap_ids], dim=-1)
+
+    @torch.no_grad()
+    def prefill(
+        self, input_ids: Sequence[int], *, tap_ids: Sequence[int], prefix: Prefill | None = None, chunk: int = PREFILL_CHUNK
+    ) -> Prefill:
+        """Read a prompt in chunks, keeping what adaptation and decoding need.
+
+        Args:
+            input_ids: The prompt.
+            tap_ids: Hidden-state indices to keep.
+            prefix: An earlier prefill of the first tokens, taken over instead of read again.
+            chunk: Tokens per pass.
+
+        Raises:
+            ValueError: If the prompt is longer than the model's window, or `prefix` is not a proper prefix of it.
+        """
+        ids = tuple(int(token) for token in input_ids)
+        self.check_length(len(ids))
+        begun = time.perf_counter()
+        done = 0 if prefix is None else len(prefix)
+        if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
+            raise ValueError(f"prefix of {done} tokens is not a proper prefix of the prompt of {len(ids)} tokens")
+        cache = RowCache(self.num_layers, rows=1, capacity=len(ids))
+        if prefix is not None:
+            cache.fill_row(0, prefix.keys, prefix.values)
+        tokens = torch.tensor([ids], device=self.device)
+        outputs = []
+        for start in range(done, len(ids), chunk):
+            stop = min(start + chunk, len(ids))
+            placement = place([start], stop - start, device=self.device)
+            outputs.append(self.forward(tokens[:, start:stop], placement, cache, tap_ids=tap_ids))
+        hidden = [hidden[0] for hidden, _ in outputs]
+        features = [features[0] for _, features in outputs]
+        if prefix is not None:
+            hidden, features = [prefix.hidden, *hidden], [prefix.features, *features]
+        return Prefill(
+            input_ids=ids,
+            features=torch.cat(features),
+            hidden=torch.cat(hidden),
+            keys=tuple(_tensor(layer.keys)[0] for layer in cache.layers),
+            values=tuple(_tensor(layer.values)[0] for layer in cache.layers),
+            seconds=time.perf_counter() - begun,
+        )
+
+    def check_length(self, prompt_tokens: int, new_tokens: int = 0) -> None:
+        """Raise ValueError, with the two ways out, where prompt and answer do not fit the model's window."""
+        if prompt_tokens + new_tokens > self.window:
+            raise ValueError(
+                f"context too long: {prompt_tokens} prompt tokens and {new_tokens} new ones do not fit the {self.window}-token "
+                f"window of {self.name}; shorten the context, or use a target with a longer window"
+            )
+
+    def _masks(self, placement: Placement) -> Any:
+        """Boolean causal mask per row, (R, 1, Q, used); a mapping by layer type for targets that mix them.
+
+        Always explicit: a 4D mask passes through transformers untouched, where None would make it build one of its own.
+        """
+        keys = torch.arange(placement.used, device=placement.positions.device)
+        queries = placement.positions[..., None]
+        causal = (keys <= queries)[:, None]
+        if SLIDING not in self.layer_types:
+            return causal
+        return {FULL: causal, SLIDING: causal & (keys > queries - self.config.sliding_window)[:, None]}
+
+    @contextmanager
+    def _taps(self, tap_ids: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+        """Catch the wanted hidden states as they pass; the rest is never kept."""
+        taps: dict[int, Tensor] = {}
+
+        def catch(tap: int) -> Any:
+            def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+                taps[tap] = output[0] if isinstance(output, tuple) else output
+
+            return hook
+
+        # hidden_states[0] is the embedding output, hidden_states[i] the output of layer i counted from 1.
+        sources = {tap: self._embeddings if tap == 0 else self._layers[tap - 1] for tap in tap_ids}
+        handles = [module.register_forward_hook(catch(tap)) for tap, module in sources.items()]
+        try:
+            yield taps
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _refuse_unsupported(self) -> None:
+        kinds = set(self.layer_types) - {FULL, SLIDING}
+        if kinds:
+            raise ValueError(
+                f"target {self.name!r} has {', '.join(sorted(kinds))} layers, whose state cannot be rolled back after a "
+                "rejected token; speculative decoding needs a target of attention layers only"
+            )
+        for name, neutral in _SCALED_HEADS.items():
+            value = getattr(self.config, name, None)
+            if value is not None and value != neutral:
+                raise ValueError(f"target {self.name!r} scales its logits ({name}={value}), which is not supported yet")
+
+
+def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """The torch dtype of a name such as "bfloat16"; ValueError for anything that is not a floating dtype."""
+    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(resolved, torch.dtype) or not resolved.is_floating_point:
+        raise ValueError(f"dtype: unknown {dtype!r}; choose from float32, bfloat16, float16, float64")
+    return resolved
+
+
+def _attention_for(config: Any) -> str:
+    """Our grouped attention, or eager where the model soft-caps its attention scores."""
+    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else GROUPED_ATTENTION
+
+
+def _decoder_layers(decoder: nn.Module, num_layers: int) -> nn.ModuleList:
+    for module in decoder.children():
+        if isinstance(module, nn.ModuleList) and len(module) == num_layers:
+            return module
+    raise ValueError(f"no list of {num_layers} layers found in {type(decoder).__name__}: this architecture is not supported")
+
+
+def _tensor(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise RuntimeError("cache is empty: no pass has written to it")
+    return value

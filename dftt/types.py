@@ -1,0 +1,333 @@
+"""The frozen dataclasses that cross rooms. They carry data and check themselves; nothing here computes.
+
+Letters in shape comments: R rows, T tokens, N anchors, K block size (anchor included), D hidden size of the target,
+L tapped layers, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+Mode = Literal["target", "speculative", "guided"]
+LossName = Literal["ce", "kl", "mixed"]
+MODES: tuple[str, ...] = ("target", "speculative", "guided")
+LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
+LORA_MODULES: tuple[str, ...] = (
+    "fc",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids given to the target, and how many of the first ones are the context that adaptation may see.
+
+    Args:
+        input_ids: The prompt's token ids, at least one.
+        context_length: Number of leading tokens that form the context; all of them where not given.
+    """
+
+    input_ids: tuple[int, ...]
+    context_length: int = -1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_ids", tuple(int(token) for token in self.input_ids))
+        if not self.input_ids:
+            raise ValueError("prompt is empty: give at least one token")
+        if self.context_length == -1:
+            object.__setattr__(self, "context_length", len(self.input_ids))
+        if not 0 < self.context_length <= len(self.input_ids):
+            raise ValueError(
+                f"context_length must be between 1 and the prompt's {len(self.input_ids)} tokens, got {self.context_length}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """What one target pass over a prompt leaves behind: all that adaptation and decoding need of the target.
+
+    Args:
+        input_ids: The tokens that were read, (T,).
+        features: Hidden states of the tapped layers, concatenated, (T, L*D).
+        hidden: Final hidden states, after the last norm; the head turns them into logits, (T, D).
+        keys: One (kv_heads, T, head_dim) tensor per target layer.
+        values: As keys.
+        seconds: Wall-clock time of the pass.
+    """
+
+    input_ids: tuple[int, ...]
+    features: Tensor
+    hidden: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class TTTSpec:
+    """How a draft is adapted to one context (test-time training).
+
+    Args:
+        steps: Optimiser steps; 0 leaves the adapter at its start, which changes no logit.
+        lr: Peak learning rate of AdamW.
+        warmup: Steps of linear warm-up to the peak.
+        decay: Learning rate at the last step, as a fraction of the peak, reached linearly.
+        rank: Rank of the LoRA matrices.
+        lora_alpha: LoRA's scale; the update is multiplied by lora_alpha / rank.
+        modules: Draft projections that get LoRA: fc and any of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+        loss: ce (the text's next tokens), kl (the target's distribution at the same positions) or mixed (half of each).
+        anchors: Blocks per step, their anchors drawn uniformly without replacement.
+        window: Draw anchors from the last so many context tokens only; 0 means the whole context.
+        seed: Seeds the adapter's start and the anchors.
+        max_grad_norm: Gradients are clipped to this norm.
+        patience: Stop after so many steps without a new best (smoothed) loss; 0 never stops early.
+    """
+
+    steps: int = 30
+    lr: float = 1e-3
+    warmup: int = 5
+    decay: float = 0.1
+    rank: int = 8
+    lora_alpha: float = 16.0
+    modules: tuple[str, ...] = ("fc", "q_proj", "k_proj", "v_proj")
+    loss: LossName = "kl"
+    anchors: int = 16
+    window: int = 0
+    seed: int = 0
+    max_grad_norm: float = 1.0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modules", tuple(self.modules))
+        _at_least("ttt.steps", self.steps, 0)
+        _at_least("ttt.warmup", self.warmup, 0)
+        _at_least("ttt.anchors", self.anchors, 1)
+        _at_least("ttt.window", self.window, 0)
+        _at_least("ttt.patience", self.patience, 0)
+        _positive("ttt.lr", self.lr)
+        _positive("ttt.max_grad_norm", self.max_grad_norm)
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"ttt.decay must be between 0 and 1, got {self.decay}")
+        _one_of("ttt.loss", self.loss, LOSSES)
+        check_lora("ttt", self.rank, self.lora_alpha, self.modules)
+
+
+@dataclass(frozen=True)
+class DecodingSpec:
+    """How tokens are made.
+
+    Args:
+        mode: target (plain autoregression), speculative (lossless) or guided (the draft steers the target).
+        max_new_tokens: Exact upper bound on new tokens; fewer only when an end-of-sequence token is drawn.
+        temperature: 0 is greedy.
+        top_p: Keep the smallest set of tokens whose probabilities reach top_p; 1 keeps all.
+        top_k: Keep the top_k most likely tokens; 0 keeps all.
+        alpha: Guidance weight: logits = target + alpha * (draft - target). Used by mode guided only.
+        block_size: Block size to decode with, anchor included; 0 takes the draft's own.
+        verify_size: Positions verified per guided cycle; 1 is the token-by-token reference loop, 0 takes block_size.
+        seed: Seeds the position-keyed noise; the same seed gives the same tokens in target and speculative mode.
+        eos_token_ids: Tokens that end a row; empty takes the target's own.
+        ignore_eos: Decode all max_new_tokens whatever is drawn (for measurements).
+    """
+
+    mode: Mode = "speculative"
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    alpha: float = 0.0
+    block_size: int = 0
+    verify_size: int = 0
+    seed: int = 0
+    eos_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eos_token_ids", tuple(self.eos_token_ids))
+        _one_of("decoding.mode", self.mode, MODES)
+        _at_least("decoding.max_new_tokens", self.max_new_tokens, 1)
+        _at_least("decoding.top_k", self.top_k, 0)
+        _at_least("decoding.verify_size", self.verify_size, 0)
+        if self.block_size != 0:
+            _at_least("decoding.block_size", self.block_size, 2)
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"decoding.temperature must be finite and >= 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"decoding.top_p must be in (0, 1], got {self.top_p}")
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"decoding.alpha must be a finite number, got {self.alpha}")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One decoded row.
+
+    Args:
+        text: Decoded new tokens, special tokens skipped.
+        token_ids: New tokens, the end-of-sequence token included where one was drawn.
+        acceptance_lengths: Tokens committed by each verify step (accepted proposals + 1), the last one at its full length
+            even when the text was cut there. The token drawn from the prefill belongs to no step in modes target and speculative.
+        finish_reason: "eos" or "length".
+        target_calls: Target passes after the prefill.
+        seconds: Wall-clock time of decoding, prefill excluded; rows decoded together share it.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    acceptance_lengths: tuple[int, ...]
+    finish_reason: Literal["eos", "length"]
+    target_calls: int
+    seconds: float
+
+    @property
+    def tau(self) -> float:
+        """Committed tokens per verify step, bonus token included; NaN where there was no step."""
+        return sum(self.acceptance_lengths) / len(self.acceptance_lengths) if self.acceptance_lengths else math.nan
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question on a context, in the terms of CL-bench.
+
+    Args:
+        task_id: Unique within a suite.
+        context_id: Tasks with the same id share a context, hence one prefill and one adaptation.
+        messages: Chat messages ({"role", "content"}), context and question together.
+        rubrics: What a good answer fulfils; a string for a judge, or a checkable mapping ({"type": "contains", ...}).
+        metadata: Anything else the row said: category, sub-category, answer ...
+    """
+
+    task_id: str
+    context_id: str
+    messages: tuple[Mapping[str, str], ...]
+    rubrics: tuple[Any, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A judgement, or the reason why there is none.
+
+    Args:
+        passed: All rubrics fulfilled; None means unscored, which is not a zero.
+        statuses: Per rubric, in order; empty where unscored.
+        explanation: Why: the judge's rationale, or what went wrong.
+    """
+
+    passed: bool | None
+    statuses: tuple[bool, ...] = ()
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One (task, arm, seed): enough to re-score and re-report without a model.
+
+    Args:
+        task_id: The task.
+        context_id: Its context.
+        arm: Stable id of the arm, such as "speculative+own".
+        seed: Decoding seed.
+        spec_hash: Hash of everything that determines the result; a record counts as done only while it is equal.
+        answer: Decoded text.
+        token_ids: New tokens.
+        acceptance_lengths: As in Generation.
+        finish_reason: "eos", "length" or "error".
+        seconds: Decoding time.
+        target_calls: Target passes.
+        prompt_tokens: Length of the prompt.
+        passed: As in Score; None is unscored.
+        statuses: As in Score.
+        explanation: As in Score.
+        adaptation: Steps, seconds, peak bytes, first and last loss of the adaptation, and the context it was made on; empty without one.
+        metadata: The task's metadata (category ...), and whatever a suite adds.
+    """
+
+    task_id: str
+    context_id: str
+    arm: str
+    seed: int
+    spec_hash: str
+    answer: str = ""
+    token_ids: tuple[int, ...] = ()
+    acceptance_lengths: tuple[int, ...] = ()
+    finish_reason: str = ""
+    seconds: float = 0.0
+    target_calls: int = 0
+    prompt_tokens: int = 0
+    passed: bool | None = None
+    statuses: tuple[bool, ...] = ()
+    explanation: str = ""
+    adaptation: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What makes a record unique in a study: (task, arm, seed)."""
+        return self.task_id, self.arm, self.seed
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary that json can write; `from_json` reads it back to an equal record."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Record:
+        """Record of a row written by `to_json`; raises ValueError naming a missing or unknown key."""
+        known = set(cls.__dataclass_fields__)
+        if unknown := sorted(set(row) - known):
+            raise ValueError(f"record has unknown keys {unknown}; known are {sorted(known)}")
+        missing = [key for key in ("task_id", "context_id", "arm", "seed", "spec_hash") if key not in row]
+        if missing:
+            raise ValueError(f"record lacks {missing}")
+        tuples = {key: tuple(row[key]) for key in ("token_ids", "acceptance_lengths", "statuses") if key in row}
+        return cls(**{**row, **tuples})
+
+
+def check_lora(owner: str, rank: int, lora_alpha: float, modules: Sequence[str]) -> None:
+    """Raise ValueError, naming the value, unless rank, scale and module names describe a LoRA on the draft."""
+    _at_least(f"{owner}.rank", rank, 1)
+    _positive(f"{owner}.lora_alpha", lora_alpha)
+    if not modules:
+        raise ValueError(f"{owner}.modules is empty; name at least one of {', '.join(LORA_MODULES)}")
+    for name in modules:
+        _one_of(f"{owner}.modules", name, LORA_MODULES)
+
+
+def check_file(name: str, path: str | Path) -> Path:
+    """The path, or a ValueError saying which setting names a missing file."""
+    if not Path(path).is_file():
+        raise ValueError(f"{name}: no file at {path}")
+    return Path(path)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive number, got {value}")
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}: unknown {value!r}; choose from {', '.join(allowed)}")

@@ -1,0 +1,153 @@
+"""Every test starts from the same seeds, offline, and leaves the process as it found it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+# Before any import of a Hugging Face library, which reads it once. Online: HF_HUB_OFFLINE=0 pytest -m hub
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from dftt.models.pair import Pair, load_pair
+from tests.fakes import tiny_draft_dir, tiny_target_dir
+
+# Two slow cores make deadlines a matter of luck; the same examples every time make a failure repeatable.
+settings.register_profile("dftt", deadline=None, derandomize=True)
+settings.load_profile("dftt")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Set by libraries as they are imported or work (seen, or read in their source); taken back after each test
+# without a word.
+LIBRARY_VARIABLES = frozenset(
+    {
+        "CUBLAS_WORKSPACE_CONFIG",  # lightning, deterministic=True
+        "CUDA_HOME",  # torch inductor
+        "DISABLE_CUPTI_LAZY_REINIT",  # torch, CUDA graphs
+        "KMP_DUPLICATE_LIB_OK",  # torch inductor
+        "LOCAL_RANK",  # lightning, ddp
+        "MASTER_ADDR",  # lightning, ddp
+        "MASTER_PORT",  # lightning, ddp
+        "NCCL_GRAPH_MIXING_SUPPORT",  # transformers, compiled generation
+        "NODE_RANK",  # lightning, ddp
+        "OMP_NUM_THREADS",  # lightning, ddp
+        "PL_GLOBAL_SEED",  # lightning, seed_everything
+        "PL_SEED_WORKERS",  # lightning, seed_everything
+        "PYTORCH_NVML_BASED_CUDA_CHECK",  # lightning, at import
+        "TEARDOWN_CUPTI",  # torch, CUDA graphs
+        "TOKENIZERS_PARALLELISM",  # datasets and transformers
+        "TORCHINDUCTOR_CACHE_DIR",  # peft, at import
+        "TORCH_WARM_POOL",  # torch inductor
+        "TRITON_CACHE_DIR",  # torch inductor
+        "TRITON_LIBDEVICE_PATH",  # torch inductor
+        "TRITON_PTXAS_PATH",  # torch inductor
+        "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",  # torch inductor
+    }
+)
+
+
+def changed_variables(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    """Names of environment variables that were added, removed or changed, pytest's own left out."""
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    return changed - {"PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
+def _same_start_and_no_leaks() -> Iterator[None]:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    environment = dict(os.environ)
+    dtype, grad, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+
+    yield
+
+    changed = changed_variables(environment, os.environ)
+    leaks = [f"environment variable {name}" for name in sorted(changed - LIBRARY_VARIABLES)]
+    if torch.get_default_dtype() != dtype:
+        leaks.append(f"default dtype {torch.get_default_dtype()}")
+    if torch.is_grad_enabled() != grad:
+        leaks.append(f"grad mode {torch.is_grad_enabled()}")
+    if torch.get_num_threads() != threads:
+        leaks.append(f"{torch.get_num_threads()} torch threads")
+        torch.set_num_threads(threads)
+    # Put back first, so that one leaking test does not fail all that follow.
+    for name in changed:
+        os.environ.pop(name, None)
+        if name in environment:
+            os.environ[name] = environment[name]
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(grad)
+    torch.use_deterministic_algorithms(deterministic)  # a Trainer sets it for the whole process
+    if leaks:
+        pytest.fail("the test leaked: " + ", ".join(leaks))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    transformers_logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def tiny_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny target: llama, qwen3, qwen3-sliding or qwen3-moe."""
+
+    @lru_cache
+    def folder(family: str) -> Path:
+        return tiny_target_dir(tmp_path_factory.mktemp(family), family)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_draft(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folder of a random draft for the tiny targets; keywords go into its config."""
+
+    @lru_cache
+    def folder(**overrides: Any) -> Path:
+        return tiny_draft_dir(tmp_path_factory.mktemp("draft"), **overrides)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path]) -> Callable[..., Pair]:
+    """A tiny pair, shared by all tests that ask for the same one: do not change it."""
+
+    @lru_cache
+    def pair(family: str = "qwen3", *, dtype: str = "float32", **overrides: Any) -> Pair:
+        return load_pair(tiny_target(family), tiny_draft(**overrides), dtype=dtype)
+
+    return pair
+
+
+@pytest.fixture(scope="session")
+def reference(tiny_target: Callable[[str], Path]) -> Callable[..., Any]:
+    """The same target as transformers runs it by itself."""
+
+    @lru_cache
+    def model(family: str = "qwen3", dtype: torch.dtype = torch.float32) -> Any:
+        loaded = AutoModelForCausalLM.from_pretrained(tiny_target(family), dtype=dtype, attn_implementation="sdpa")
+        return loaded.eval().requires_grad_(False)
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of public evaluation sets that lies beside the repository on some machines."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the evaluation sets of ../shared/data are not on this machine")
+    return SHARED_DATA

@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import Tensor
+
+from dftt.models.attention import grouped_attention
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention with the keys copied for every head of a group, written out."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scores = query @ key.transpose(-1, -2) * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1) @ value
+
+
+def states(kv_heads: int, groups: int, queries: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(2, kv_heads * groups, queries, 8), (2, kv_heads, keys, 8), (2, kv_heads, keys, 8)]
+    query, key, value = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    return query, key, value
+
+
+SHAPES = pytest.mark.parametrize(("kv_heads", "groups"), [(2, 1), (1, 3), (2, 4)])
+
+
+@SHAPES
+@pytest.mark.parametrize("queries", [1, 5])
+def test_grouped_equals_repeated_keys_without_a_mask(kv_heads: int, groups: int, queries: int) -> None:
+    query, key, value = states(kv_heads, groups, queries, 9)
+    out = grouped_attention(query, key, value, None, scale=0.3)
+    torch.testing.assert_close(out, plain_attention(query, key, value, None, 0.3), atol=1e-12, rtol=0)
+
+
+@SHAPES
+@pytest.mark.parametrize("queries", [1, 5])
+@pytest.mark.parametrize("mask_rows", [1, 2])
+def test_grouped_equals_repeated_keys_under_a_mask(kv_heads: int, groups: int, queries: int, mask_rows: int) -> None:
+    query, key, value = states(kv_heads, groups, queries, 9)
+    mask = torch.rand(mask_rows, 1, queries, 9, generator=torch.Generator().manual_seed(5)) < 0.5
+    mask[..., 0] = True
+    out = grouped_attention(query, key, value, mask, scale=0.3)
+    torch.testing.assert_close(out, plain_attention(query, key, value, mask, 0.3), atol=1e-12, rtol=0)
+
+
+@SHAPES
+def test_causal_equals_a_triangular_mask(kv_heads: int, groups: int) -> None:
+    query, key, value = states(kv_heads, groups, 7, 7)
+    triangle = torch.ones(7, 7, dtype=torch.bool).tril()[None, None]
+    out = grouped_attention(query, key, value, None, scale=0.3, causal=True)
+    torch.testing.assert_close(out, plain_attention(query, key, value, triangle, 0.3), atol=1e-12, rtol=0)

@@ -1,0 +1,132 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dftt.evaluation.statistics import paired_difference, ratio_interval, wilson_interval
+
+CLUSTERS = ["a", "a", "b", "b", "c", "d"]
+
+
+def test_ratio_is_made_from_sums():
+    interval = ratio_interval([8, 2, 3, 5, 6, 4], [2, 1, 1, 2, 2, 4], CLUSTERS)
+    assert interval.estimate == pytest.approx(28 / 12)
+    assert (interval.n, interval.num_clusters) == (6, 4)
+    assert interval.low < interval.estimate < interval.high
+
+
+def test_same_seed_gives_the_same_interval():
+    first, second = (ratio_interval(range(6), [1] * 6, CLUSTERS, seed=3) for _ in range(2))
+    assert first == second
+
+
+def test_order_of_observations_does_not_change_the_interval():
+    order = [5, 0, 3, 1, 4, 2]
+    values = [1, 2, 3, 4, 5, 6]
+    shuffled = ratio_interval([values[i] for i in order], [1] * 6, [CLUSTERS[i] for i in order])
+    assert shuffled == ratio_interval(values, [1] * 6, CLUSTERS)
+
+
+def test_one_cluster_has_no_interval():
+    interval = ratio_interval([4, 6], [2, 2], ["a", "a"])
+    assert interval.estimate == 2.5
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+
+
+def test_nothing_observed_is_nan():
+    interval = ratio_interval([], [], [])
+    assert math.isnan(interval.estimate)
+    assert (interval.n, interval.num_clusters) == (0, 0)
+
+
+def test_observations_without_steps_are_left_out():
+    interval = ratio_interval([4, 0, 6], [2, 0, 2], ["a", "b", "c"])
+    assert (interval.estimate, interval.n, interval.num_clusters) == (2.5, 2, 2)
+
+
+def test_clusters_widen_the_interval_of_repeated_observations():
+    values = np.repeat(np.random.default_rng(0).integers(1, 9, 20), 10).tolist()
+    alone = ratio_interval(values, [1] * 200, [str(i) for i in range(200)])
+    clustered = ratio_interval(values, [1] * 200, [str(i // 10) for i in range(200)])
+    assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
+
+
+def test_interval_covers_the_truth_about_95_times_in_100():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for trial in range(200):
+        means = np.repeat(rng.normal(3, 1, 40), 3)
+        values = (means + rng.normal(0, 0.5, 120)).tolist()
+        clusters = [str(i // 3) for i in range(120)]
+        interval = ratio_interval(values, [1] * 120, clusters, num_resamples=400, seed=trial)
+        covered += interval.low <= 3 <= interval.high
+    assert 178 <= covered <= 198
+
+
+def test_difference_of_equal_arms_is_exactly_zero():
+    values = [1, 2, 3, 4, 5, 6]
+    interval = paired_difference(values, values, CLUSTERS)
+    assert (interval.estimate, interval.low, interval.high) == (0, 0, 0)
+
+
+def test_constant_shift_has_no_width_because_arms_share_clusters():
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    interval = paired_difference([value + 2 for value in values], values, CLUSTERS)
+    assert (interval.low, interval.high) == pytest.approx((2, 2))
+
+
+def test_difference_of_taus_is_the_difference_of_ratios_of_sums():
+    interval = paired_difference([8, 3], [4, 2], ["a", "b"], steps_a=[2, 2], steps_b=[4, 1])
+    assert interval.estimate == pytest.approx(11 / 4 - 6 / 5)
+
+
+def test_pairs_without_steps_in_either_arm_are_left_out():
+    interval = paired_difference([8, 3, 5], [4, 0, 5], ["a", "b", "c"], steps_a=[2, 1, 1], steps_b=[2, 0, 1])
+    assert (interval.n, interval.num_clusters) == (2, 2)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 50), st.integers(1, 50), st.sampled_from("abcd")), min_size=1, max_size=12
+    )
+)
+def test_swapping_arms_flips_the_interval(rows):
+    a, b, clusters = ([row[i] for row in rows] for i in range(3))
+    forward = paired_difference(a, b, clusters, num_resamples=50)
+    backward = paired_difference(b, a, clusters, num_resamples=50)
+    assert forward.estimate == pytest.approx(-backward.estimate)
+    assert forward.low == pytest.approx(-backward.high, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ratio_interval([1], [1, 2], ["a"]), "equally long"),
+        (lambda: ratio_interval([1, 2], [1, 2], ["a"]), "clusters must be as long"),
+        (lambda: ratio_interval([1], [1], ["a"], num_resamples=0), "num_resamples"),
+        (lambda: paired_difference([1], [1], ["a"], steps_a=[1]), "one arm only"),
+        (lambda: wilson_interval(3, 2), "between 0 and n = 2"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_wilson_interval_of_a_known_case():
+    interval = wilson_interval(5, 10)
+    assert (interval.low, interval.high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_holds_its_estimate_and_has_width(case):
+    interval = wilson_interval(*case)
+    assert 0 <= interval.low <= interval.estimate <= interval.high <= 1
+    assert interval.low < interval.high
+
+
+def test_wilson_interval_of_nothing_is_nan():
+    assert math.isnan(wilson_interval(0, 0).estimate)
