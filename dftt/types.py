@@ -131,6 +131,38 @@ class TTTSpec:
 
 
 @dataclass(frozen=True)
+class TrainingSpec:
+    """How a draft (or a starting adapter) is trained over a corpus.
+
+    Args:
+        lr: Peak learning rate of AdamW.
+        warmup: Steps of linear warm-up to the peak.
+        decay: Learning rate at the last step (trainer.max_steps), as a fraction of the peak, reached along a cosine.
+        weight_decay: Of matrices; norms have none.
+        beta2: AdamW's second-moment decay.
+        loss: ce (the text's next tokens), kl (the target's distribution at the same positions) or mixed (half of each).
+        max_grad_norm: Gradients are clipped to this norm.
+    """
+
+    lr: float = 1e-3
+    warmup: int = 100
+    decay: float = 0.0
+    weight_decay: float = 0.01
+    beta2: float = 0.95
+    loss: LossName = "mixed"
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("training.lr", self.lr)
+        _positive("training.max_grad_norm", self.max_grad_norm)
+        _at_least("training.warmup", self.warmup, 0)
+        _at_least("training.weight_decay", self.weight_decay, 0)
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"training.decay must be between 0 and 1, got {self.decay}")
+        _one_of("training.loss", self.loss, LOSSES)
+
+
+@dataclass(frozen=True)
 class DecodingSpec:
     """How tokens are made.
 

@@ -49,6 +49,7 @@ def ttt_adapt(
     spec: TTTSpec,
     *,
     prefill: Prefill | None = None,
+    initial: Adapter | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Adaptation:
     """An adapter for the prompt's context; the pair is left bitwise as it was.
@@ -58,11 +59,17 @@ def ttt_adapt(
         prompt: Only its first `context_length` tokens are learnt from.
         spec: How to adapt.
         prefill: A prefill that covers the context, to save reading it again.
+        initial: Start from this adapter instead of a fresh one.
         on_step: Called with (step, loss) after each step.
 
     Raises:
-        ValueError: If the context is too short to adapt to, or longer than the target's window.
+        ValueError: If the context is too short to adapt to, longer than the target's window, or `initial` has another shape
+            than the spec asks for.
     """
+    if initial is not None and initial.identity != (spec.rank, float(spec.lora_alpha), tuple(sorted(spec.modules))):
+        raise ValueError(
+            f"the adapter to start from has (rank, lora_alpha, modules) {initial.identity}, ttt asks for others"
+        )
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
@@ -72,6 +79,8 @@ def ttt_adapt(
     if target.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(target.device)
     try:
+        if initial is not None:
+            lora.load_weights_(draft, initial.weights)
         with torch.inference_mode(False), torch.enable_grad():
             losses, stopped = _train(draft, target, parameters, prefill, length, spec, on_step)
         weights = lora.read_weights(draft)

@@ -123,7 +123,9 @@ class Engine:
                 self._cache.fill_row(index, prefill.keys, prefill.values)
         if self.drafter is not None:
             none = torch.zeros(0, 0)
-            self.drafter.begin([none if prefill is None else prefill.features for prefill in prefills], capacity=capacity)
+            self.drafter.begin(
+                [none if prefill is None else prefill.features for prefill in prefills], capacity=capacity
+            )
         last: dict[int, Tensor] = {i: prefill.hidden[-1] for i, prefill in enumerate(prefills) if prefill is not None}
         for offset in range(0, longest_rest, PREFILL_CHUNK):
             starts = [start + offset for start in known]
@@ -155,16 +157,16 @@ class Engine:
 
     def _draw(self, logits: Tensor, positions: Tensor) -> Tensor:
         spec = self.spec
-        return draw(
-            logits, self._keys, positions, temperature=spec.temperature, top_k=spec.top_k, top_p=spec.top_p
-        )
+        return draw(logits, self._keys, positions, temperature=spec.temperature, top_k=spec.top_k, top_p=spec.top_p)
 
     def _commit(self, committed: Tensor, drawn: Tensor, at: Placement, *, counts_as_step: bool = True) -> None:
         """Write what was drawn and advance the rows; the one place that waits for the device."""
         self._tokens.scatter_(1, at.positions + 1, drawn)
         kept = torch.arange(drawn.shape[1], device=drawn.device) < committed[:, None]
         ended = (torch.isin(drawn, self._eos) & kept).any(1)
-        for index, (row, count, has_ended) in enumerate(zip(self.rows, *torch.stack([committed, ended.long()]).tolist(), strict=True)):
+        for index, (row, count, has_ended) in enumerate(
+            zip(self.rows, *torch.stack([committed, ended.long()]).tolist(), strict=True)
+        ):
             if row.finish_reason:
                 continue
             row.length += count

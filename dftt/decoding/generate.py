@@ -13,6 +13,7 @@ from dftt.decoding.engine import Engine
 from dftt.decoding.sampling import sample_key
 from dftt.models.lora import Adapter, applied
 from dftt.models.pair import Pair
+from dftt.models.target import check_window
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
 
 OnTokens = Callable[[int, list[int]], None]
@@ -87,7 +88,7 @@ def generate(
         raise ValueError("no prompt given: pass at least one")
     spec = resolve_sizes(spec, pair.draft.config.block_size)
     for each in prompts:
-        pair.target.check_length(len(each), spec.max_new_tokens)
+        check_window(pair.target.window, len(each), spec.max_new_tokens)
     prefills = _matching(prompts, prefill)
     names = sample_names or [hashlib.sha256(repr(each.input_ids).encode()).hexdigest() for each in prompts]
     if drafter is None and spec.mode != "target":
@@ -135,7 +136,9 @@ def _matching(prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | 
         raise ValueError(f"{len(given)} prefills given for {len(prompts)} prompts: give one for each, or one for all")
     for each, known in zip(prompts, given, strict=True):
         if known is not None and each.input_ids[: len(known)] != known.input_ids:
-            raise ValueError(f"a prefill of {len(known)} tokens is not of the first tokens of its prompt ({len(each)} tokens)")
+            raise ValueError(
+                f"a prefill of {len(known)} tokens is not of the first tokens of its prompt ({len(each)} tokens)"
+            )
     return given
 
 

@@ -34,9 +34,7 @@ class AcceptanceLength(Metric):
     def update(self, acceptance_lengths: Sequence[int]) -> None:
         """Add the verify steps of one generation, each as the number of tokens it committed."""
         if min(acceptance_lengths, default=1) < 1:
-            raise ValueError(
-                f"acceptance lengths count the bonus token, so must be >= 1, got {acceptance_lengths}"
-            )
+            raise ValueError(f"acceptance lengths count the bonus token, so must be >= 1, got {acceptance_lengths}")
         self.committed += sum(acceptance_lengths)
         self.steps += len(acceptance_lengths)
 

@@ -47,11 +47,7 @@ class RecordStore:
         Args:
             spec_hashes: The spec hash of each (task, arm, seed) that is intended.
         """
-        return {
-            record.key
-            for record in load_records(self.folder)
-            if spec_hashes.get(record.key) == record.spec_hash
-        }
+        return {record.key for record in load_records(self.folder) if spec_hashes.get(record.key) == record.spec_hash}
 
 
 def load_records(folder: str | Path) -> list[Record]:
@@ -86,9 +82,7 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
     try:
         canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"), default=_plain)
     except TypeError as error:
-        raise ValueError(
-            f"spec cannot be hashed: {error}; use JSON values, paths, tuples and dataclasses"
-        ) from None
+        raise ValueError(f"spec cannot be hashed: {error}; use JSON values, paths, tuples and dataclasses") from None
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -111,9 +105,7 @@ def _read_shard(path: Path) -> Iterator[tuple[float, Record]]:
             written_at = row.pop("written_at", 0.0)
             yield written_at, Record.from_json(row)
         except (ValueError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{path}, line {number}: not a record ({error}); repair or remove the line"
-            ) from None
+            raise ValueError(f"{path}, line {number}: not a record ({error}); repair or remove the line") from None
 
 
 def _repair(path: Path) -> None:

@@ -123,9 +123,7 @@ def _join(words: list[str], as_written: bool) -> str:
 def _read_phrases(rubric: Mapping[str, Any]) -> None:
     phrases = rubric.get("any_of")
     if not isinstance(phrases, list | tuple) or not phrases:
-        raise ValueError(
-            f"rubric {rubric['type']}: `any_of` must be a non-empty list of phrases, got {phrases!r}"
-        )
+        raise ValueError(f"rubric {rubric['type']}: `any_of` must be a non-empty list of phrases, got {phrases!r}")
     for phrase in phrases:
         if not isinstance(phrase, str) or not _words(phrase):
             raise ValueError(f"rubric {rubric['type']}: a phrase must hold a letter or digit, got {phrase!r}")

@@ -97,9 +97,7 @@ def paired_difference(
         steps_b=np.ones(len(values_b)) if steps_b is None else steps_b,
     )
     keep = (columns[1] > 0) & (columns[3] > 0)
-    return _bootstrap(
-        columns, clusters, keep, lambda sums: _ratio(sums[:2]) - _ratio(sums[2:]), num_resamples, seed
-    )
+    return _bootstrap(columns, clusters, keep, lambda sums: _ratio(sums[:2]) - _ratio(sums[2:]), num_resamples, seed)
 
 
 def wilson_interval(passed: int, n: int) -> Interval:

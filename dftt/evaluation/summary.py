@@ -32,9 +32,7 @@ def summarise(records: Sequence[Record], baseline: str | None = None) -> list[Ro
     for record in sorted(records, key=lambda record: record.key):
         arms.setdefault(record.arm, []).append(record)
     if baseline is not None and baseline not in arms:
-        raise ValueError(
-            f"baseline {baseline!r} is not among the arms: {', '.join(sorted(arms)) or 'no records'}"
-        )
+        raise ValueError(f"baseline {baseline!r} is not among the arms: {', '.join(sorted(arms)) or 'no records'}")
     rows = []
     for arm in sorted(arms, key=lambda arm: (arm != baseline, arm)):
         row = _arm_row(arm, arms[arm])
@@ -78,9 +76,7 @@ def _arm_row(arm: str, records: Sequence[Record]) -> Row:
 def _difference(records: Sequence[Record], baseline: Sequence[Record]) -> Row:
     others = {(record.task_id, record.seed): record for record in baseline}
     pairs = [
-        (record, others[record.task_id, record.seed])
-        for record in records
-        if (record.task_id, record.seed) in others
+        (record, others[record.task_id, record.seed]) for record in records if (record.task_id, record.seed) in others
     ]
     difference = paired_difference(
         [sum(a.acceptance_lengths) for a, _ in pairs],

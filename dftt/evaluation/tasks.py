@@ -43,9 +43,7 @@ def load_tasks(path: str | Path) -> list[Task]:
         try:
             task = _task(_row(line), f"{stem}/{number}")
             if task.task_id in tasks:
-                raise ValueError(
-                    f"task_id {task.task_id!r} is taken by an earlier row; give each task its own"
-                )
+                raise ValueError(f"task_id {task.task_id!r} is taken by an earlier row; give each task its own")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
         tasks[task.task_id] = task
@@ -85,13 +83,9 @@ def demo_tasks() -> list[Task]:
     for line in (folder / "tasks.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         document = (folder / row["document"]).read_text(encoding="utf-8")
-        messages = _user_message(
-            document, f"{row['question']} Answer with a short phrase from the text above."
-        )
+        messages = _user_message(document, f"{row['question']} Answer with a short phrase from the text above.")
         metadata = row["metadata"]
-        tasks.append(
-            Task(metadata["task_id"], metadata["context_id"], messages, tuple(row["rubrics"]), metadata)
-        )
+        tasks.append(Task(metadata["task_id"], metadata["context_id"], messages, tuple(row["rubrics"]), metadata))
     return tasks
 
 
@@ -161,9 +155,7 @@ def _messages(messages: object) -> tuple[Mapping[str, str], ...]:
     if not isinstance(messages, list) or not messages:
         raise ValueError("`messages` must be a non-empty list of {role, content}")
     for number, message in enumerate(messages, start=1):
-        if not isinstance(message, dict) or not all(
-            isinstance(message.get(key), str) for key in ("role", "content")
-        ):
+        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
             raise ValueError(f"message {number} needs `role` and `content`, both strings")
     if not any(message["content"].strip() for message in messages):
         raise ValueError("empty context: no message has content; give at least one with text")
@@ -186,9 +178,7 @@ def _phrase_rubrics(row: Mapping[str, Any]) -> list[Any]:
     answers = _phrases(row, "answer")
     # "Smith" as distractor of "John Smith" would make the task impossible to pass.
     distractors = [
-        wrong
-        for wrong in _phrases(row, "distractor")
-        if not any(contains_phrase(right, wrong) for right in answers)
+        wrong for wrong in _phrases(row, "distractor") if not any(contains_phrase(right, wrong) for right in answers)
     ]
     rubrics = [{"type": "contains", "any_of": answers}] if answers else []
     return rubrics + ([{"type": "excludes", "any_of": distractors}] if distractors else [])

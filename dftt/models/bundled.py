@@ -25,7 +25,9 @@ def target_folder(name: str) -> str:
     """
     if name != PREFIX + TARGET:
         raise ValueError(f"no bundled target {name!r}; there is {PREFIX}{TARGET}")
-    cache = Path(os.environ.get("DFTT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dftt")
+    cache = Path(
+        os.environ.get("DFTT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dftt"
+    )
     source = gguf_file()
     folder = cache / f"{TARGET}-{source.stat().st_size}"
     if not folder.is_dir():

@@ -42,7 +42,9 @@ def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFl
     tensors = _read_tensors(folder)
     for fragment, name in _FOREIGN.items():
         if any(fragment in key for key in tensors):
-            raise ValueError(f"draft {folder} is a {name} checkpoint ({fragment} tensors), which is not supported; give a DFlash draft")
+            raise ValueError(
+                f"draft {folder} is a {name} checkpoint ({fragment} tensors), which is not supported; give a DFlash draft"
+            )
     config = parse_config(raw, source=str(folder))
     draft = DFlashDraft(config)
     _check_tensors(folder, draft, tensors)
@@ -55,7 +57,8 @@ def save_draft(draft: DFlashDraft, folder: str | Path, *, dtype: torch.dtype | N
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous() for name, tensor in draft.state_dict().items()
+        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        for name, tensor in draft.state_dict().items()
     }
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
     written = next(iter(tensors.values())).dtype
@@ -80,7 +83,9 @@ def parse_config(raw: Mapping[str, Any], *, source: str = "draft") -> DraftConfi
     return _shape(
         merged,
         source,
-        tap_ids=tuple(int(layer) + 1 for layer in layer_ids),  # published ids count layers from 0; hidden state 0 is the embedding
+        tap_ids=tuple(
+            int(layer) + 1 for layer in layer_ids
+        ),  # published ids count layers from 0; hidden state 0 is the embedding
         num_target_layers=int(merged.get("num_target_layers") or max(layer_ids) + 2),
     )
 
@@ -106,6 +111,7 @@ def config_to_json(config: DraftConfig, *, dtype: torch.dtype) -> dict[str, Any]
         "layer_types": list(config.layer_types),
         "sliding_window": config.sliding_window,
         "attention_bias": config.attention_bias,
+        "is_causal": False,  # blocks are bidirectional in sliding layers too
         "block_size": config.block_size,
         "num_target_layers": config.num_target_layers,
         "dflash_config": {
@@ -119,8 +125,13 @@ def config_to_json(config: DraftConfig, *, dtype: torch.dtype) -> dict[str, Any]
 
 def _parse_speculators(raw: Mapping[str, Any], source: str) -> DraftConfig:
     if raw["speculators_model_type"] != "dflash":
-        raise ValueError(f"{source}: speculators model type {raw['speculators_model_type']!r} is not supported; give dflash")
-    inner = {**raw.get("transformer_layer_config", {}), **{k: v for k, v in raw.items() if k != "transformer_layer_config"}}
+        raise ValueError(
+            f"{source}: speculators model type {raw['speculators_model_type']!r} is not supported; give dflash"
+        )
+    inner = {
+        **raw.get("transformer_layer_config", {}),
+        **{k: v for k, v in raw.items() if k != "transformer_layer_config"},
+    }
     if raw.get("draft_vocab_size") not in (None, inner.get("vocab_size")):
         raise ValueError(
             f"{source}: a reduced vocabulary ({raw['draft_vocab_size']} of {inner.get('vocab_size')}) is not supported; "
@@ -138,8 +149,12 @@ def _shape(raw: Mapping[str, Any], source: str, *, tap_ids: tuple[int, ...], num
     layers = int(_required(raw, "num_hidden_layers", source))
     layer_types = tuple(raw.get("layer_types") or (FULL,) * layers)
     if SLIDING in layer_types and raw.get("is_causal", not raw.get("sliding_window_non_causal", False)):
-        raise ValueError(f"{source}: sliding-window layers with causal blocks are not supported; give a draft with is_causal false")
-    optional = {name: raw[name] for name in ("rms_norm_eps", "max_position_embeddings", "attention_bias") if name in raw}
+        raise ValueError(
+            f"{source}: sliding-window layers with causal blocks are not supported; give a draft with is_causal false"
+        )
+    optional = {
+        name: raw[name] for name in ("rms_norm_eps", "max_position_embeddings", "attention_bias") if name in raw
+    }
     return DraftConfig(
         hidden_size=hidden,
         num_layers=layers,
@@ -176,7 +191,9 @@ def _required(raw: Mapping[str, Any], name: str, source: str) -> Any:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise ValueError(f"draft {folder} has no config.json; give a folder with config.json and {_WEIGHTS}, or a hub id")
+        raise ValueError(
+            f"draft {folder} has no config.json; give a folder with config.json and {_WEIGHTS}, or a hub id"
+        )
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:

@@ -78,7 +78,9 @@ class Adapter:
         )
 
 
-def attach_(draft: DFlashDraft, *, rank: int, lora_alpha: float, modules: Iterable[str], seed: int) -> list[nn.Parameter]:
+def attach_(
+    draft: DFlashDraft, *, rank: int, lora_alpha: float, modules: Iterable[str], seed: int
+) -> list[nn.Parameter]:
     """Put a fresh adapter on the draft and return its parameters, in float32 whatever the draft's precision.
 
     Only these require gradients. B starts at zero, so no logit changes; A is drawn from `seed` without touching the global
@@ -144,13 +146,22 @@ def describe_key_mismatch(expected: set[str], given: set[str]) -> str:
     missing, unexpected = sorted(expected - given), sorted(given - expected)
     if not missing and not unexpected:
         return "shapes differ"
-    parts = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in (("missing", missing), ("unexpected", unexpected)) if names]
+    parts = [
+        f"{len(names)} {kind} ({', '.join(names[:3])})"
+        for kind, names in (("missing", missing), ("unexpected", unexpected))
+        if names
+    ]
     return "tensors " + ", ".join(parts)
 
 
 def is_attached(draft: DFlashDraft) -> bool:
     """Whether the draft carries an adapter now."""
     return bool(_lora_layers(draft))
+
+
+def is_fresh(adapter: Adapter) -> bool:
+    """Whether every B matrix is still zero, so that the adapter changes nothing."""
+    return not any(tensor.any() for name, tensor in adapter.weights.items() if ".lora_B." in name)
 
 
 def is_adapter_key(name: str) -> bool:

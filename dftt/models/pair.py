@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import torch
 from dftt.models import bundled
 from dftt.models.checkpoint import load_draft
 from dftt.models.draft import DFlashDraft, DraftConfig
-from dftt.models.target import Target, resolve_dtype
+from dftt.models.target import Messages, Target, encode, resolve_dtype
 from dftt.types import Prefill, Prompt
 
-Messages = Sequence[Mapping[str, str]]
 BUNDLED = bundled.PREFIX + bundled.TARGET
 
 
@@ -27,7 +25,7 @@ class Pair:
 
     def encode(self, text: str | Messages, *, context_length: int = -1) -> Prompt:
         """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, taken verbatim."""
-        return Prompt(tuple(encode(self.target, text)), context_length)
+        return Prompt(tuple(encode(self.target.tokenizer, text)), context_length)
 
     def prefill(self, prompt: Prompt, *, prefix: Prefill | None = None) -> Prefill:
         """One target pass over the prompt; `prefix` is an earlier prefill of its first tokens."""
@@ -77,7 +75,9 @@ def find_draft(draft: str | Path | None, *, target: str) -> Path:
 def check_fit(target: Target, draft: DraftConfig) -> None:
     """Raise ValueError, in one sentence, for the first thing in which the draft does not fit the target."""
     if draft.hidden_size != target.hidden_size:
-        raise ValueError(f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}")
+        raise ValueError(
+            f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}"
+        )
     if draft.vocab_size != target.vocab_size:
         raise ValueError(
             f"draft was made for a vocabulary of {draft.vocab_size}, the target {target.name} has {target.vocab_size}"
@@ -97,22 +97,3 @@ def check_fit(target: Target, draft: DraftConfig) -> None:
         raise ValueError(
             f"draft's mask token {draft.mask_token_id} lies outside the embedding of {target.name} ({target.vocab_size} rows)"
         )
-
-
-def encode(target: Target, text: str | Messages) -> list[int]:
-    """Token ids of chat messages with the target's template, or of a string verbatim (no special tokens added).
-
-    Raises:
-        ValueError: If the text is empty, or the tokenizer has no chat template for messages.
-    """
-    tokenizer = target.tokenizer
-    if isinstance(text, str):
-        if not text.strip():
-            raise ValueError("prompt is empty: give some text")
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
-    if not any(str(message.get("content", "")).strip() for message in text):
-        raise ValueError("prompt is empty: no message has content")
-    if not tokenizer.chat_template:
-        raise ValueError(f"the tokenizer of {target.name} has no chat template; give a plain string instead of messages")
-    messages = [dict(message) for message in text]
-    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dftt.models.cache import Placement, RowCache, place
 from dftt.models.draft import FULL, SLIDING
 from dftt.types import Prefill
 
+Messages = Sequence[Mapping[str, str]]
 PREFILL_CHUNK = 2048
 _SCALED_HEADS = {"logit_scale": 1.0, "logits_scaling": 1.0, "lm_head_multiplier": 1.0, "output_multiplier_scale": 1.0}
 
@@ -63,19 +64,13 @@ class Target:
             ValueError: If the dtype is unknown, the bundled package is missing or nothing can be loaded under that name.
         """
         dtype = resolve_dtype(dtype)
-        path = bundled.target_folder(str(name)) if str(name).startswith(bundled.PREFIX) else str(name)
-        try:
+        with _named_errors(name):
+            path = _path_of(name)
             config = AutoConfig.from_pretrained(path, revision=revision)
             model = AutoModelForCausalLM.from_pretrained(
                 path, config=config, revision=revision, dtype=dtype, attn_implementation=_attention_for(config)
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        except OSError as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"target {name!r} could not be loaded: give a hub id, a folder with config.json and weights, "
-                f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
-            ) from error
         return cls(model.to(device), tokenizer, str(name))
 
     @property
@@ -152,7 +147,12 @@ class Target:
 
     @torch.no_grad()
     def prefill(
-        self, input_ids: Sequence[int], *, tap_ids: Sequence[int], prefix: Prefill | None = None, chunk: int = PREFILL_CHUNK
+        self,
+        input_ids: Sequence[int],
+        *,
+        tap_ids: Sequence[int],
+        prefix: Prefill | None = None,
+        chunk: int = PREFILL_CHUNK,
     ) -> Prefill:
         """Read a prompt in chunks, keeping what adaptation and decoding need.
 
@@ -166,7 +166,7 @@ class Target:
             ValueError: If the prompt is longer than the model's window, or `prefix` is not a proper prefix of it.
         """
         ids = tuple(int(token) for token in input_ids)
-        self.check_length(len(ids))
+        check_window(self.window, len(ids))
         begun = time.perf_counter()
         done = 0 if prefix is None else len(prefix)
         if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
@@ -193,16 +193,8 @@ class Target:
             seconds=time.perf_counter() - begun,
         )
 
-    def check_length(self, prompt_tokens: int, new_tokens: int = 0) -> None:
-        """Raise ValueError, with the two ways out, where prompt and answer do not fit the model's window."""
-        if prompt_tokens + new_tokens > self.window:
-            raise ValueError(
-                f"context too long: {prompt_tokens} prompt tokens and {new_tokens} new ones do not fit the {self.window}-token "
-                f"window of {self.name}; shorten the context, or use a target with a longer window"
-            )
-
     def _masks(self, placement: Placement) -> Any:
-        """Boolean causal mask per row, (R, 1, Q, used); a mapping by layer type for targets that mix them.
+        """Causal mask per row, (R, 1, Q, used); a mapping by layer type for targets that mix them.
 
         Always explicit: a 4D mask passes through transformers untouched, where None would make it build one of its own.
         """
@@ -210,8 +202,15 @@ class Target:
         queries = placement.positions[..., None]
         causal = (keys <= queries)[:, None]
         if SLIDING not in self.layer_types:
-            return causal
-        return {FULL: causal, SLIDING: causal & (keys > queries - self.config.sliding_window)[:, None]}
+            return self._as_attended(causal)
+        band = causal & (keys > queries - self.config.sliding_window)[:, None]
+        return {FULL: self._as_attended(causal), SLIDING: self._as_attended(band)}
+
+    def _as_attended(self, mask: Tensor) -> Tensor:
+        """The mask as the attention takes it: eager attention adds it to the scores, where a boolean would hide nothing."""
+        if self.config._attn_implementation != "eager":
+            return mask
+        return torch.zeros_like(mask, dtype=self.dtype).masked_fill(~mask, torch.finfo(self.dtype).min)
 
     @contextmanager
     def _taps(self, tap_ids: Sequence[int]) -> Iterator[dict[int, Tensor]]:
@@ -246,6 +245,58 @@ class Target:
                 raise ValueError(f"target {self.name!r} scales its logits ({name}={value}), which is not supported yet")
 
 
+def load_tokenizer(name: str | Path) -> tuple[Any, int]:
+    """Tokenizer and window of a target, without its weights; ValueError as `Target.load`."""
+    with _named_errors(name):
+        path = _path_of(name)
+        window = AutoConfig.from_pretrained(path).get_text_config().max_position_embeddings
+        return AutoTokenizer.from_pretrained(path), int(window)
+
+
+def encode(tokenizer: Any, text: str | Messages) -> list[int]:
+    """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
+
+    Raises:
+        ValueError: If the text is empty, or the tokenizer has no chat template for messages.
+    """
+    if isinstance(text, str):
+        if not text.strip():
+            raise ValueError("prompt is empty: give some text")
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+    if not any(str(message.get("content", "")).strip() for message in text):
+        raise ValueError("prompt is empty: no message has content")
+    if not tokenizer.chat_template:
+        raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
+    messages = [dict(message) for message in text]
+    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+
+
+def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: str = "prompt") -> None:
+    """Raise ValueError, with the ways out, where a prompt and its answer do not fit a target's window."""
+    if prompt_tokens + new_tokens > window:
+        raise ValueError(
+            f"{name} is too long: {prompt_tokens} tokens and {new_tokens} new ones do not fit the target's window of {window}; "
+            "shorten the context or use a target with a longer window (or keep it, unscored, with --model.allow_long true)"
+        )
+
+
+@contextmanager
+def _named_errors(name: str | Path) -> Iterator[None]:
+    """transformers' loading errors as one sentence that names the target."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"target {str(name)!r} could not be loaded: give a hub id, a folder with config.json and weights, "
+            f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
+        ) from error
+
+
+def _path_of(name: str | Path) -> str:
+    return bundled.target_folder(str(name)) if str(name).startswith(bundled.PREFIX) else str(name)
+
+
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """The torch dtype of a name such as "bfloat16"; ValueError for anything that is not a floating dtype."""
     resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -263,7 +314,9 @@ def _decoder_layers(decoder: nn.Module, num_layers: int) -> nn.ModuleList:
     for module in decoder.children():
         if isinstance(module, nn.ModuleList) and len(module) == num_layers:
             return module
-    raise ValueError(f"no list of {num_layers} layers found in {type(decoder).__name__}: this architecture is not supported")
+    raise ValueError(
+        f"no list of {num_layers} layers found in {type(decoder).__name__}: this architecture is not supported"
+    )
 
 
 def _tensor(value: Tensor | None) -> Tensor:

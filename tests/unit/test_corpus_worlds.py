@@ -11,9 +11,9 @@ from dftt.adaptation.corpus.worlds import GENRES, QUESTIONS, World, generate_wor
 
 
 @pytest.mark.parametrize("num_words", [200, 333, 1000, 2500, 6000])
-def test_length_is_within_a_tenth(num_words: int) -> None:
+def test_length_is_as_wanted_or_a_few_words_more(num_words: int) -> None:
     for seed in range(2 * len(GENRES)):
-        assert abs(len(generate_world(seed, num_words).split()) - num_words) <= num_words / 10 + 25
+        assert 0 <= len(generate_world(seed, num_words).split()) - num_words <= 60
 
 
 def test_same_seed_gives_the_same_document() -> None:

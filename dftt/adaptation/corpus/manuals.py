@@ -235,8 +235,7 @@ def read_archive(archive: Path) -> list[Passage]:
                 continue
             inner = "/".join(path.parts[1:])
             passages += [
-                Passage(f"{stem}/{inner}#{index}", piece, source, licence)
-                for index, piece in enumerate(split(text))
+                Passage(f"{stem}/{inner}#{index}", piece, source, licence) for index, piece in enumerate(split(text))
             ]
     return passages
 
@@ -276,9 +275,7 @@ def download(package: str, folder: Path) -> Path:
     archives = sorted(target.glob("*.tar.gz"))
     if done.returncode or not archives:
         reason = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-        raise ValueError(
-            f"{package}: pip fetched no .tar.gz ({reason[0].strip() if reason else 'no reason given'})"
-        )
+        raise ValueError(f"{package}: pip fetched no .tar.gz ({reason[0].strip() if reason else 'no reason given'})")
     return archives[0]
 
 
@@ -328,9 +325,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description="Collect documentation of permissively licensed packages.")
     parser.add_argument("--out", type=Path, required=True, help="JSONL.GZ file to write")
-    parser.add_argument(
-        "--package", action="append", help="NAME==VERSION, repeatable; default: a pinned list"
-    )
+    parser.add_argument("--package", action="append", help="NAME==VERSION, repeatable; default: a pinned list")
     parser.add_argument("--max-mb", type=float, default=12.0, help="limit of the text in million bytes")
     options = parser.parse_args(args)
     if options.max_mb <= 0:

@@ -79,9 +79,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{place}: not a JSON object ({error.msg}): write one object a line"
-                ) from error
+                raise ValueError(f"{place}: not a JSON object ({error.msg}): write one object a line") from error
             for key in ("id", "prompt"):
                 if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
                     raise ValueError(f"{place}: needs a non-empty string {key!r}")
@@ -94,9 +92,7 @@ def _read_drop_ids(path: Path) -> frozenset[str]:
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a readable JSON file of ids to drop ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(
-            f"{path}: needs a mapping of training files to lists of ids, got {type(content).__name__}"
-        )
+        raise ValueError(f"{path}: needs a mapping of training files to lists of ids, got {type(content).__name__}")
     return frozenset(_ids(content))
 
 
@@ -228,9 +224,7 @@ _TASKS: tuple[_Task, ...] = (
             _Step("dashed", "joined by dashes:", '"-".join(kept)', "str"),
             _Step("sorted", "as a sorted list:", "sorted(kept)", "list[str]"),
             _Step("letters", "the number of letters in all of", "sum(len(x) for x in kept)", "int"),
-            _Step(
-                "numbered", "as a mapping from place to word:", "dict(enumerate(kept, 1))", "dict[int, str]"
-            ),
+            _Step("numbered", "as a mapping from place to word:", "dict(enumerate(kept, 1))", "dict[int, str]"),
             _Step("initials", "the first letters of", '"".join(x[0] for x in kept)', "str"),
         ),
     ),
@@ -257,9 +251,7 @@ _TASKS: tuple[_Task, ...] = (
             _Step("as_dict", "as a dictionary:", "dict(kept)", "dict[str, int]"),
             _Step("names", "the sorted names of", "sorted(name for name, _ in kept)", "list[str]"),
             _Step("points", "the summed scores of", "sum(score for _, score in kept)", "int"),
-            _Step(
-                "ranking", "from best to worst:", "sorted(kept, key=lambda x: -x[1])", "list[tuple[str, int]]"
-            ),
+            _Step("ranking", "from best to worst:", "sorted(kept, key=lambda x: -x[1])", "list[tuple[str, int]]"),
         ),
     ),
     _Task(
@@ -267,9 +259,7 @@ _TASKS: tuple[_Task, ...] = (
         annotation="list[datetime.date]",
         noun="dates",
         limits=(1, 12),
-        sample=lambda rng: [
-            datetime.date(2021, 1, 1) + datetime.timedelta(rng.randint(0, 1400)) for _ in range(4)
-        ],
+        sample=lambda rng: [datetime.date(2021, 1, 1) + datetime.timedelta(rng.randint(0, 1400)) for _ in range(4)],
         keep=(
             _Step("weekend", "that fall on a weekend", "x.weekday() >= 5"),
             _Step("monthly", "in month number {n}", "x.month == {n}"),
@@ -286,9 +276,7 @@ _TASKS: tuple[_Task, ...] = (
             _Step("iso", "as ISO strings:", "[x.isoformat() for x in kept]", "list[str]"),
             _Step("count", "the number of", "len(kept)", "int"),
             _Step("years", "the sorted years of", "sorted(set(x.year for x in kept))", "list[int]"),
-            _Step(
-                "span", "the days from first to last of", "(max(kept) - min(kept)).days if kept else 0", "int"
-            ),
+            _Step("span", "the days from first to last of", "(max(kept) - min(kept)).days if kept else 0", "int"),
         ),
     ),
 )
@@ -357,9 +345,7 @@ def _code_prompt(rng: random.Random) -> str:
 def _run(body: str, argument: object) -> object:
     namespace: dict[str, Any] = {"datetime": datetime}
     exec(body, namespace)
-    return next(value for key, value in namespace.items() if key not in {"datetime", "__builtins__"})(
-        argument
-    )
+    return next(value for key, value in namespace.items() if key not in {"datetime", "__builtins__"})(argument)
 
 
 def code_prompts(seed: int, count: int) -> list[str]:
@@ -390,14 +376,11 @@ _BANKS: dict[str, tuple[object, ...]] = {
         "oysters pumpkins ribbons seashells stickers teapots umbrellas walnuts bulbs scarves bricks "
         "puzzles"
     ),
-    "shop": _items(
-        "bakery | nursery | harbour market | orchard | pottery | toy shop | dairy | print shop | museum"
-    ),
+    "shop": _items("bakery | nursery | harbour market | orchard | pottery | toy shop | dairy | print shop | museum"),
     "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
     "vehicle": ("bus", "ferry", "tram", "minibus", "cable car", "canal boat"),
     "tone": _words(
-        "warm formal playful calm blunt hopeful dry respectful enthusiastic apologetic nostalgic "
-        "matter-of-fact"
+        "warm formal playful calm blunt hopeful dry respectful enthusiastic apologetic nostalgic matter-of-fact"
     ),
     "form": _items(
         "a thank-you note | a cover letter | a product description | a short speech | a diary entry | a "
@@ -446,9 +429,7 @@ _BANKS: dict[str, tuple[object, ...]] = {
         "react to the news that {subject} made the front page",
         "welcome me on my first day",
     ),
-    "hobby": _words(
-        "fencing birdwatching pottery archery knitting rowing calligraphy astronomy juggling sailing"
-    ),
+    "hobby": _words("fencing birdwatching pottery archery knitting rowing calligraphy astronomy juggling sailing"),
     "language": _words("Python JavaScript Go Rust Java C# TypeScript Ruby Kotlin Swift PHP SQL Bash"),
     "program": _items(
         "renames photos by the date they were taken | checks a list of links and prints the dead ones | "
@@ -490,9 +471,7 @@ _BANKS: dict[str, tuple[object, ...]] = {
         "Answer as a numbered list.",
         "",
     ),
-    "job": _words(
-        "baker nurse plumber translator pilot florist carpenter librarian chemist welder tailor judge"
-    ),
+    "job": _words("baker nurse plumber translator pilot florist carpenter librarian chemist welder tailor judge"),
     "city": _words("Porto Tartu Cusco Ghent Nara Lagos Bergen Tbilisi Hobart Izmir Oaxaca Riga Dakar Quito"),
     "colour": _words("red blue green yellow white black purple violet"),
 }
@@ -508,8 +487,7 @@ _CHAT: dict[str, tuple[str, ...]] = {
         'Correct the spelling and grammar: "{name} dont has told nobody about {subject}, and we was '
         "all suprised "
         'on {weekday}."',
-        "Continue this story in a {tone} voice: {name} had not expected {subject} to change "
-        "anything. {limit}",
+        "Continue this story in a {tone} voice: {name} had not expected {subject} to change anything. {limit}",
         "Outline {form} about {subject}: list the main points in order and say why each belongs there.",
     ),
     "roleplay": (
@@ -524,8 +502,7 @@ _CHAT: dict[str, tuple[str, ...]] = {
         "Who is the second tallest? Explain.",
         "Four friends sit in a row. {name} is not at either end. {name2} sits directly left of {name3}. "
         "{name4} is at the right end. In which order do they sit?",
-        "If the meeting is {few} days after {weekday} and it is moved forward by {few2} days, on "
-        "which weekday is it?",
+        "If the meeting is {few} days after {weekday} and it is moved forward by {few2} days, on which weekday is it?",
         "All {item} in the box are {colour}. Some things in the box are not {item}. Can we be sure "
         "that something in "
         "the box is not {colour}? Why?",
@@ -547,14 +524,12 @@ _CHAT: dict[str, tuple[str, ...]] = {
         "Solve for x: {few}x + {some} = {many}. Show each step.",
         "What is {pct}% of {many}, and what is {pct2}% of the result?",
         "A rectangle is {some} cm long and {few} cm wide. Find its area, its perimeter and its diagonal.",
-        "What is the probability of drawing a {colour} ball from a bag with {few} {colour} and "
-        "{some} {colour2} balls?",
+        "What is the probability of drawing a {colour} ball from a bag with {few} {colour} and {some} {colour2} balls?",
         "Simplify {few}(x + {few2}) - {few3}(x - {few4}).",
         "Evaluate g(t) = {few}t^2 - {some}t + {few2} at t = {few3}.",
         "The mean of {few} numbers is {some}. One more number, {some2}, is added. What is the new mean?",
         "Find two numbers whose sum is {many} and whose difference is {some}.",
-        "A savings account holds {many} euros and earns {pct}% interest a year. How much is in it "
-        "after {few} years?",
+        "A savings account holds {many} euros and earns {pct}% interest a year. How much is in it after {few} years?",
         "How many whole numbers lie between {some} and {many} that are multiples of {few}?",
     ),
     "coding": (
@@ -667,8 +642,7 @@ _MATH: tuple[str, ...] = (
     "A {vehicle} makes {few} trips a day and carries {some} people each time. How many people does "
     "it carry from "
     "Monday to Friday if {few2} trips are cancelled?",
-    "{name} cuts a rope of {many} metres into pieces of {few} metres. How many pieces are there, and "
-    "how much is left?",
+    "{name} cuts a rope of {many} metres into pieces of {few} metres. How many pieces are there, and how much is left?",
     "In a game, a {colour} ring is worth {few} points and a {colour2} ring {few2}. {name} has {some} "
     "{colour} rings "
     "and half as many {colour2} ones. What is the score?",

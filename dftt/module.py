@@ -1,0 +1,338 @@
+"""The LightningModule around a frozen target and a draft that learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from dftt.adaptation.corpus.tokens import CorpusBatch
+from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch
+from dftt.adaptation.ttt import Adaptation, context_batch, make_optimizer, ttt_adapt
+from dftt.data import ContextItem, CorpusDataModule
+from dftt.decoding.generate import generate
+from dftt.models import lora
+from dftt.models.checkpoint import load_draft, save_draft
+from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
+from dftt.models.lora import Adapter
+from dftt.models.pair import BUNDLED, Pair, check_fit, find_draft
+from dftt.models.target import Target, encode, resolve_dtype
+from dftt.types import DecodingSpec, Generation, Prefill, Prompt, TrainingSpec, TTTSpec
+
+_HELD_OUT = 1_000_000_000  # steps of validation anchors, out of reach of training
+
+
+class DraftTTTModule(L.LightningModule):
+    """A frozen target with a draft; only the draft, or a LoRA adapter on it, learns and is stored in checkpoints.
+
+    Args:
+        target: Hub id, local folder or bundled:smollm2-135m.
+        draft: Hub id or local folder of a DFlash draft; the bundled one for the bundled target; `new` makes one to train.
+        target_dtype: Precision of the target's weights.
+        trainable: lora (an adapter on the draft; its shape is ttt.rank, ttt.lora_alpha, ttt.modules) or full (the draft).
+        new_layers: Layers of a new draft.
+        new_block_size: Block size of a new draft, anchor included.
+        new_taps: Hidden states that a new draft reads.
+        new_mask_token_id: Mask token of a new draft: a reserved token, never padding or end-of-sequence.
+        ttt: Test-time training: used by fit on one context, by test and by predict.
+        training: Optimisation of fit over a corpus.
+        allow_long: Keep contexts that exceed the target's window and report them as unscored, instead of refusing them.
+    """
+
+    def __init__(
+        self,
+        target: str = BUNDLED,
+        draft: str | None = None,
+        target_dtype: str = "float32",
+        trainable: str = "lora",
+        new_layers: int = 3,
+        new_block_size: int = 8,
+        new_taps: int = 5,
+        new_mask_token_id: int = -1,
+        ttt: TTTSpec = TTTSpec(),
+        training: TrainingSpec = TrainingSpec(),
+        allow_long: bool = False,
+    ) -> None:
+        super().__init__()
+        # Only what identifies the weights: LightningCLI lets a checkpoint's hyper-parameters override flags silently.
+        self.save_hyperparameters(ignore=["ttt", "training", "allow_long", "target_dtype"])
+        if trainable not in ("lora", "full"):
+            raise ValueError(f"model.trainable: unknown {trainable!r}; choose from lora, full")
+        if draft == "new" and trainable != "full":
+            raise ValueError("model.draft new needs model.trainable full: an adapter on random weights teaches nothing")
+        resolve_dtype(target_dtype)
+        self.target_name, self.draft_name, self.target_dtype = target, draft, target_dtype
+        self.trainable, self.ttt, self.recipe, self.allow_long = trainable, ttt, training, allow_long
+        self.new = (new_layers, new_block_size, new_taps, new_mask_token_id)
+        self.draft: DFlashDraft | None = None
+        self.target: Target | None = None
+        self._prefills: dict[str, Prefill] = {}
+
+    # -- building ------------------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Load target and draft once; Lightning calls this again for every stage."""
+        if self.target is not None:
+            return
+        new = self.draft_name == "new"
+        # The small files first: most mistakes show there, before the target's weights are read.
+        draft = None if new else load_draft(find_draft(self.draft_name, target=self.target_name))
+        self.target = Target.load(self.target_name, dtype=self.target_dtype)
+        draft = make_draft(self.target, *self.new) if draft is None else draft
+        check_fit(self.target, draft.config)
+        self.target_model = self.target.model  # registered, so that Lightning moves it to the device
+        full = self.trainable == "full"
+        self.draft = draft.to(torch.float32 if full else resolve_dtype(self.target_dtype)).requires_grad_(full)
+        if not full:
+            spec = self.ttt
+            lora.attach_(self.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
+
+    @property
+    def pair(self) -> Pair:
+        """Target and draft; the draft still carries the module's own adapter where trainable is lora."""
+        return Pair(self._need_target(), self._need_draft())
+
+    @contextmanager
+    def bare_draft(self) -> Iterator[Adapter | None]:
+        """The draft without the module's own adapter, which is handed out: None where it is absent or still as at the start.
+
+        `test` and `predict` adapt and decode in here; the adapter is back on the draft afterwards.
+        """
+        draft, spec = self._need_draft(), self.ttt
+        if not lora.is_attached(draft):
+            yield None
+            return
+        adapter = Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(draft))
+        lora.detach_(draft)
+        try:
+            yield None if lora.is_fresh(adapter) else adapter
+        finally:
+            lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
+            lora.load_weights_(draft, adapter.weights)
+
+    def adapt(self, prefill: Prefill, context_length: int, *, initial: Adapter | None = None) -> Adaptation:
+        """Test-time training on the first `context_length` tokens of a prefill, within `bare_draft`."""
+        prompt = Prompt(prefill.input_ids, context_length)
+        with self.trainer.precision_plugin.forward_context():
+            return ttt_adapt(self.pair, prompt, self.ttt, prefill=prefill, initial=initial)
+
+    def generate(self, prompt: Prompt, spec: DecodingSpec, **options: Any) -> Generation:
+        """`dftt.generate` in the trainer's precision (callbacks run outside it), within `bare_draft`."""
+        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
+            return generate(self.pair, prompt, spec, **options)
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: CorpusBatch | ContextItem, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Block loss of a corpus batch, or of one step of test-time training on a context."""
+        out = self._loss(batch, step=self.global_step)
+        self.log("train/loss", out.loss, prog_bar=True, batch_size=1)
+        self.log("train/estimated_tau", out.estimated_tau, prog_bar=True, batch_size=1)
+        self.log("train/accuracy_slot_1", out.slot_accuracy[0], batch_size=1)
+        return out.loss
+
+    def validation_step(self, batch: CorpusBatch | ContextItem, batch_idx: int) -> None:
+        """Block loss, per-slot accuracy and estimated tau on held-out anchors."""
+        out = self._loss(batch, step=_HELD_OUT + batch_idx)
+        self.log("val/loss", out.loss, prog_bar=True, batch_size=1, sync_dist=True)
+        self.log("val/estimated_tau", out.estimated_tau, prog_bar=True, batch_size=1, sync_dist=True)
+        for slot, accuracy in enumerate(out.slot_accuracy, start=1):
+            self.log(f"val/accuracy_slot_{slot}", accuracy, batch_size=1, sync_dist=True)
+
+    def test_step(self, batch: ContextItem, batch_idx: int) -> None:
+        """Nothing of its own: the evaluator callback adapts, decodes and scores (it owns the arms)."""
+
+    def predict_step(self, batch: ContextItem, batch_idx: int) -> None:
+        """As test_step."""
+
+    def transfer_batch_to_device(
+        self,
+        batch: CorpusBatch | ContextItem,
+        device: torch.device,
+        dataloader_idx: int,  # noqa: ARG002
+    ) -> CorpusBatch | ContextItem:
+        """Lightning cannot move frozen dataclasses itself."""
+        if isinstance(batch, ContextItem):
+            return batch
+        move = lambda tensor: tensor.to(device, non_blocking=True)  # noqa: E731
+        return CorpusBatch(move(batch.input_ids), move(batch.supervised), move(batch.anchors))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; the schedule of ttt for a context, a warm-up and cosine for a corpus."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if self.on_corpus:
+            spec, steps = self.recipe, max(1, int(self.trainer.estimated_stepping_batches))
+            groups = [
+                {"params": [p for p in parameters if p.dim() > 1], "weight_decay": spec.weight_decay},
+                {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+            ]
+            optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=(0.9, spec.beta2))
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_factor(step, steps, spec))
+        else:
+            optimizer, schedule = make_optimizer(parameters, self.ttt)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Clip as the specs say; a second bound on the trainer would silently win or lose, so it is refused."""
+        if gradient_clip_val is not None:
+            raise ValueError("set ttt.max_grad_norm or training.max_grad_norm instead of trainer.gradient_clip_val")
+        bound = self.recipe.max_grad_norm if self.on_corpus else self.ttt.max_grad_norm
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], bound)
+
+    @property
+    def on_corpus(self) -> bool:
+        """Whether the data module at hand is a corpus."""
+        return isinstance(getattr(self.trainer, "datamodule", None), CorpusDataModule)
+
+    def on_fit_end(self) -> None:
+        """Leave the result in a format that others read: a z-lab draft folder or a PEFT folder beside the checkpoints."""
+        if self.trainer.is_global_zero and self.trainer.log_dir:
+            folder = Path(self.trainer.log_dir)
+            if self.trainable == "full":
+                save_draft(self._need_draft(), folder / "draft")
+            else:
+                spec = self.ttt
+                Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self._need_draft())).save(
+                    folder / "adapter"
+                )
+
+    def _loss(self, batch: CorpusBatch | ContextItem, *, step: int) -> BlockLoss:
+        target, draft = self._need_target(), self._need_draft()
+        loss = self.recipe.loss if isinstance(batch, CorpusBatch) else self.ttt.loss
+        return block_loss(draft, target, self._blocks(batch, step), loss=loss)
+
+    def _blocks(self, batch: CorpusBatch | ContextItem, step: int) -> BlockBatch:
+        target, draft = self._need_target(), self._need_draft()
+        if isinstance(batch, CorpusBatch):
+            hidden, features = target.read(batch.input_ids, tap_ids=draft.config.tap_ids)
+            return make_block_batch(
+                input_ids=batch.input_ids,
+                supervised=batch.supervised,
+                anchors=batch.anchors,
+                features=features,
+                hidden=hidden,
+                block_size=draft.config.block_size,
+            )
+        if batch.context_id not in self._prefills:
+            prompt = context_of([encode(target.tokenizer, task.messages) for task in batch.tasks])
+            self._prefills[batch.context_id] = self.pair.prefill(prompt)
+        prefill = self._prefills[batch.context_id]
+        return context_batch(draft, prefill, len(prefill), self.ttt, step)
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The trainable tensors and nothing else: target and draft are named by their ids, not stored."""
+        keep = lora.is_adapter_key if self.trainable == "lora" else (lambda name: name.startswith("draft."))
+        return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if keep(name)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load exactly the trainable tensors; an empty, foreign or renamed checkpoint is refused by name."""
+        expected = self.state_dict()
+        if set(state_dict) != set(expected):
+            problem = lora.describe_key_mismatch(set(expected), set(state_dict))
+            raise ValueError(f"checkpoint does not belong to this model: {problem}")
+        for name, tensor in state_dict.items():
+            if tensor.shape != expected[name].shape:
+                raise ValueError(
+                    f"checkpoint does not belong to this model: {name} is {tuple(tensor.shape)}, "
+                    f"expected {tuple(expected[name].shape)}; give the ttt.rank and ttt.modules it was trained with"
+                )
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store what identifies the adapter."""
+        if self.trainable == "lora":
+            spec = self.ttt
+            checkpoint["adapter"] = {
+                "rank": spec.rank,
+                "lora_alpha": float(spec.lora_alpha),
+                "modules": sorted(spec.modules),
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose adapter differs from what ttt asks for."""
+        stored = checkpoint.get("adapter")
+        spec = self.ttt
+        asked = {"rank": spec.rank, "lora_alpha": float(spec.lora_alpha), "modules": sorted(spec.modules)}
+        if self.trainable == "lora" and stored is not None and stored != asked:
+            wrong = ", ".join(
+                f"model.ttt.{name} is {asked[name]}, stored {stored[name]}"
+                for name in asked
+                if asked[name] != stored[name]
+            )
+            raise ValueError(f"checkpoint holds another adapter: {wrong}")
+
+    def _need_target(self) -> Target:
+        if self.target is None:
+            raise RuntimeError("the target is loaded by configure_model, which has not run yet")
+        return self.target
+
+    def _need_draft(self) -> DFlashDraft:
+        if self.draft is None:
+            raise RuntimeError("the draft is loaded by configure_model, which has not run yet")
+        return self.draft
+
+
+def make_draft(target: Target, layers: int, block_size: int, taps: int, mask_token_id: int) -> DFlashDraft:
+    """A draft with random weights, shaped like the target's own layers.
+
+    Raises:
+        ValueError: If the mask token is not given, outside the embedding, or an end-of-sequence or padding token.
+    """
+    config = target.config
+    forbidden = {*target.eos_token_ids, getattr(config, "pad_token_id", None)}
+    if not 0 <= mask_token_id < target.vocab_size or mask_token_id in forbidden:
+        raise ValueError(
+            f"model.new_mask_token_id must be a reserved token below {target.vocab_size}, "
+            f"neither padding nor end-of-sequence, got {mask_token_id}"
+        )
+    draft = DFlashDraft(
+        DraftConfig(
+            hidden_size=config.hidden_size,
+            num_layers=layers,
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            vocab_size=target.vocab_size,
+            num_target_layers=target.num_layers,
+            tap_ids=default_tap_ids(target.num_layers, taps),
+            block_size=block_size,
+            mask_token_id=mask_token_id,
+            rms_norm_eps=config.rms_norm_eps,
+            rope_parameters=dict(config.rope_parameters),
+            max_position_embeddings=config.max_position_embeddings,
+        )
+    )
+    draft.reset_parameters()
+    return draft
+
+
+def context_of(prompts: list[list[int]]) -> Prompt:
+    """The context of tasks: the longest common token prefix of their prompts, or the whole prompt of a lone task."""
+    shortest = min(prompts, key=len)
+    length = len(shortest)
+    for ids in prompts:
+        length = next((place for place in range(length) if ids[place] != shortest[place]), length)
+    if length == 0:
+        raise ValueError("the tasks of a context share no first token: their prompts have no common context")
+    return Prompt(tuple(shortest[:length]))
+
+
+def cosine_factor(step: int, steps: int, spec: TrainingSpec) -> float:
+    """Linear warm-up, then a cosine down to spec.decay at the last step."""
+    warm = min(1.0, (step + 1) / (spec.warmup + 1))
+    progress = min(1.0, max(0, step - spec.warmup) / max(1, steps - spec.warmup))
+    return warm * (spec.decay + (1 - spec.decay) * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -1,0 +1,227 @@
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from dftt.adaptation.losses import run_blocks
+from dftt.models import lora
+from dftt.models.draft import DFlashDraft
+from dftt.models.lora import Adapter, applied, attach_, detach_
+from dftt.models.pair import Pair
+from dftt.types import LORA_MODULES
+from tests.fakes import random_prompt
+
+SUBSETS = [(name,) for name in LORA_MODULES] + [("fc", "q_proj", "k_proj", "v_proj"), LORA_MODULES]
+
+
+@pytest.fixture
+def pair(tiny_pair: Callable[..., Pair]) -> Iterator[Pair]:
+    """The tiny pair, which every test must leave bitwise as it was."""
+    pair = tiny_pair("qwen3")
+    before = {name: tensor.clone() for name, tensor in pair.draft.state_dict().items()}
+    yield pair
+    after = pair.draft.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def slots(pair: Pair) -> Tensor:
+    """Hidden states of a few blocks."""
+    prompt = random_prompt(20)
+    anchors = torch.tensor([[3, 8, 15]])
+    anchor_ids = torch.tensor([prompt.input_ids])[:, [3, 8, 15]]
+    with torch.no_grad():
+        features = pair.prefill(prompt).features[None]
+        return run_blocks(pair.draft, pair.target, features=features, anchors=anchors, anchor_ids=anchor_ids)
+
+
+def random_adapter(draft: DFlashDraft, *, seed: int = 1, rank: int = 2, modules: tuple[str, ...] = ("fc", "k_proj")) -> Adapter:
+    attach_(draft, rank=rank, lora_alpha=3.5, modules=modules, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: torch.randn(tensor.shape, generator=generator) * 0.1 for name, tensor in lora.read_weights(draft).items()
+    }
+    detach_(draft)
+    return Adapter(rank, 3.5, modules, weights)
+
+
+@pytest.mark.parametrize("modules", SUBSETS, ids=["+".join(each) for each in SUBSETS])
+def test_a_fresh_adapter_is_bitwise_the_base_draft(pair: Pair, modules: tuple[str, ...]) -> None:
+    base = slots(pair)
+    attach_(pair.draft, rank=4, lora_alpha=8.0, modules=modules, seed=0)
+    try:
+        assert torch.equal(slots(pair), base)
+    finally:
+        detach_(pair.draft)
+
+
+@pytest.mark.parametrize("modules", SUBSETS, ids=["+".join(each) for each in SUBSETS])
+def test_adapter_sits_on_the_named_modules_only(pair: Pair, modules: tuple[str, ...]) -> None:
+    parameters = attach_(pair.draft, rank=4, lora_alpha=8.0, modules=modules, seed=0)
+    names = [name for name, parameter in pair.draft.named_parameters() if parameter.requires_grad]
+    detach_(pair.draft)
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name in names} == set(modules)
+    assert all(lora.is_adapter_key(name) for name in names)
+    per_layer = [name for name in modules if name != "fc"]
+    assert len(parameters) == len(names) == 2 * (2 * len(per_layer) + ("fc" in modules))
+
+
+@pytest.mark.parametrize("modules", SUBSETS, ids=["+".join(each) for each in SUBSETS])
+def test_an_adapter_with_weights_changes_the_draft(pair: Pair, modules: tuple[str, ...]) -> None:
+    base = slots(pair)
+    with applied(pair.draft, random_adapter(pair.draft, modules=modules)):
+        assert not torch.allclose(slots(pair), base, atol=1e-4)
+
+
+def test_after_detaching_the_draft_is_bitwise_the_base(pair: Pair) -> None:
+    base, modules = slots(pair), [type(module) for module in pair.draft.modules()]
+    with applied(pair.draft, random_adapter(pair.draft)):
+        pass
+    assert torch.equal(slots(pair), base)
+    assert [type(module) for module in pair.draft.modules()] == modules
+    assert not hasattr(pair.draft, "peft_config")
+
+
+def test_an_error_inside_leaves_the_base_draft(pair: Pair) -> None:
+    base = slots(pair)
+    with pytest.raises(RuntimeError, match="boom"), applied(pair.draft, random_adapter(pair.draft)):
+        raise RuntimeError("boom")
+    assert torch.equal(slots(pair), base)
+    assert not lora.is_attached(pair.draft)
+
+
+def test_no_adapter_changes_nothing(pair: Pair) -> None:
+    base = slots(pair)
+    with applied(pair.draft, None):
+        assert torch.equal(slots(pair), base)
+
+
+def test_an_applied_adapter_is_frozen(pair: Pair) -> None:
+    with applied(pair.draft, random_adapter(pair.draft)):
+        assert not any(parameter.requires_grad for parameter in pair.draft.parameters())
+
+
+def test_two_adapters_at_once_are_refused(pair: Pair) -> None:
+    adapter = random_adapter(pair.draft)
+    with (
+        applied(pair.draft, adapter),
+        pytest.raises(ValueError, match="already carries an adapter"),
+        applied(pair.draft, adapter),
+    ):
+        pass
+
+
+def test_adapter_scale_is_alpha_over_rank(pair: Pair) -> None:
+    adapter = random_adapter(pair.draft, modules=("fc",))
+    features = torch.randn(3, 96)
+    base = pair.draft.fc(features)
+    down, up = adapter.weights["fc.lora_A.weight"], adapter.weights["fc.lora_B.weight"]
+    with applied(pair.draft, adapter):
+        out = pair.draft.fc(features)
+    torch.testing.assert_close(out, base + features @ down.T @ up.T * (3.5 / 2), atol=1e-5, rtol=0)
+
+
+def test_a_saved_adapter_is_read_back_bitwise(pair: Pair, tmp_path: Path) -> None:
+    adapter = random_adapter(pair.draft)
+    loaded = Adapter.load(adapter.save(tmp_path))
+    assert loaded.identity == adapter.identity
+    assert loaded.weights.keys() == adapter.weights.keys()
+    assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in adapter.weights.items())
+
+
+def test_peft_loads_the_folder_onto_the_draft(pair: Pair, tmp_path: Path) -> None:
+    adapter = random_adapter(pair.draft, modules=LORA_MODULES)
+    folder = adapter.save(tmp_path)
+    with applied(pair.draft, adapter):
+        ours = slots(pair)
+    wrapped = PeftModel.from_pretrained(copy.deepcopy(pair.draft), str(folder))  # type: ignore[arg-type]
+    inner = wrapped.get_base_model()
+    assert isinstance(inner, DFlashDraft)
+    assert torch.equal(slots(Pair(pair.target, inner)), ours)
+
+
+def test_attaching_leaves_the_global_random_state(pair: Pair) -> None:
+    """PEFT draws A from the global generator: without a fork, adapting would change all that is drawn later."""
+    before = torch.get_rng_state()
+    attach_(pair.draft, rank=2, lora_alpha=1.0, modules=("fc",), seed=3)
+    detach_(pair.draft)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_start_follows_the_seed_alone(pair: Pair) -> None:
+    def start(seed: int, noise: int) -> Tensor:
+        torch.manual_seed(noise)
+        attach_(pair.draft, rank=2, lora_alpha=1.0, modules=("fc",), seed=seed)
+        weights = lora.read_weights(pair.draft)
+        detach_(pair.draft)
+        return weights["fc.lora_A.weight"]
+
+    assert torch.equal(start(3, 0), start(3, 1))
+    assert not torch.equal(start(3, 0), start(4, 0))
+
+
+def test_adapter_stays_in_float32_on_a_bf16_draft(pair: Pair) -> None:
+    """In bf16, small AdamW updates would round away."""
+    draft = copy.deepcopy(pair.draft).to(torch.bfloat16)
+    parameters = attach_(draft, rank=2, lora_alpha=1.0, modules=("fc", "q_proj"), seed=0)
+    assert {parameter.dtype for parameter in parameters} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("name", "new_name", "message"),
+    [
+        ("fc.lora_A.weight", None, r"1 missing \(fc.lora_A.weight\)"),
+        ("fc.lora_A.weight", "bogus", r"1 missing \(fc.lora_A.weight\), 1 unexpected \(bogus\)"),
+    ],
+)
+def test_foreign_weights_are_refused_by_name(pair: Pair, name: str, new_name: str | None, message: str) -> None:
+    adapter = random_adapter(pair.draft)
+    weights = dict(adapter.weights)
+    tensor = weights.pop(name)
+    if new_name:
+        weights[new_name] = tensor
+    with (
+        pytest.raises(ValueError, match=f"adapter does not fit this draft: tensors {message}"),
+        applied(pair.draft, Adapter(2, 3.5, adapter.modules, weights)),
+    ):
+        pass
+    assert not lora.is_attached(pair.draft)
+
+
+def test_weights_of_another_rank_are_refused(pair: Pair) -> None:
+    adapter = random_adapter(pair.draft, rank=4)
+    with (
+        pytest.raises(ValueError, match="does not fit this draft: shapes differ"),
+        applied(pair.draft, Adapter(2, 3.5, adapter.modules, adapter.weights)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rank", "modules", "message"),
+    [(0, ("fc",), "adapter.rank must be >= 1, got 0"), (1, ("lm_head",), "unknown 'lm_head'"), (1, (), "is empty")],
+)
+def test_an_impossible_adapter_is_refused(pair: Pair, rank: int, modules: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        attach_(pair.draft, rank=rank, lora_alpha=1.0, modules=modules, seed=0)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_folder_without_a_file_is_refused(pair: Pair, tmp_path: Path, name: str) -> None:
+    random_adapter(pair.draft).save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=f"has no {name}; give a PEFT folder"):
+        Adapter.load(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"peft_type": "LOHA"}, {"use_dora": True}, {"rank_pattern": {"fc": 3}}])
+def test_other_kinds_of_adapters_are_refused(pair: Pair, tmp_path: Path, change: dict) -> None:
+    path = random_adapter(pair.draft).save(tmp_path) / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match="is not a plain LoRA adapter"):
+        Adapter.load(tmp_path)

@@ -1,0 +1,221 @@
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dftt.adaptation import ttt
+from dftt.adaptation.losses import block_loss
+from dftt.adaptation.ttt import Adaptation, context_batch, lr_factor, ttt_adapt
+from dftt.models.lora import applied
+from dftt.models.pair import Pair
+from dftt.types import LORA_MODULES, LossName, Prompt, TTTSpec
+from tests.fakes import random_prompt
+
+SHORT = TTTSpec(steps=6, warmup=1, anchors=4)
+
+
+@pytest.fixture
+def pair(tiny_pair: Callable[..., Pair]) -> Pair:
+    """The tiny Qwen3 pair."""
+    return tiny_pair("qwen3")
+
+
+def same_adapters(first: Adaptation, second: Adaptation) -> bool:
+    ours, theirs = first.adapter.weights, second.adapter.weights
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture
+def broken_loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make the loss of step `at` not a number."""
+
+    def install(at: int) -> None:
+        calls = iter(range(1000))
+
+        def broken(*args, **kwargs):
+            result = block_loss(*args, **kwargs)
+            return replace(result, loss=result.loss * math.nan) if next(calls) == at else result
+
+        monkeypatch.setattr(ttt, "block_loss", broken)
+
+    return install
+
+
+def test_the_pair_is_bitwise_unchanged(pair: Pair) -> None:
+    models = (pair.target.model, pair.draft)
+    before = [{name: tensor.clone() for name, tensor in model.state_dict().items()} for model in models]
+    ttt_adapt(pair, random_prompt(30), SHORT)
+    for model, tensors in zip(models, before, strict=True):
+        after = model.state_dict()
+        assert after.keys() == tensors.keys()
+        assert all(torch.equal(after[name], tensor) for name, tensor in tensors.items())
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+REPEATED = Prompt(random_prompt(8, seed=2).input_ids * 4)
+OVERFIT = TTTSpec(steps=300, lr=2e-2, rank=16, lora_alpha=32, modules=LORA_MODULES, anchors=24)
+
+
+def test_a_repeated_context_is_learnt_by_heart(pair: Pair) -> None:
+    adaptation = ttt_adapt(pair, REPEATED, OVERFIT)
+    batch = context_batch(pair.draft, pair.prefill(REPEATED), len(REPEATED), OVERFIT, step=1000)
+    with torch.no_grad():
+        before = block_loss(pair.draft, pair.target, batch, loss="kl")
+        with applied(pair.draft, adaptation.adapter):
+            after = block_loss(pair.draft, pair.target, batch, loss="kl")
+    assert float(before.estimated_tau) < 1.3
+    assert float(after.estimated_tau) > 3.5
+    assert float((after.correct & after.counted).sum() / after.counted.sum()) > 0.95
+
+
+@pytest.mark.parametrize("loss", ["ce", "kl", "mixed"])
+def test_the_loss_falls(pair: Pair, loss: LossName) -> None:
+    trace = ttt_adapt(pair, REPEATED, replace(OVERFIT, steps=60, loss=loss)).losses
+    assert sum(trace[-5:]) < 0.5 * sum(trace[:5])
+
+
+def test_steps_of_the_schedule() -> None:
+    factors = [lr_factor(step, TTTSpec(steps=11, warmup=4, decay=0.1)) for step in range(11)]
+    assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert factors[5:] == pytest.approx([1 - 0.9 * step / 6 for step in range(1, 7)])
+
+
+def test_the_same_seed_gives_the_same_adapter(pair: Pair) -> None:
+    first = ttt_adapt(pair, random_prompt(30), SHORT)
+    torch.manual_seed(99)
+    second = ttt_adapt(pair, random_prompt(30), SHORT)
+    assert same_adapters(first, second)
+    assert first.losses == second.losses
+
+
+def test_another_seed_gives_another_adapter(pair: Pair) -> None:
+    first, second = (ttt_adapt(pair, random_prompt(30), replace(SHORT, seed=seed)) for seed in (0, 1))
+    assert not same_adapters(first, second)
+
+
+def test_adapting_leaves_the_global_random_state(pair: Pair) -> None:
+    before = torch.get_rng_state()
+    ttt_adapt(pair, random_prompt(30), SHORT)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_tokens_after_the_context_do_not_matter(pair: Pair) -> None:
+    ids = random_prompt(40).input_ids
+    prompts = [Prompt(ids, 25), Prompt(ids[:25] + (7,) * 15, 25), Prompt(ids[:25])]
+    first, *others = (ttt_adapt(pair, prompt, SHORT) for prompt in prompts)
+    assert all(same_adapters(first, other) for other in others)
+
+
+def test_a_longer_prefill_serves_a_shorter_context(pair: Pair) -> None:
+    """Equal up to rounding: passes of 40 and of 25 tokens round differently."""
+    prompt = Prompt(random_prompt(40).input_ids, 25)
+    own, given = (ttt_adapt(pair, prompt, SHORT, prefill=prefill) for prefill in (None, pair.prefill(prompt)))
+    assert given.losses == pytest.approx(own.losses, abs=1e-4)
+
+
+def test_a_prefill_of_another_context_is_not_used(pair: Pair) -> None:
+    prompt = random_prompt(30)
+    given = ttt_adapt(pair, prompt, SHORT, prefill=pair.prefill(random_prompt(30, seed=5)))
+    assert same_adapters(given, ttt_adapt(pair, prompt, SHORT))
+
+
+def test_no_steps_change_nothing(pair: Pair) -> None:
+    adaptation = ttt_adapt(pair, random_prompt(30), TTTSpec(steps=0))
+    assert adaptation.losses == ()
+    assert all((tensor == 0).all() for name, tensor in adaptation.adapter.weights.items() if "lora_B" in name)
+
+
+def test_every_lora_matrix_learns(pair: Pair) -> None:
+    weights = ttt_adapt(pair, random_prompt(30), replace(SHORT, modules=LORA_MODULES)).adapter.weights
+    assert all(tensor.abs().max() > 0 for tensor in weights.values())
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_loss_that_is_not_finite_stops_and_says_so(pair, broken_loss, caplog, at: int) -> None:
+    broken_loss(at)
+    with caplog.at_level(logging.WARNING):
+        adaptation = ttt_adapt(pair, random_prompt(30), SHORT)
+    assert adaptation.stopped == f"non-finite loss or gradient at step {at}: kept the weights before it"
+    assert adaptation.stopped in caplog.text
+    assert len(adaptation.losses) == at
+
+
+def test_the_last_weights_with_a_finite_loss_are_kept(pair: Pair, broken_loss: Callable[[int], None]) -> None:
+    """The update that led to the bad loss is not proven good, so it is taken back too."""
+    weights = {}
+
+    def watch(step: int, _loss: float) -> None:
+        weights[step] = None
+
+    broken_loss(3)
+    stopped = ttt_adapt(pair, random_prompt(30), SHORT, on_step=watch)
+    assert list(weights) == [0, 1, 2]
+    assert all(torch.isfinite(tensor).all() for tensor in stopped.adapter.weights.values())
+    assert same_adapters(stopped, adapter_after(pair, 2))
+
+
+def adapter_after(pair: Pair, updates: int) -> Adaptation:
+    """What SHORT gives when its run ends after so many updates, its schedule unchanged."""
+
+    class EndError(Exception):
+        pass
+
+    kept = {}
+    draft = pair.draft
+
+    def watch(step: int, _loss: float) -> None:
+        if step == updates - 1:
+            kept.update(ttt.lora.read_weights(draft))
+            raise EndError
+
+    with pytest.raises(EndError):
+        ttt_adapt(pair, random_prompt(30), SHORT, on_step=watch)
+    adapter = ttt_adapt(pair, random_prompt(30), TTTSpec(steps=0)).adapter
+    return Adaptation(replace(adapter, weights=kept), (), 0.0, 0)
+
+
+def test_an_error_on_the_way_leaves_the_base_draft(pair: Pair) -> None:
+    def fail(step: int, _loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ttt_adapt(pair, random_prompt(30), SHORT, on_step=fail)
+    assert not ttt.lora.is_attached(pair.draft)
+
+
+def test_patience_stops_a_loss_that_does_not_fall(pair: Pair) -> None:
+    adaptation = ttt_adapt(pair, random_prompt(30), TTTSpec(steps=100, lr=1e-12, patience=4, seed=1))
+    assert adaptation.stopped == "no better loss for 4 steps"
+    assert len(adaptation.losses) < 100
+
+
+def test_without_patience_all_steps_run(pair: Pair) -> None:
+    adaptation = ttt_adapt(pair, random_prompt(30), TTTSpec(steps=30, lr=1e-12))
+    assert (len(adaptation.losses), adaptation.stopped) == (30, "")
+
+
+def test_each_step_is_reported(pair: Pair) -> None:
+    seen = []
+    adaptation = ttt_adapt(pair, random_prompt(30), SHORT, on_step=lambda step, loss: seen.append((step, loss)))
+    assert seen == list(enumerate(adaptation.losses))
+
+
+def test_adapting_works_inside_no_grad_and_inference_mode(pair: Pair) -> None:
+    expected = ttt_adapt(pair, random_prompt(30), SHORT)
+    with torch.no_grad():
+        assert same_adapters(ttt_adapt(pair, random_prompt(30), SHORT), expected)
+
+
+def test_the_adapter_says_what_it_is(pair: Pair) -> None:
+    adapter = ttt_adapt(pair, random_prompt(30), replace(SHORT, rank=3, lora_alpha=5.0, modules=("v_proj", "fc"))).adapter
+    assert adapter.identity == (3, 5.0, ("fc", "v_proj"))
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_context_too_short_to_adapt_to_is_refused(pair: Pair, length: int) -> None:
+    with pytest.raises(ValueError, match=f"context of {length} tokens"):
+        ttt_adapt(pair, random_prompt(length), SHORT)
+    assert not ttt.lora.is_attached(pair.draft)
