@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus, collate, plan_batches
-from dftt.evaluation.tasks import demo_tasks, group_by_context, load_tasks, tasks_from_document
+from dftt.evaluation.tasks import demo_tasks, group_by_context, load_tasks, tasks_from_documents
 from dftt.types import Task
 
 DEMO = "demo"
@@ -38,10 +38,11 @@ class ContextDataModule(L.LightningDataModule):
     """Contexts with tasks: `fit` adapts to one of them, `test` measures on all, `predict` answers.
 
     Args:
-        path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite, a text or Markdown
-            file (then give questions), or `demo` for the documents that ship with the project.
-        questions: Questions on a text or Markdown file.
-        context_id: Use this context only; `fit` needs it where the file has several.
+        path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite; or documents (a text
+            or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for the documents that ship with
+            the project.
+        questions: Questions asked on every document.
+        context_ids: Use these contexts only; `fit` needs one where the file has several.
         max_contexts: Use the first so many contexts; 0 uses all.
         max_tasks: Use the first so many tasks of each context; 0 uses all.
     """
@@ -50,7 +51,7 @@ class ContextDataModule(L.LightningDataModule):
         self,
         path: str = DEMO,
         questions: list[str] | None = None,
-        context_id: str | None = None,
+        context_ids: list[str] | None = None,
         max_contexts: int = 0,
         max_tasks: int = 0,
     ) -> None:
@@ -58,11 +59,10 @@ class ContextDataModule(L.LightningDataModule):
         self.path = path
         tasks = _read(path, questions or [])
         groups = group_by_context(tasks)
-        if context_id is not None:
-            if context_id not in groups:
-                known = ", ".join(list(groups)[:5])
-                raise ValueError(f"data.context_id: no context {context_id!r} in {path}; it has {known}")
-            groups = {context_id: groups[context_id]}
+        for name in context_ids or []:
+            if name not in groups:
+                raise ValueError(f"data.context_ids: no context {name!r} in {path}; it has {', '.join(list(groups)[:5])}")
+        groups = {name: groups[name] for name in context_ids} if context_ids else groups
         chosen = list(groups.items())[: max_contexts or None]
         self.contexts = {name: tuple(members[: max_tasks or None]) for name, members in chosen}
 
@@ -80,7 +80,7 @@ class ContextDataModule(L.LightningDataModule):
         if len(self.contexts) != 1:
             raise ValueError(
                 f"fit adapts to one context, {self.path} has {len(self.contexts)}: "
-                f"choose one with --data.context_id, such as {next(iter(self.contexts))!r}"
+                f"choose one with --data.context_ids, such as [{next(iter(self.contexts))}]"
             )
         return _loader(_Repeat(self.items()[0]))
 
@@ -213,6 +213,6 @@ def _loader(dataset: Dataset, *, workers: int = 0) -> DataLoader:
 def _read(path: str, questions: Sequence[str]) -> list[Task]:
     if path == DEMO:
         return demo_tasks()
-    if path.endswith((".jsonl", ".jsonl.gz")):
+    if not questions and path.endswith((".jsonl", ".jsonl.gz")):
         return load_tasks(path)
-    return tasks_from_document(path, questions)
+    return tasks_from_documents(path, questions)

@@ -24,7 +24,8 @@ from pathlib import Path
 import torch
 from rich.logging import RichHandler
 
-from dftt.adaptation.corpus.prompts import chat_prompts, code_prompts, load_prompts, math_prompts
+from dftt.adaptation.corpus.prompts import load_prompts
+from dftt.adaptation.corpus.templated_prompts import chat_prompts, code_prompts, math_prompts
 from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.adaptation.corpus.worlds import QUESTIONS, generate_world
 from dftt.decoding.engine import Engine

@@ -19,12 +19,17 @@ from hypothesis import settings
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from dftt.decoding.generate import generate
 from dftt.models.pair import Pair, load_pair
-from tests.fakes import tiny_draft_dir, tiny_target_dir
+from dftt.types import DecodingSpec, Prompt
+from tests.fakes import random_prompt, tiny_draft_dir, tiny_target_dir, train_on_text
 
 # Two slow cores make deadlines a matter of luck; the same examples every time make a failure repeatable.
 settings.register_profile("dftt", deadline=None, derandomize=True)
 settings.load_profile("dftt")
+
+# Tiny models gain nothing from a second thread, and two busy processes lose tenfold at each other's barriers.
+torch.set_num_threads(1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -128,9 +133,26 @@ def tiny_pair(tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path
 
     @lru_cache
     def pair(family: str = "qwen3", *, dtype: str = "float32", **overrides: Any) -> Pair:
-        return load_pair(tiny_target(family), tiny_draft(**overrides), dtype=dtype)
+        made = load_pair(tiny_target(family), tiny_draft(**overrides), dtype=dtype)
+        _use_plain_experts(made.target.model)
+        return made
 
     return pair
+
+
+@pytest.fixture(scope="session")
+def good_pair(tiny_pair: Callable[..., Pair]) -> Callable[..., tuple[Pair, Prompt]]:
+    """A pair whose draft has half learnt the target's answer to a prompt, hence accepts sometimes; the prompt."""
+
+    @lru_cache
+    def pair_and_prompt(family: str = "qwen3", *, dtype: str = "float32") -> tuple[Pair, Prompt]:
+        pair, prompt = tiny_pair(family, dtype=dtype), random_prompt(10, seed=3)
+        spec = DecodingSpec(mode="target", max_new_tokens=60, ignore_eos=True)
+        return train_on_text(
+            pair, prompt.input_ids + generate(pair, prompt, spec).token_ids, steps=70
+        ), prompt
+
+    return pair_and_prompt
 
 
 @pytest.fixture(scope="session")
@@ -139,10 +161,19 @@ def reference(tiny_target: Callable[[str], Path]) -> Callable[..., Any]:
 
     @lru_cache
     def model(family: str = "qwen3", dtype: torch.dtype = torch.float32) -> Any:
-        loaded = AutoModelForCausalLM.from_pretrained(tiny_target(family), dtype=dtype, attn_implementation="sdpa")
+        loaded = AutoModelForCausalLM.from_pretrained(
+            tiny_target(family), dtype=dtype, attn_implementation="sdpa"
+        )
+        _use_plain_experts(loaded)
         return loaded.eval().requires_grad_(False)
 
     return model
+
+
+def _use_plain_experts(model: Any) -> None:
+    """transformers' default kernel for experts knows no float64."""
+    if model.dtype == torch.float64 and hasattr(model.config, "num_experts"):
+        model.set_experts_implementation("eager")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from dftt.adaptation.ttt import context_batch
 from dftt.decoding.drafter import Draw
 from dftt.models.cache import Placement
 from dftt.models.checkpoint import save_draft
-from dftt.models.draft import DFlashDraft, DraftConfig
+from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
 from dftt.models.pair import Pair
 from dftt.types import Prompt, TTTSpec
 
@@ -71,13 +71,18 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token="<eos>", additional_special_tokens=["<mask>"], clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        eos_token="<eos>",
+        additional_special_tokens=["<mask>"],
+        clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = _TEMPLATE
     return tokenizer
 
 
-def tiny_draft_config(*, block_size: int = 4, taps: Sequence[int] = (1, 2, 3), **overrides: object) -> DraftConfig:
+def tiny_draft_config(
+    *, block_size: int = 4, taps: Sequence[int] = (1, 2, 3), **overrides: object
+) -> DraftConfig:
     """Shape of a 2-layer draft that fits the tiny targets."""
     fields: dict[str, object] = {
         "hidden_size": 32,
@@ -104,6 +109,27 @@ def tiny_draft_dir(folder: Path, **overrides: object) -> Path:
     return save_draft(draft, folder)
 
 
+def bundled_shape_draft(*, num_layers: int = 5, block_size: int = 16) -> DFlashDraft:
+    """A random draft of the real shape for the bundled SmolLM2 target."""
+    torch.manual_seed(13)
+    config = DraftConfig(
+        hidden_size=576,
+        num_layers=num_layers,
+        num_heads=9,
+        num_kv_heads=3,
+        head_dim=64,
+        intermediate_size=1536,
+        vocab_size=49152,
+        num_target_layers=30,
+        tap_ids=default_tap_ids(30),
+        block_size=block_size,
+        mask_token_id=16,
+    )
+    draft = DFlashDraft(config)
+    draft.reset_parameters()
+    return draft.eval().requires_grad_(False)
+
+
 def random_prompt(length: int = 12, *, seed: int = 0) -> Prompt:
     """Bytes drawn from a seed."""
     generator = torch.Generator().manual_seed(seed)
@@ -111,14 +137,16 @@ def random_prompt(length: int = 12, *, seed: int = 0) -> Prompt:
 
 
 def train_on_text(pair: Pair, token_ids: Sequence[int], *, steps: int, anchors: int = 48) -> Pair:
-    """The pair with a copy of its draft trained (all weights) on one text, so that it proposes with success there."""
+    """The pair with a copy of its draft trained (all weights) on one text, so that it succeeds there."""
     draft = copy.deepcopy(pair.draft).requires_grad_(True)
     draft.rotary.requires_grad_(False)
     prefill = pair.prefill(Prompt(tuple(token_ids)))
     optimizer = torch.optim.AdamW([p for p in draft.parameters() if p.requires_grad], lr=3e-3)
     spec = TTTSpec(anchors=anchors)
     for step in range(steps):
-        loss = block_loss(draft, pair.target, context_batch(draft, prefill, len(prefill), spec, step), loss="kl").loss
+        loss = block_loss(
+            draft, pair.target, context_batch(draft, prefill, len(prefill), spec, step), loss="kl"
+        ).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -143,7 +171,9 @@ class ScriptedDrafter:
     def begin(self, features: Sequence[torch.Tensor], *, capacity: int) -> None:
         self.cycle = 0
 
-    def propose(self, anchor_ids: torch.Tensor, anchors: Sequence[int], count: int, draw: Draw) -> torch.Tensor:
+    def propose(
+        self, anchor_ids: torch.Tensor, anchors: Sequence[int], count: int, draw: Draw
+    ) -> torch.Tensor:
         offset = anchors[0] + 1 - self.prompt_length
         proposed = torch.tensor([self.continuation[offset : offset + count]])
         keep = self.script[self.cycle % len(self.script)]

@@ -52,28 +52,34 @@ def load_tasks(path: str | Path) -> list[Task]:
     return list(tasks.values())
 
 
-def tasks_from_document(path: str | Path, questions: Sequence[str]) -> list[Task]:
-    """One task per question on a text file, the question last; their context is named like the file.
+def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Task]:
+    """One task per document and question, the question last.
 
     Args:
-        path: A UTF-8 text file, such as .txt or .md.
+        path: A UTF-8 text file (.txt, .md), whose context is named like the file, or a .jsonl(.gz) file whose rows have
+            `id` and `text`.
         questions: At least one question, none of them blank.
 
     Raises:
-        ValueError: The file is missing, empty or not text, or a question is missing.
+        ValueError: The file is missing, a document is empty or not text, or a question is missing; the message names it.
     """
     path = check_file("document", path)
-    document = _read_text(path)
-    if not document.strip():
-        raise ValueError(f"{path} is empty; give a document with text")
     if not questions:
         raise ValueError(f"no questions on {path}; give at least one")
-    tasks = []
     for number, question in enumerate(questions, start=1):
         if not question.strip():
             raise ValueError(f"question {number} on {path} is blank; write it or leave it out")
-        tasks.append(Task(f"{path.stem}/{number}", path.stem, _user_message(document, question)))
-    return tasks
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        documents = _text_rows(path)
+    else:
+        documents = {path.stem: _read_text(path)}
+    if empty := [name for name, document in documents.items() if not document.strip()]:
+        raise ValueError(f"{path}: document {empty[0]!r} is empty; give a document with text")
+    return [
+        Task(f"{name}/{number}", name, _user_message(document, question))
+        for name, document in documents.items()
+        for number, question in enumerate(questions, start=1)
+    ]
 
 
 def demo_tasks() -> list[Task]:
@@ -112,6 +118,19 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"{path} is not a complete gzip file; compress it again or drop the .gz") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text; convert it to UTF-8") from None
+
+
+def _text_rows(path: Path) -> dict[str, str]:
+    """`text` by `id` of a JSONL file's rows."""
+    documents = {}
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if line.strip():
+            try:
+                row = _row(line)
+                documents[_text(row, "id")] = _text(row, "text")
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from None
+    return documents
 
 
 def _row(line: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import torch
 
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
-from dftt.models.pair import Pair
+from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Prompt, TTTSpec
-from tests.fakes import EOS_ID, ScriptedDrafter, random_prompt, train_on_text
+from tests.fakes import EOS_ID, ScriptedDrafter, random_prompt
 from tests.native_dflash import HAS_NATIVE_DFLASH, NativeAssistant
 
 FAMILIES = ["llama", "qwen3", "qwen3-sliding", "qwen3-moe"]
@@ -30,32 +30,21 @@ def huggingface(model: Any, prompt: Prompt, count: int, **options: Any) -> tuple
     return tuple(out[0, len(prompt) :].tolist())
 
 
-@pytest.fixture(scope="module")
-def good_pair(tiny_pair: Callable[..., Pair]) -> Callable[[str], tuple[Pair, Prompt]]:
-    """A pair whose draft knows the target's answer to one prompt in part, hence accepts sometimes, and that prompt."""
-    made: dict[str, tuple[Pair, Prompt]] = {}
-
-    def make(family: str) -> tuple[Pair, Prompt]:
-        if family not in made:
-            pair, prompt = tiny_pair(family), random_prompt(10, seed=3)
-            answer = generate(pair, prompt, replace(GREEDY, mode="target", max_new_tokens=60)).token_ids
-            made[family] = train_on_text(pair, prompt.input_ids + answer, steps=70), prompt
-        return made[family]
-
-    return make
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", ["target", "speculative"])
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
-def test_greedy_equals_transformers_generate(tiny_pair, reference, family: str, mode: Any, prompt: Prompt) -> None:
+def test_greedy_equals_transformers_generate(
+    tiny_pair, reference, family: str, mode: Any, prompt: Prompt
+) -> None:
     answer = generate(tiny_pair(family), prompt, replace(GREEDY, mode=mode))
     assert answer.token_ids == huggingface(reference(family), prompt, 40)
     assert len(set(answer.token_ids)) > 5  # a model that repeats one token would prove nothing
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(good_pair, reference, family: str) -> None:
+def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(
+    good_pair, reference, family: str
+) -> None:
     pair, prompt = good_pair(family)
     answer = generate(pair, prompt, GREEDY)
     assert answer.token_ids == huggingface(reference(family), prompt, 40)
@@ -136,7 +125,9 @@ def test_acceptance_lengths_add_up_to_the_new_tokens_but_one(good_pair, mode: An
 
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 6, 11])
-def test_a_row_ends_after_the_first_end_token_wherever_it_stands_in_a_block(good_pair, mode: Any, place: int) -> None:
+def test_a_row_ends_after_the_first_end_token_wherever_it_stands_in_a_block(
+    good_pair, mode: Any, place: int
+) -> None:
     pair, prompt = good_pair("qwen3")
     spec = replace(GREEDY, mode=mode, alpha=0.0)
     free = generate(pair, prompt, spec).token_ids
@@ -166,8 +157,6 @@ def test_several_end_tokens_all_end_a_row_as_in_transformers(tiny_pair, referenc
 
 
 def test_the_targets_own_end_tokens_end_a_row_unless_ignored(tiny_target, tiny_draft) -> None:
-    from dftt.models.pair import load_pair
-
     pair = load_pair(tiny_target("qwen3"), tiny_draft())
     free = generate(pair, PROMPTS[2], GREEDY).token_ids
     pair.target.model.generation_config.eos_token_id = [EOS_ID, free[5]]
@@ -179,7 +168,9 @@ def test_the_targets_own_end_tokens_end_a_row_unless_ignored(tiny_target, tiny_d
 @pytest.mark.parametrize("family", ["qwen3", "qwen3-sliding", "qwen3-moe"])
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_rows_decoded_together_equal_rows_decoded_alone(good_pair, family: str, mode: Any, temperature: float) -> None:
+def test_rows_decoded_together_equal_rows_decoded_alone(
+    good_pair, family: str, mode: Any, temperature: float
+) -> None:
     pair, known = good_pair(family)
     spec = replace(GREEDY, mode=mode, temperature=temperature, alpha=0.3, max_new_tokens=24)
     prompts = [known, *PROMPTS]
@@ -193,7 +184,10 @@ def test_rows_decoded_together_equal_rows_decoded_alone(good_pair, family: str, 
 
 def test_rows_that_end_at_different_times_equal_rows_decoded_alone(good_pair) -> None:
     pair, known = good_pair("qwen3")
-    ends = tuple(generate(pair, prompt, GREEDY).token_ids[place] for prompt, place in zip(PROMPTS, (2, 9, 20), strict=True))
+    ends = tuple(
+        generate(pair, prompt, GREEDY).token_ids[place]
+        for prompt, place in zip(PROMPTS, (2, 9, 20), strict=True)
+    )
     spec = replace(GREEDY, ignore_eos=False, eos_token_ids=ends)
     together = generate(pair, [known, *PROMPTS], spec)
     assert len({len(answer.token_ids) for answer in together}) > 2
@@ -245,7 +239,10 @@ def test_streamed_pieces_add_up_to_the_answer(good_pair, mode: Any) -> None:
     pair, known = good_pair("qwen3")
     pieces: dict[int, list[int]] = {0: [], 1: []}
     answers = generate(
-        pair, [known, PROMPTS[1]], replace(GREEDY, mode=mode), on_tokens=lambda row, new: pieces[row].extend(new)
+        pair,
+        [known, PROMPTS[1]],
+        replace(GREEDY, mode=mode),
+        on_tokens=lambda row, new: pieces[row].extend(new),
     )
     assert [tuple(pieces[row]) for row in (0, 1)] == [answer.token_ids for answer in answers]
 

@@ -17,13 +17,16 @@ def anchors_of(context_length: int, num_anchors: int, *, window: int = 0, seed: 
     return drawn.tolist()
 
 
-def naive_mask(anchors: list[int], block_size: int, context_slots: int, window: int | None) -> list[list[bool]]:
+def naive_mask(
+    anchors: list[int], block_size: int, context_slots: int, window: int | None
+) -> list[list[bool]]:
     """The rule of the block mask, one pair of query and key at a time."""
     rows = []
     for block, anchor in enumerate(anchors):
         for slot in range(block_size):
             context = [
-                key < anchor and (window is None or anchor + slot - key < window) for key in range(context_slots)
+                key < anchor and (window is None or anchor + slot - key < window)
+                for key in range(context_slots)
             ]
             blocks = [other == block for other in range(len(anchors)) for _ in range(block_size)]
             rows.append(context + blocks)
@@ -37,7 +40,9 @@ def test_anchors_are_sorted_and_distinct(seed: int) -> None:
     assert drawn == sorted(set(drawn))
 
 
-@pytest.mark.parametrize(("length", "window"), [(3, 0), (10, 0), (10, 2), (10, 5), (10, 9), (10, 10), (10, 500)])
+@pytest.mark.parametrize(
+    ("length", "window"), [(3, 0), (10, 0), (10, 2), (10, 5), (10, 9), (10, 10), (10, 500)]
+)
 def test_anchors_reach_every_place_with_a_feature_before_and_a_label_after(length: int, window: int) -> None:
     first = max(1, length - window) if window else 1
     assert anchors_of(length, 1000, window=window) == list(range(first, length - 1))

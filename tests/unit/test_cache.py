@@ -89,4 +89,8 @@ def test_storage_is_allocated_once() -> None:
 def test_equal_starts_are_one_slice_and_others_a_scatter() -> None:
     same, different = place([4, 4], 3, device=CPU), place([4, 1], 3, device=CPU)
     assert (same.start, same.used, same.positions.tolist()) == (4, 7, [[4, 5, 6], [4, 5, 6]])
-    assert (different.start, different.used, different.positions.tolist()) == (None, 7, [[4, 5, 6], [1, 2, 3]])
+    assert (different.start, different.used, different.positions.tolist()) == (
+        None,
+        7,
+        [[4, 5, 6], [1, 2, 3]],
+    )

@@ -155,7 +155,10 @@ def test_a_raw_training_state_is_read(folder: Path, draft: DFlashDraft) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _, t: t.pop("layers.1.mlp.up_proj.weight"), r"1 tensors missing: layers\.1\.mlp\.up_proj\.weight"),
+        (
+            lambda _, t: t.pop("layers.1.mlp.up_proj.weight"),
+            r"1 tensors missing: layers\.1\.mlp\.up_proj\.weight",
+        ),
         (lambda _, t: t.update({"bogus.weight": torch.zeros(1)}), r"1 tensors unexpected: bogus\.weight"),
         (
             lambda _, t: t.update({"fc.weight": torch.zeros(32, 32)}),
@@ -224,7 +227,14 @@ def test_sliding_layers_with_causal_blocks_are_refused(folder: Path, kind: dict[
 
 @pytest.mark.parametrize(
     "name",
-    ["hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "block_size"],
+    [
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "vocab_size",
+        "block_size",
+    ],
 )
 def test_a_missing_config_field_is_named(folder: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"config.json lacks {name}"):
@@ -243,7 +253,9 @@ def test_a_config_that_is_not_json_is_refused(folder: Path) -> None:
         load_draft(folder)
 
 
-@pytest.mark.parametrize(("name", "message"), [("config.json", "has no config.json"), ("model.safetensors", "no weights")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("config.json", "has no config.json"), ("model.safetensors", "no weights")]
+)
 def test_a_missing_file_is_named(folder: Path, name: str, message: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ValueError, match=message):

@@ -31,9 +31,7 @@ SENTENCE = "The reader of this manual should know that a kettle can be used in m
 PROSE = "\n\n".join(f"Part {number}. " + SENTENCE * 4 for number in range(12))
 
 
-def make_archive(
-    folder: Path, name: str, files: dict[str, str], licence: str = "License-Expression: MIT"
-) -> Path:
+def make_archive(folder: Path, name: str, files: dict[str, str], licence: str = "License-Expression: MIT") -> Path:
     """A source distribution `name-1.0.tar.gz` with the given files in its top folder."""
     archive = folder / f"{name}-1.0.tar.gz"
     info = f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{licence}\n\nAbout."
@@ -201,3 +199,38 @@ def test_default_packages_are_pinned_and_different() -> None:
     names = [package.split("==")[0] for package in manuals.PACKAGES]
     assert len(names) == len(set(names)) >= 35
     assert all(package.count("==") == 1 for package in manuals.PACKAGES)
+
+
+def test_passages_that_share_ten_words_with_evaluation_text_are_dropped_in_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, evaluation = tmp_path / "out.jsonl.gz", tmp_path / "evaluation.jsonl"
+    ten = "One two three four five six seven eight nine ten"
+    texts = {"shared": f"Before, {ten.upper()}!", "nine": f"Before {ten[:-4]}.", "other": PROSE}
+    write([Passage(name, text, "pypi:x==1", "MIT") for name, text in texts.items()], out)
+    evaluation.write_text("".join(json.dumps({field: ten}) + "\n" for field in ("text", "prompt", "question")))
+    main(["--out", str(out), "--passages", str(out), "--drop-overlap", str(evaluation)])
+    assert [passage.id for passage in manuals.read(out)] == ["nine", "other"]
+    assert "2 passages of 1 packages, 0.0 MB of text, 1 dropped for overlap" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("field", ["text", "prompt", "question"])
+def test_each_evaluation_field_counts(tmp_path: Path, field: str) -> None:
+    evaluation = tmp_path / "evaluation.jsonl"
+    evaluation.write_text(json.dumps({"id": "a", field: SENTENCE}) + "\n")
+    passage = Passage("a", PROSE, "pypi:x==1", "MIT")
+    assert manuals.drop_overlap([passage], [evaluation]) == []
+
+
+def test_an_evaluation_row_without_text_is_named(tmp_path: Path) -> None:
+    evaluation = tmp_path / "evaluation.jsonl"
+    evaluation.write_text('{"id": "a"}\n')
+    with pytest.raises(ValueError, match=r"evaluation\.jsonl, line 1: needs one of the strings text, prompt, question"):
+        manuals.drop_overlap([], [evaluation])
+
+
+def test_rows_that_are_not_passages_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a"}\n')
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 1: needs an object of id, licence, source, text"):
+        manuals.read(path)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dftt.adaptation.corpus.prompts import chat_prompts, code_prompts, load_prompts, math_prompts
+from dftt.adaptation.corpus.overlap import word_runs
+from dftt.adaptation.corpus.prompts import load_prompts
+from dftt.adaptation.corpus.templated_prompts import chat_prompts, code_prompts, math_prompts
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 EVALUATION_FILES = ("gsm8k_test", "humaneval", "mtbench", "math500", "mbpp")
@@ -25,23 +27,11 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def word_runs(text: str, length: int = 10) -> set[str]:
-    """Every run of `length` words, without case and punctuation."""
-    words = re.findall(r"[a-z0-9_]+", text.lower())
-    return {" ".join(words[start : start + length]) for start in range(len(words) - length + 1)}
-
-
 def test_files_are_joined_without_drops_and_duplicates(tmp_path: Path) -> None:
-    plain = write_rows(
-        tmp_path / "a.jsonl", [{"id": "a/1", "prompt": "One?"}, {"id": "a/2", "prompt": "Two?"}]
-    )
-    packed = write_rows(
-        tmp_path / "b.jsonl.gz", [{"id": "b/1", "prompt": "Three?"}, {"id": "b/2", "prompt": "One?"}]
-    )
+    plain = write_rows(tmp_path / "a.jsonl", [{"id": "a/1", "prompt": "One?"}, {"id": "a/2", "prompt": "Two?"}])
+    packed = write_rows(tmp_path / "b.jsonl.gz", [{"id": "b/1", "prompt": "Three?"}, {"id": "b/2", "prompt": "One?"}])
     drops = tmp_path / "overlap_ids.json"
-    drops.write_text(
-        json.dumps({"rule": "text", "a.jsonl": {"test.jsonl": ["a/2"], "other": []}, "c": ["x"]})
-    )
+    drops.write_text(json.dumps({"rule": "text", "a.jsonl": {"test.jsonl": ["a/2"], "other": []}, "c": ["x"]}))
     assert load_prompts([plain, packed]) == ["One?", "Two?", "Three?"]
     assert load_prompts([plain, packed], drops) == ["One?", "Three?"]
 
@@ -60,9 +50,7 @@ def test_files_are_joined_without_drops_and_duplicates(tmp_path: Path) -> None:
     ],
 )
 def test_evaluation_rows_are_refused(tmp_path: Path, row_id: str) -> None:
-    path = write_rows(
-        tmp_path / "a.jsonl", [{"id": "a/1", "prompt": "One?"}, {"id": row_id, "prompt": "Two?"}]
-    )
+    path = write_rows(tmp_path / "a.jsonl", [{"id": "a/1", "prompt": "One?"}, {"id": row_id, "prompt": "Two?"}])
     with pytest.raises(ValueError, match=r"a\.jsonl, line 2: id .* belongs to an evaluation set"):
         load_prompts([path])
 
@@ -125,17 +113,13 @@ def test_negative_count_is_refused(generate: Callable[[int, int], list[str]]) ->
 
 def test_examples_in_docstrings_are_doctests() -> None:
     parser = doctest.DocTestParser()
-    examples = [
-        example for prompt in code_prompts(1, 300) for example in parser.get_examples(prompt.replace("`", ""))
-    ]
+    examples = [example for prompt in code_prompts(1, 300) for example in parser.get_examples(prompt.replace("`", ""))]
     assert len(examples) > 100
     assert all(example.source and example.want for example in examples)
 
 
 def test_examples_in_docstrings_are_right() -> None:
-    pattern = re.compile(
-        r"total of the numbers that are even, doubled\.\n\n    >>> \w+\((\[.*\])\)\n    (-?\d+)"
-    )
+    pattern = re.compile(r"total of the numbers that are even, doubled\.\n\n    >>> \w+\((\[.*\])\)\n    (-?\d+)")
     found = [match for prompt in code_prompts(1, 6000) for match in pattern.findall(prompt)]
     assert found
     for values, result in found:

@@ -7,7 +7,10 @@ import time
 
 import pytest
 
-from dftt.adaptation.corpus.worlds import GENRES, QUESTIONS, World, generate_world
+from dftt.adaptation.corpus.blocks import BLOCKS
+from dftt.adaptation.corpus.genres import GENRES
+from dftt.adaptation.corpus.plan import World
+from dftt.adaptation.corpus.worlds import QUESTIONS, generate_world
 
 
 @pytest.mark.parametrize("num_words", [200, 333, 1000, 2500, 6000])
@@ -22,10 +25,12 @@ def test_same_seed_gives_the_same_document() -> None:
 
 
 def test_consecutive_seeds_go_through_all_genres() -> None:
-    genres = {
-        World(seed, 300).genre.special + World(seed, 300).genre.headings[0] for seed in range(len(GENRES))
-    }
+    genres = {World(seed, 2).genre.special + World(seed, 2).genre.headings[0] for seed in range(len(GENRES))}
     assert len(genres) == len(GENRES) >= 8
+
+
+def test_every_genre_has_a_form_of_its_own() -> None:
+    assert {genre.special for genre in GENRES.values()} <= BLOCKS.keys()
 
 
 @pytest.mark.parametrize("seed", range(26))

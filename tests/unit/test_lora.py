@@ -40,11 +40,14 @@ def slots(pair: Pair) -> Tensor:
         return run_blocks(pair.draft, pair.target, features=features, anchors=anchors, anchor_ids=anchor_ids)
 
 
-def random_adapter(draft: DFlashDraft, *, seed: int = 1, rank: int = 2, modules: tuple[str, ...] = ("fc", "k_proj")) -> Adapter:
+def random_adapter(
+    draft: DFlashDraft, *, seed: int = 1, rank: int = 2, modules: tuple[str, ...] = ("fc", "k_proj")
+) -> Adapter:
     attach_(draft, rank=rank, lora_alpha=3.5, modules=modules, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     weights = {
-        name: torch.randn(tensor.shape, generator=generator) * 0.1 for name, tensor in lora.read_weights(draft).items()
+        name: torch.randn(tensor.shape, generator=generator) * 0.1
+        for name, tensor in lora.read_weights(draft).items()
     }
     detach_(draft)
     return Adapter(rank, 3.5, modules, weights)
@@ -179,7 +182,9 @@ def test_adapter_stays_in_float32_on_a_bf16_draft(pair: Pair) -> None:
         ("fc.lora_A.weight", "bogus", r"1 missing \(fc.lora_A.weight\), 1 unexpected \(bogus\)"),
     ],
 )
-def test_foreign_weights_are_refused_by_name(pair: Pair, name: str, new_name: str | None, message: str) -> None:
+def test_foreign_weights_are_refused_by_name(
+    pair: Pair, name: str, new_name: str | None, message: str
+) -> None:
     adapter = random_adapter(pair.draft)
     weights = dict(adapter.weights)
     tensor = weights.pop(name)
@@ -204,9 +209,15 @@ def test_weights_of_another_rank_are_refused(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     ("rank", "modules", "message"),
-    [(0, ("fc",), "adapter.rank must be >= 1, got 0"), (1, ("lm_head",), "unknown 'lm_head'"), (1, (), "is empty")],
+    [
+        (0, ("fc",), "adapter.rank must be >= 1, got 0"),
+        (1, ("lm_head",), "unknown 'lm_head'"),
+        (1, (), "is empty"),
+    ],
 )
-def test_an_impossible_adapter_is_refused(pair: Pair, rank: int, modules: tuple[str, ...], message: str) -> None:
+def test_an_impossible_adapter_is_refused(
+    pair: Pair, rank: int, modules: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         attach_(pair.draft, rank=rank, lora_alpha=1.0, modules=modules, seed=0)
 

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from dftt.adaptation import losses
-from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch, run_blocks, slot_weights
+from dftt.adaptation.losses import (
+    BlockBatch,
+    BlockLoss,
+    block_loss,
+    make_block_batch,
+    run_blocks,
+    slot_weights,
+)
 from dftt.models.pair import Pair
 from dftt.types import LossName
 from tests.fakes import random_prompt
@@ -15,7 +22,9 @@ from tests.fakes import random_prompt
 LENGTH = 18
 
 
-def make_batch(pair: Pair, *, anchors: tuple[int, ...] = (2, 9, 16), supervised: Tensor | None = None) -> BlockBatch:
+def make_batch(
+    pair: Pair, *, anchors: tuple[int, ...] = (2, 9, 16), supervised: Tensor | None = None
+) -> BlockBatch:
     prompt = random_prompt(LENGTH)
     prefill = pair.prefill(prompt)
     input_ids = torch.tensor([prompt.input_ids])
@@ -58,7 +67,9 @@ def pair(tiny_pair: Callable[..., Pair]) -> Pair:
 
 @pytest.mark.parametrize("loss", ["ce", "kl", "mixed"])
 @pytest.mark.parametrize("chunk", [1, 4, 2048])
-def test_loss_and_gradients_equal_the_loss_written_out(monkeypatch, pair: Pair, loss: LossName, chunk: int) -> None:
+def test_loss_and_gradients_equal_the_loss_written_out(
+    monkeypatch, pair: Pair, loss: LossName, chunk: int
+) -> None:
     monkeypatch.setattr(losses, "CHUNK", chunk)
     batch = make_batch(pair)
     parameters = [parameter for parameter in pair.draft.parameters() if parameter.requires_grad]
@@ -161,5 +172,8 @@ def test_correct_compares_with_the_target_not_with_the_text(pair: Pair) -> None:
     hidden = run_blocks(
         pair.draft, pair.target, features=batch.features, anchors=batch.anchors, anchor_ids=batch.anchor_ids
     )
-    drafted, wanted = pair.target.head(hidden[:, :, 1:]).argmax(-1), pair.target.head(batch.teacher).argmax(-1)
+    drafted, wanted = (
+        pair.target.head(hidden[:, :, 1:]).argmax(-1),
+        pair.target.head(batch.teacher).argmax(-1),
+    )
     assert torch.equal(block_loss(pair.draft, pair.target, batch, loss="ce").correct, drafted == wanted)

@@ -23,7 +23,10 @@ from tests.fakes import VOCAB, byte_tokenizer, random_prompt
     ids=["hidden", "vocabulary", "layers", "last-layer", "beyond", "mask", "negative-mask"],
 )
 def test_a_mismatch_is_refused_in_one_sentence(
-    tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path], overrides: dict[str, Any], message: str
+    tiny_target: Callable[[str], Path],
+    tiny_draft: Callable[..., Path],
+    overrides: dict[str, Any],
+    message: str,
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         load_pair(tiny_target("qwen3"), tiny_draft(**overrides))
@@ -42,14 +45,16 @@ def test_a_missing_target_is_refused_in_one_sentence(tmp_path: Path, tiny_draft:
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_draft_is_refused_in_one_sentence(tmp_path: Path, tiny_target: Callable[[str], Path]) -> None:
+def test_a_missing_draft_is_refused_in_one_sentence(
+    tmp_path: Path, tiny_target: Callable[[str], Path]
+) -> None:
     with pytest.raises(ValueError, match="is neither a folder here nor to be had from the hub") as caught:
         load_pair(tiny_target("qwen3"), tmp_path / "nothing")
     assert "\n" not in str(caught.value)
 
 
 def test_an_own_target_needs_its_draft_named(tiny_target: Callable[[str], Path]) -> None:
-    with pytest.raises(ValueError, match="no draft given for .*: name a folder or a hub id"):
+    with pytest.raises(ValueError, match=r"no draft given for .*: name a folder or a hub id"):
         load_pair(tiny_target("qwen3"))
 
 
@@ -76,7 +81,9 @@ def test_messages_get_the_template_and_a_string_stays_verbatim(tiny_pair: Callab
 
 
 def test_context_is_the_whole_prompt_unless_said(tiny_pair: Callable[..., Pair]) -> None:
-    assert tiny_pair("qwen3").encode("abcdef") == Prompt(tuple(tiny_pair("qwen3").encode("abcdef").input_ids), 6)
+    assert tiny_pair("qwen3").encode("abcdef") == Prompt(
+        tuple(tiny_pair("qwen3").encode("abcdef").input_ids), 6
+    )
     assert tiny_pair("qwen3").encode("abcdef", context_length=2).context_length == 2
 
 

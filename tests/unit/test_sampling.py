@@ -98,5 +98,7 @@ def test_bf16_logits_are_drawn_in_float32() -> None:
     """Near the top of a large logit, bf16 steps of 0.125 would swallow the noise."""
     logits = torch.full((1, 4000, 4), 30.0, dtype=torch.bfloat16)
     drawn = draw(logits, torch.tensor([3]), torch.arange(4000)[None], temperature=1.0)
-    assert torch.equal(drawn, draw(logits.float(), torch.tensor([3]), torch.arange(4000)[None], temperature=1.0))
+    assert torch.equal(
+        drawn, draw(logits.float(), torch.tensor([3]), torch.arange(4000)[None], temperature=1.0)
+    )
     assert (torch.bincount(drawn[0], minlength=4) / 4000 - 0.25).abs().max() < 0.03

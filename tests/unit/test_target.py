@@ -69,20 +69,26 @@ def test_chunked_prefill_equals_one_prefill(tiny_pair, family: str, chunk: int) 
 def test_prefill_of_a_prefix_and_the_rest_equals_the_whole(tiny_pair, family: str, done: int) -> None:
     target, ids = tiny_pair(family).target, random_prompt(38).input_ids
     prefix = target.prefill(ids[:done], tap_ids=(1, 2))
-    assert_same_prefill(target.prefill(ids, tap_ids=(1, 2), prefix=prefix), target.prefill(ids, tap_ids=(1, 2)))
+    assert_same_prefill(
+        target.prefill(ids, tap_ids=(1, 2), prefix=prefix), target.prefill(ids, tap_ids=(1, 2))
+    )
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 4, 5), (1, 2, 3), (1, 2)], ids=["other", "all of it", "shorter"])
 def test_a_prefill_of_something_else_is_no_prefix(tiny_pair, ids: tuple[int, ...]) -> None:
     target = tiny_pair("qwen3").target
-    with pytest.raises(ValueError, match=f"prefix of 3 tokens is not a proper prefix of the prompt of {len(ids)}"):
+    with pytest.raises(
+        ValueError, match=f"prefix of 3 tokens is not a proper prefix of the prompt of {len(ids)}"
+    ):
         target.prefill(ids, tap_ids=(), prefix=target.prefill((1, 2, 3), tap_ids=()))
 
 
 def test_a_prompt_beyond_the_window_names_the_two_ways_out(tiny_pair: Callable[..., Pair]) -> None:
     target = tiny_pair("qwen3").target
     target.check_length(500, 12)
-    with pytest.raises(ValueError, match=r"500 .* 13 new .* 512-token window .*; shorten the context, or use a target"):
+    with pytest.raises(
+        ValueError, match=r"500 .* 13 new .* 512-token .*; shorten the context, or use a target"
+    ):
         target.check_length(500, 13)
 
 
@@ -118,7 +124,9 @@ def test_no_hook_stays_on_the_model_even_when_a_pass_fails(tiny_pair: Callable[.
     target = tiny_pair("qwen3").target
     cache = RowCache(target.num_layers, rows=1, capacity=4)
     with pytest.raises(IndexError):
-        target.forward(torch.tensor([[VOCAB + 5]]), place([0], 1, device=target.device), cache, tap_ids=(0, 1))
+        target.forward(
+            torch.tensor([[VOCAB + 5]]), place([0], 1, device=target.device), cache, tap_ids=(0, 1)
+        )
     assert not any(module._forward_hooks for module in target.model.modules())
 
 
@@ -143,7 +151,7 @@ def test_a_neutral_scale_is_accepted() -> None:
 
 
 def test_soft_capped_scores_and_logits_equal_transformers() -> None:
-    """Soft-capped scores need eager attention, which adds a boolean mask to the scores: nothing was hidden."""
+    """Soft-capped scores need eager attention, which adds a boolean mask to them: nothing was hidden."""
     config = Gemma2Config(**SMALL, final_logit_softcapping=0.02, query_pre_attn_scalar=8, sliding_window=4)
     target = small_target(config)
     ids = random_prompt(9).input_ids

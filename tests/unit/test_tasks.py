@@ -10,7 +10,7 @@ from dftt.evaluation.tasks import (
     group_by_context,
     length_bucket,
     load_tasks,
-    tasks_from_document,
+    tasks_from_documents,
 )
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -169,7 +169,7 @@ def test_damaged_gzip_is_refused(tmp_path, damage):
 def test_document_tasks_share_the_context_named_like_the_file(tmp_path):
     path = tmp_path / "manual.md"
     path.write_text("The drum is hot.\n", encoding="utf-8")
-    tasks = tasks_from_document(path, ["What is hot?", "How hot?"])
+    tasks = tasks_from_documents(path, ["What is hot?", "How hot?"])
     assert [(task.task_id, task.context_id) for task in tasks] == [
         ("manual/1", "manual"),
         ("manual/2", "manual"),
@@ -185,14 +185,14 @@ def test_document_without_text_or_question_is_refused(tmp_path, text, questions,
     path = tmp_path / "a.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        tasks_from_document(path, questions)
+        tasks_from_documents(path, questions)
 
 
 def test_document_that_is_not_text_is_refused(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not UTF-8"):
-        tasks_from_document(path, ["Why?"])
+        tasks_from_documents(path, ["Why?"])
 
 
 def test_grouping_keeps_the_order_of_first_appearance(tmp_path):

@@ -84,7 +84,11 @@ def test_the_context_is_the_whole_prompt_where_not_given() -> None:
 
 @pytest.mark.parametrize(
     ("rank", "lora_alpha", "modules", "message"),
-    [(0, 1.0, ("fc",), "adapter.rank"), (1, -1.0, ("fc",), "adapter.lora_alpha"), (1, 1.0, ("x",), "unknown 'x'")],
+    [
+        (0, 1.0, ("fc",), "adapter.rank"),
+        (1, -1.0, ("fc",), "adapter.lora_alpha"),
+        (1, 1.0, ("x",), "unknown 'x'"),
+    ],
 )
 def test_a_bad_adapter_is_named(rank: int, lora_alpha: float, modules: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dftt.adaptation.corpus.wordbank import wordbank
 
@@ -42,8 +43,9 @@ class Genre:
 
 
 def _genre(name: str) -> Genre:
-    content = wordbank(f"genres/{name.replace(' ', '_')}.yaml")
-    return Genre(**{field: value if isinstance(value, str) else tuple(value) for field, value in content.items()})
+    content: dict[str, Any] = wordbank(f"genres/{name.replace(' ', '_')}.yaml")
+    content = {field: tuple(value) if isinstance(value, list) else value for field, value in content.items()}
+    return Genre(**content)
 
 
 GENRES: dict[str, Genre] = {name: _genre(name) for name in _NAMES}

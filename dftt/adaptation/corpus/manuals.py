@@ -19,11 +19,14 @@ import tarfile
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from email.message import Message
 from email.parser import HeaderParser
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
+
+from dftt.adaptation.corpus.jsonl import read_rows
+from dftt.adaptation.corpus.overlap import FIELDS, RUN_WORDS, evaluation_runs, word_runs
 
 PACKAGES: tuple[str, ...] = (
     "aiohttp==3.14.5",
@@ -127,14 +130,7 @@ class Passage:
 
 
 def licence_of(metadata: Message) -> str:
-    """The package's licence as an SPDX-like expression.
-
-    Args:
-        metadata: The headers of the package's PKG-INFO.
-
-    Raises:
-        ValueError: If the licence is missing or not clearly permissive.
-    """
+    """The licence in the headers of a PKG-INFO as an SPDX-like expression, if it is clearly permissive."""
     name = f"{metadata['Name']}=={metadata['Version']}"
     classifiers = [value for value in metadata.get_all("Classifier", []) if value.startswith("License ::")]
     if metadata["License-Expression"]:
@@ -209,14 +205,7 @@ def is_manual(path: PurePosixPath) -> bool:
 
 
 def read_archive(archive: Path) -> list[Passage]:
-    """The passages of one source distribution, in the order of their paths.
-
-    Args:
-        archive: A `.tar.gz` with a PKG-INFO in its top folder.
-
-    Raises:
-        ValueError: If the archive has no PKG-INFO, or its licence is not clearly permissive.
-    """
+    """The passages of a `.tar.gz` source distribution with a PKG-INFO in its top folder, in order of their paths."""
     with tarfile.open(archive, "r:gz") as tar:
         members = {PurePosixPath(member.name): member for member in tar.getmembers() if member.isfile()}
         info = [path for path in members if len(path.parts) == 2 and path.name == "PKG-INFO"]
@@ -246,15 +235,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
 
 
 def download(package: str, folder: Path) -> Path:
-    """The package's source distribution, fetched by pip into the folder.
-
-    Args:
-        package: `NAME==VERSION`.
-        folder: An existing folder.
-
-    Raises:
-        ValueError: If the package is excluded, not pinned, or cannot be fetched as a `.tar.gz`.
-    """
+    """The source distribution of a package `NAME==VERSION`, a `.tar.gz` fetched by pip into an existing folder."""
     name, _, version = package.partition("==")
     if not name or not version:
         raise ValueError(f"package must be pinned as NAME==VERSION, got {package!r}")
@@ -317,24 +298,49 @@ def collect(packages: Sequence[str], max_mb: float) -> list[Passage]:
     return choose(read, max_mb)
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Fetch the packages and write their passages.
+def read(path: Path) -> list[Passage]:
+    """The passages of a file that `write` has written."""
+    names = {field.name for field in fields(Passage)}
+    passages: list[Passage] = []
+    for place, row in read_rows(path):
+        if not isinstance(row, dict) or row.keys() != names:
+            raise ValueError(f"{place}: needs an object of {', '.join(sorted(names))}")
+        passages.append(Passage(**row))
+    return passages
 
-    Args:
-        args: Command-line arguments; those of the process where not given.
-    """
+
+def drop_overlap(passages: Iterable[Passage], evaluation: Iterable[Path]) -> list[Passage]:
+    """The passages that share no run of ten words with the texts of evaluation files."""
+    runs = evaluation_runs(evaluation)
+    return [passage for passage in passages if runs.isdisjoint(word_runs(passage.text))]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Write the passages of the packages named on the command line, or of a file written before."""
     parser = argparse.ArgumentParser(description="Collect documentation of permissively licensed packages.")
     parser.add_argument("--out", type=Path, required=True, help="JSONL.GZ file to write")
-    parser.add_argument("--package", action="append", help="NAME==VERSION, repeatable; default: a pinned list")
-    parser.add_argument("--max-mb", type=float, default=12.0, help="limit of the text in million bytes")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--package", action="append", help="NAME==VERSION, repeatable; default: a pinned list")
+    source.add_argument("--passages", type=Path, help="an earlier output to read instead of downloading; may be --out")
+    parser.add_argument("--max-mb", type=float, default=12.0, help="limit of the downloaded text in million bytes")
+    parser.add_argument(
+        "--drop-overlap",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=f"JSONL files; leave out passages that share {RUN_WORDS} words in a row with their {', '.join(FIELDS)}",
+    )
     options = parser.parse_args(args)
     if options.max_mb <= 0:
         parser.error(f"--max-mb must be above 0, got {options.max_mb}")
-    passages = collect(options.package or PACKAGES, options.max_mb)
-    write(passages, options.out)
-    size = sum(len(passage.text.encode()) for passage in passages) / 1e6
-    sources = len({passage.source for passage in passages})
-    print(f"{options.out}: {len(passages)} passages of {sources} packages, {size:.1f} MB of text")
+    passages = read(options.passages) if options.passages else collect(options.package or PACKAGES, options.max_mb)
+    kept = drop_overlap(passages, options.drop_overlap)
+    write(kept, options.out)
+    size = sum(len(passage.text.encode()) for passage in kept) / 1e6
+    sources = len({passage.source for passage in kept})
+    dropped = f", {len(passages) - len(kept)} dropped for overlap" if options.drop_overlap else ""
+    print(f"{options.out}: {len(kept)} passages of {sources} packages, {size:.1f} MB of text{dropped}")
 
 
 if __name__ == "__main__":

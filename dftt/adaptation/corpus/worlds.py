@@ -20,7 +20,7 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[aeioAEIO]|u(?!ni|se|rin))")
 
 
 def generate_world(seed: int, num_words: int) -> str:
-    """An invented Markdown document of `num_words` words or up to about 60 more; seeds go through the genres in turn."""
+    """An invented Markdown document of `num_words` to about 60 more words; seeds go through the genres in turn."""
     if not MIN_WORDS <= num_words <= MAX_WORDS:
         raise ValueError(
             f"num_words must be between {MIN_WORDS} and {MAX_WORDS}, got {num_words}: ask for several documents instead"

@@ -1,0 +1,156 @@
+"""The bundled target, and the draft that ships for it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from dftt.adaptation.losses import run_blocks
+from dftt.adaptation.ttt import ttt_adapt
+from dftt.decoding.drafter import DFlashDrafter
+from dftt.decoding.generate import generate
+from dftt.models import bundled
+from dftt.models.pair import BUNDLED, Pair, check_fit, load_pair
+from dftt.models.target import Target
+from dftt.types import DecodingSpec, Prompt, TTTSpec
+from tests.fakes import bundled_shape_draft
+
+QUESTIONS = [
+    "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many rolls in all?",
+    "Name three things that float on water, one per line.",
+    "Write a Python function that returns the largest of two numbers.",
+]
+SPEC = DecodingSpec(max_new_tokens=64)
+
+
+@pytest.fixture(scope="module")
+def two_threads() -> Iterator[None]:
+    """The bundled target is large enough to use both cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def target(two_threads: None) -> Target:
+    """The bundled target in float32."""
+    try:
+        bundled.gguf_file()
+    except ValueError as error:
+        pytest.skip(str(error))
+    return Target.load(BUNDLED)
+
+
+@pytest.fixture(scope="module")
+def random_pair(target: Target) -> Pair:
+    """The bundled target with a random draft of the real shape."""
+    draft = bundled_shape_draft()
+    check_fit(target, draft.config)
+    return Pair(target, draft)
+
+
+@pytest.fixture(scope="module")
+def trained_pair(target: Target) -> Pair:
+    """The pair that ships."""
+    if not (bundled.draft_folder() / "model.safetensors").is_file():
+        pytest.skip("the bundled draft has not been trained yet")
+    return load_pair()
+
+
+@pytest.fixture(scope="module")
+def reference(target: Target) -> Any:
+    """The bundled target as transformers runs it."""
+    folder = bundled.target_folder(BUNDLED)
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def ask(target: Target, random_pair: Pair) -> Callable[[str], Prompt]:
+    """The prompt of one question."""
+    return lambda question: random_pair.encode([{"role": "user", "content": question}])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [QUESTIONS[0], *(pytest.param(question, marks=pytest.mark.slow) for question in QUESTIONS[1:])],
+)
+def test_greedy_equals_transformers_generate(random_pair: Pair, reference: Any, ask, question: str) -> None:
+    prompt = ask(question)
+    ids = torch.tensor([prompt.input_ids])
+    expected = reference.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=64
+    )
+    answer = generate(random_pair, prompt, replace(SPEC, mode="target"))
+    assert list(answer.token_ids) == expected[0, len(prompt) :].tolist()
+
+
+def test_the_mask_token_is_a_special_token_that_ends_nothing(target: Target) -> None:
+    assert target.tokenizer.convert_ids_to_tokens(16) == "<empty_output>"
+    assert 16 not in target.eos_token_ids
+
+
+def test_every_slot_gets_the_logits_it_was_trained_with(
+    random_pair: Pair, ask: Callable[[str], Prompt]
+) -> None:
+    pair, ids = random_pair, ask(QUESTIONS[0]).input_ids
+    anchors = [1, 9, len(ids) - 1]
+    features = pair.prefill(Prompt(ids)).features
+    with torch.no_grad():
+        hidden = run_blocks(
+            pair.draft,
+            pair.target,
+            features=features[None],
+            anchors=torch.tensor([anchors]),
+            anchor_ids=torch.tensor([[ids[anchor] for anchor in anchors]]),
+        )
+        expected = pair.target.head(hidden[0, :, 1:])
+        for number, anchor in enumerate(anchors):
+            drafter = DFlashDrafter(pair.draft, pair.target)
+            drafter.begin([features[:anchor]], capacity=len(ids) + 16)
+            seen = []
+            drafter.propose(
+                torch.tensor([ids[anchor]]),
+                [anchor],
+                15,
+                lambda logits, _: seen.append(logits) or logits.argmax(-1),
+            )
+            torch.testing.assert_close(seen[0][0], expected[number], atol=1e-4, rtol=0)
+
+
+def test_a_fresh_adapter_is_bitwise_the_base_draft(random_pair: Pair, ask: Callable[[str], Prompt]) -> None:
+    prompt, spec = ask(QUESTIONS[1]), replace(SPEC, mode="guided", alpha=1.0, max_new_tokens=4)
+    fresh = ttt_adapt(random_pair, prompt, TTTSpec(steps=0))
+    assert (
+        generate(random_pair, prompt, spec, adaptation=fresh).token_ids
+        == generate(random_pair, prompt, spec).token_ids
+    )
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_speculative_equals_target_with_the_trained_draft(trained_pair: Pair, ask, question: str) -> None:
+    prompt = ask(question)
+    speculative = generate(trained_pair, prompt, SPEC)
+    assert speculative.token_ids == generate(trained_pair, prompt, replace(SPEC, mode="target")).token_ids
+
+
+def test_the_trained_draft_is_accepted_on_a_word_problem(
+    trained_pair: Pair, ask: Callable[[str], Prompt]
+) -> None:
+    """2.6 on average over GSM8K in the design's trial; a random draft gives 1.0."""
+    answer = generate(trained_pair, ask(QUESTIONS[0]), replace(SPEC, max_new_tokens=128))
+    assert answer.tau > 1.5
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.6])
+def test_block_verified_equals_the_reference_loop_with_the_trained_draft(
+    trained_pair, ask, temperature: float
+) -> None:
+    spec = replace(SPEC, mode="guided", alpha=0.3, temperature=temperature, max_new_tokens=32)
+    loop = generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=1))
+    assert generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=4)).token_ids == loop.token_ids
