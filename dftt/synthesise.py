@@ -34,6 +34,8 @@ from dftt.models.pair import BUNDLED
 from dftt.models.target import Target, encode
 from dftt.types import DecodingSpec
 
+CACHE_TOKENS = 2_400_000  # rows x positions whose keys and values exist at once
+
 logger = logging.getLogger("dftt.synthesise")
 
 
@@ -51,8 +53,10 @@ def respond(
     """The target's answer to each prompt, as (index, new tokens); prompts of similar length are decoded together."""
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     begun, made = time.perf_counter(), 0
-    for start in range(0, len(order), rows):
-        chosen = order[start : start + rows]
+    while order:
+        # As many rows as asked for, or as the cache has room for at the batch's longest prompt (prompts come sorted).
+        fits = CACHE_TOKENS // (len(prompts[order[min(rows, len(order)) - 1]]) + spec.max_new_tokens)
+        chosen, order = order[: min(rows, max(1, fits))], order[min(rows, max(1, fits)) :]
         batch = [prompts[index] for index in chosen]
         keys = [sample_key(spec.seed, f"{name}/{index}") for index in chosen]
         engine = Engine(target, None, spec, batch, [None] * len(batch), keys)
@@ -62,8 +66,9 @@ def respond(
             tokens = engine.new_tokens(row)
             made += len(tokens)
             yield index, tokens
+        del engine  # its caches make room for those of the next batch
         rate = made / (time.perf_counter() - begun)
-        logger.info("%s: %d of %d answered, %.0f tokens/s", name, start + len(chosen), len(order), rate)
+        logger.info("%s: %d of %d answered, %.0f tokens/s", name, len(prompts) - len(order), len(prompts), rate)
 
 
 def sample_user_turns(target: Target, count: int, *, seed: int, rows: int, max_new_tokens: int = 96) -> list[str]:

@@ -142,7 +142,7 @@ def tiny_pair(tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path
 
 @pytest.fixture(scope="session")
 def good_pair(tiny_pair: Callable[..., Pair]) -> Callable[..., tuple[Pair, Prompt]]:
-    """A pair whose draft has half learnt the target's answer to a prompt, hence accepts sometimes; the prompt."""
+    """A pair whose draft has half learnt an answer of its target, so accepts sometimes; and the prompt."""
 
     @lru_cache
     def pair_and_prompt(family: str = "qwen3", *, dtype: str = "float32") -> tuple[Pair, Prompt]:

@@ -154,7 +154,7 @@ def train_on_text(pair: Pair, token_ids: Sequence[int], *, steps: int, anchors: 
 
 
 class ScriptedDrafter:
-    """Proposes a known continuation, corrupted after script[i] tokens in cycle i: forces every acceptance length.
+    """Proposes a known continuation, corrupted after script[i] tokens in cycle i.
 
     Args:
         continuation: The target's own tokens after the prompt, long enough for all cycles.

@@ -1,4 +1,4 @@
-"""Our draft weights behind the interface that transformers' own DFlash decoding drives: an independent decode loop."""
+"""Our draft behind the interface of transformers' own DFlash decoding: an independent decode loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HAS_NATIVE_DFLASH = hasattr(transformers.generation, "DFlashTokenCandidateGenera
 
 
 class NativeAssistant(nn.Module):
-    """What `target.generate(assistant_model=..., speculation_type="dflash")` calls: full-attention drafts, one row."""
+    """What `generate(assistant_model=..., speculation_type="dflash")` calls; full attention, one row."""
 
     def __init__(self, draft: DFlashDraft) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import lru_cache
 
 import torch
@@ -11,8 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 def flex_compiles(device: torch.device, head_dim: int) -> bool:
-    """True where FlexAttention compiles and runs: on CUDA, for head widths its kernels take. The CPU uses explicit masks."""
-    return device.type == "cuda" and _tried(head_dim)
+    """True where FlexAttention compiles and runs: on CUDA, for head widths its kernels take. The CPU uses explicit masks.
+
+    DFTT_FLEX=0 in the environment turns it off.
+    """
+    return os.environ.get("DFTT_FLEX") != "0" and device.type == "cuda" and _tried(head_dim)
 
 
 @lru_cache

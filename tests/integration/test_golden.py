@@ -52,7 +52,7 @@ def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_sampled_speculative_equals_sampled_target(good_pair, family: str, seed: int) -> None:
     pair, prompt = good_pair(family)
     spec = replace(SAMPLED, seed=seed)
@@ -102,7 +102,7 @@ def test_exactly_max_new_tokens_are_made(good_pair, mode: Any, count: int) -> No
 
 
 @pytest.mark.parametrize("keep", range(6))
-@pytest.mark.parametrize("count", range(1, 15))
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 8, 13])
 def test_max_new_tokens_is_exact_wherever_it_cuts_a_block(tiny_pair, keep: int, count: int) -> None:
     pair, prompt = tiny_pair("qwen3", block_size=6), PROMPTS[1]
     wanted = generate(pair, prompt, DecodingSpec(mode="target", max_new_tokens=40, ignore_eos=True)).token_ids
@@ -281,7 +281,7 @@ def test_speculative_under_an_adaptation_is_still_lossless(good_pair, reference)
     [
         ({"block_size": 5}, "decoding.block_size is 5, but the draft was trained with blocks of 4"),
         ({"verify_size": 9, "mode": "guided"}, "decoding.verify_size is 9, but"),
-        ({"max_new_tokens": 600}, "600 new ones do not fit the 512-token window"),
+        ({"max_new_tokens": 600}, "600 new ones do not fit the target's window of 512"),
     ],
 )
 def test_a_spec_that_does_not_fit_is_refused_before_decoding(tiny_pair, change: dict, message: str) -> None:

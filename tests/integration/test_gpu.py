@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 QUESTIONS = [
-    "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many rolls in all?",
+    "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many in all?",
     "Name three things that float on water, one per line.",
     "Write a Python function that returns the largest of two numbers.",
     "Why does bread rise? Answer in two sentences.",
@@ -75,9 +75,8 @@ def test_bf16_speculative_follows_the_same_kernels_autoregressive_loop(
     fast = [generate(pair, prompt, spec).token_ids for prompt in prompts]
     agree = [shared_prefix(ours, theirs) for ours, theirs in zip(fast, plain, strict=True)]
     equal = sum(length == 96 for length in agree)
-    print(
-        f"\nbf16: {equal} of {len(prompts)} rows equal over 96 tokens; the others flip at {sorted(agree)[: len(agree) - equal]}"
-    )
+    flips = sorted(length for length in agree if length < 96)
+    print(f"\nbf16: {equal} of {len(prompts)} rows equal over 96 tokens; the others part at {flips}")
     assert sum(min(length, 32) for length in agree) >= 16 * len(prompts)
 
 

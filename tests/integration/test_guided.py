@@ -23,7 +23,7 @@ TEMPERATURES = [0.0, 0.6]
 
 
 def naive_guided(model: Any, pair: Pair, prompt: Prompt, spec: DecodingSpec, name: str) -> tuple[int, ...]:
-    """The guided distribution by its definition: the whole text read anew for every token, without a cache."""
+    """The guided distribution by its definition: the whole text read anew for every token, no cache."""
     ids = list(prompt.input_ids)
     key = torch.tensor([sample_key(spec.seed, name)])
     for _ in range(spec.max_new_tokens):

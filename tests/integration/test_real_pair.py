@@ -19,7 +19,7 @@ from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import bundled_shape_draft
 
 QUESTIONS = [
-    "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many rolls in all?",
+    "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many in all?",
     "Name three things that float on water, one per line.",
     "Write a Python function that returns the largest of two numbers.",
 ]
@@ -113,14 +113,9 @@ def test_every_slot_gets_the_logits_it_was_trained_with(
         for number, anchor in enumerate(anchors):
             drafter = DFlashDrafter(pair.draft, pair.target)
             drafter.begin([features[:anchor]], capacity=len(ids) + 16)
-            seen = []
-            drafter.propose(
-                torch.tensor([ids[anchor]]),
-                [anchor],
-                15,
-                lambda logits, _: seen.append(logits) or logits.argmax(-1),
-            )
-            torch.testing.assert_close(seen[0][0], expected[number], atol=1e-4, rtol=0)
+            # A draw that draws nothing: `propose` returns its logits.
+            got = drafter.propose(torch.tensor([ids[anchor]]), [anchor], 15, lambda logits, _: logits)
+            torch.testing.assert_close(got[0], expected[number], atol=1e-4, rtol=0)
 
 
 def test_a_fresh_adapter_is_bitwise_the_base_draft(random_pair: Pair, ask: Callable[[str], Prompt]) -> None:

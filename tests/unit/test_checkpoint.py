@@ -121,7 +121,7 @@ def test_the_layout_native_to_transformers_is_read(folder: Path, draft: DFlashDr
 
 
 def speculators(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """The layout of speculators: nested config, ids that index hidden states, borrowed tensors saved along."""
+    """The layout of speculators: nested config, ids that index hidden states, borrowed tensors beside."""
     nested = config.pop("dflash_config")
     inner = dict(config)
     block_size = inner.pop("block_size")
@@ -249,7 +249,7 @@ def test_a_missing_dflash_field_is_named(folder: Path, name: str) -> None:
 
 def test_a_config_that_is_not_json_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json is not JSON"):
+    with pytest.raises(ValueError, match="is not JSON"):
         load_draft(folder)
 
 

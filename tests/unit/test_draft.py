@@ -94,7 +94,7 @@ def slot_hidden(pair: Pair, changed: int | None) -> torch.Tensor:
 
 @pytest.fixture
 def sliding(tiny_pair: Callable[..., Pair]) -> Pair:
-    """Two sliding layers: context keys come from the features alone, so the band does not widen with depth."""
+    """Two sliding layers: context keys come from the features alone, so bands do not widen with depth."""
     return tiny_pair("qwen3", layer_types=(SLIDING, SLIDING), sliding_window=6)
 
 

@@ -12,7 +12,8 @@ def logits() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_alpha_zero_is_bitwise_the_target(logits) -> None:
-    assert torch.equal(interpolate(*logits, 0.0), logits[0])
+    target, draft = logits
+    assert torch.equal(interpolate(target, draft, 0.0), target)
 
 
 def test_alpha_one_is_bitwise_the_draft(logits) -> None:

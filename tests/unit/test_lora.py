@@ -149,7 +149,7 @@ def test_peft_loads_the_folder_onto_the_draft(pair: Pair, tmp_path: Path) -> Non
 
 
 def test_attaching_leaves_the_global_random_state(pair: Pair) -> None:
-    """PEFT draws A from the global generator: without a fork, adapting would change all that is drawn later."""
+    """PEFT draws A from the global generator: without a fork, adapting changes all later draws."""
     before = torch.get_rng_state()
     attach_(pair.draft, rank=2, lora_alpha=1.0, modules=("fc",), seed=3)
     detach_(pair.draft)

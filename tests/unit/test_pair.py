@@ -76,8 +76,8 @@ def test_both_come_in_the_wanted_precision(tiny_pair: Callable[..., Pair]) -> No
 def test_messages_get_the_template_and_a_string_stays_verbatim(tiny_pair: Callable[..., Pair]) -> None:
     pair, tokenizer = tiny_pair("qwen3"), byte_tokenizer()
     messages = [{"role": "system", "content": "be τ"}, {"role": "user", "content": "héllo"}]
-    assert tokenizer.decode(pair.encode(messages).input_ids) == "<system>be τ\n<user>héllo\n<assistant>"
-    assert tokenizer.decode(pair.encode("<user>héllo").input_ids) == "<user>héllo"
+    assert tokenizer.decode(list(pair.encode(messages).input_ids)) == "<system>be τ\n<user>héllo\n<assistant>"
+    assert tokenizer.decode(list(pair.encode("<user>héllo").input_ids)) == "<user>héllo"
 
 
 def test_context_is_the_whole_prompt_unless_said(tiny_pair: Callable[..., Pair]) -> None:

@@ -9,7 +9,7 @@ from transformers.models.qwen3 import Qwen3Config
 
 from dftt.models.cache import RowCache, place
 from dftt.models.pair import Pair
-from dftt.models.target import Target
+from dftt.models.target import Target, check_window
 from tests.fakes import EOS_ID, VOCAB, byte_tokenizer, random_prompt
 
 FAMILIES = ["llama", "qwen3", "qwen3-sliding", "qwen3-moe"]
@@ -83,17 +83,16 @@ def test_a_prefill_of_something_else_is_no_prefix(tiny_pair, ids: tuple[int, ...
         target.prefill(ids, tap_ids=(), prefix=target.prefill((1, 2, 3), tap_ids=()))
 
 
-def test_a_prompt_beyond_the_window_names_the_two_ways_out(tiny_pair: Callable[..., Pair]) -> None:
-    target = tiny_pair("qwen3").target
-    target.check_length(500, 12)
+def test_a_prompt_beyond_the_window_names_the_two_ways_out() -> None:
+    check_window(512, 500, 12)
     with pytest.raises(
-        ValueError, match=r"500 .* 13 new .* 512-token .*; shorten the context, or use a target"
+        ValueError, match=r"500 tokens and 13 new .* of 512; shorten the context or use a target"
     ):
-        target.check_length(500, 13)
+        check_window(512, 500, 13, name="context")
 
 
 def test_prefill_refuses_a_prompt_beyond_the_window(tiny_pair: Callable[..., Pair]) -> None:
-    with pytest.raises(ValueError, match="context too long: 513 prompt tokens"):
+    with pytest.raises(ValueError, match="prompt is too long: 513 tokens"):
         tiny_pair("qwen3").target.prefill([1] * 513, tap_ids=())
 
 
