@@ -1,4 +1,4 @@
-"""Draft-guided test-time training: adapt a speculative-decoding draft to a context, and let it steer the frozen target."""
+"""Draft-guided test-time training: adapt a speculative-decoding draft to a context, let it steer the frozen target."""
 
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate, guided_generate

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from dftt.data import ContextDataModule
+from dftt.data import ContextDataModule, CorpusDataModule
 from dftt.evaluator import GuidedDecodingEvaluator
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
 from dftt.provenance import write_provenance
+from dftt.study import Arm
 from dftt.types import check_file
+
+# Lightning's advice on what is meant to be so here.
+_NOT_FOR_US = (
+    r"Found \d+ module\(s\) in eval mode",  # the target is frozen
+    ".*does not have many workers",  # a loader hands out finished batches
+    "You have overridden `transfer_batch_to_device`",
+    "The dirpath has changed",  # each run has its own folder
+    "predict returned None",  # the evaluator prints and stores the answers
+    "Be aware that when using `ckpt_path`, callbacks",  # test keeps no checkpoints
+)
+_UNION_NOISE = (
+    "Does not validate against any of the Union subtypes",
+    "Subtypes:",
+    "Errors:",
+    "Expected a path but",
+    "Expected a <class 'NoneType'>",
+    "Given value",
+)
 
 
 class DfttCLI(LightningCLI):
@@ -25,37 +47,83 @@ class DfttCLI(LightningCLI):
         """The evaluator as a forced callback: always there, and out of reach of a checkpoint's hyper-parameters."""
         parser.add_lightning_class_args(GuidedDecodingEvaluator, "evaluator")
 
+    def before_instantiate_classes(self) -> None:
+        """A fit on one context has no end of its own: ttt.steps, where the trainer names none."""
+        config = self.config[str(self.subcommand)]
+        contexts = config.data is not None and config.data.class_path.endswith(".ContextDataModule")
+        if self.subcommand == "fit" and contexts and config.trainer.max_steps == -1:
+            config.trainer.max_steps = config.model.ttt.steps
+
     def before_fit(self) -> None:
         """Check the input before the target is loaded."""
-        self._check_input(new_tokens=0)
+        data = self._checked_data()
+        if isinstance(data, ContextDataModule):
+            data.only_context()
+            self._check_lengths(data, new_tokens=0)
 
     def before_validate(self) -> None:
         """As before_fit."""
-        self._check_input(new_tokens=0)
+        data = self._checked_data()
+        if isinstance(data, ContextDataModule):
+            self._check_lengths(data, new_tokens=0)
 
     def before_test(self) -> None:
         """As before_fit; answers must fit the window too."""
-        self._check_input(new_tokens=self._decoding_tokens())
+        self._check_study(self.evaluator.arms)
 
     def before_predict(self) -> None:
         """As before_test."""
-        self._check_input(new_tokens=self._decoding_tokens())
+        self._check_study([self.evaluator.answer_with])
 
-    def _decoding_tokens(self) -> int:
-        return self.config[self.subcommand].evaluator.decoding.max_new_tokens
+    @property
+    def evaluator(self) -> GuidedDecodingEvaluator:
+        """The callback that is always attached."""
+        return self._get(self.config_init, "evaluator")
 
-    def _check_input(self, *, new_tokens: int) -> None:
-        ckpt_path = self.config[self.subcommand].ckpt_path
-        if ckpt_path is not None:
-            # Lightning's own "last" and "best" fall back to untrained weights with a mere warning.
-            check_file("ckpt_path", ckpt_path)
-        module, data = self.model, self.datamodule
-        if isinstance(data, ContextDataModule) and isinstance(module, DraftTTTModule) and not module.allow_long:
-            tokenizer, window = load_tokenizer(module.target_name)
-            for tasks in data.contexts.values():
-                for task in tasks:
-                    length = len(encode(tokenizer, task.messages))
-                    check_window(window, length, new_tokens, name=f"context {task.context_id}")
+    def _checked_data(self) -> ContextDataModule | CorpusDataModule:
+        if not isinstance(self.datamodule, (ContextDataModule, CorpusDataModule)):
+            raise ValueError(f"{self.subcommand} needs data: give --data ContextDataModule or --data CorpusDataModule")
+        return self.datamodule
+
+    def _check_study(self, arms: Sequence[Arm]) -> None:
+        data = self._checked_data()
+        if not isinstance(data, ContextDataModule):
+            raise ValueError(f"{self.subcommand} works on contexts: give --data ContextDataModule")
+        if len(data.contexts) == 1 and any(arm.ttt == "wrong" for arm in arms):
+            raise ValueError("arm ttt 'wrong' needs at least two contexts: there is no other one to adapt to")
+        self._check_lengths(data, new_tokens=self.evaluator.decoding.max_new_tokens)
+
+    def _check_lengths(self, data: ContextDataModule, *, new_tokens: int) -> None:
+        if self.model.allow_long:
+            return
+        tokenizer, window = load_tokenizer(self.model.target_name)
+        for tasks in data.contexts.values():
+            for task in tasks:
+                length = len(encode(tokenizer, task.messages))
+                check_window(window, length, new_tokens, name=f"context {task.context_id}")
+
+    def _parse_ckpt_path(self) -> None:
+        """Take what identifies the weights from the checkpoint, but refuse where a flag says something else."""
+        config = self.config[self.config.subcommand]
+        if config.ckpt_path is None:
+            return
+        # Lightning's own "last" and "best" fall back to untrained weights with a mere warning.
+        path = check_file("ckpt_path", config.ckpt_path)
+        try:
+            checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        except Exception:  # whatever the bytes lead the unpickler to
+            raise ValueError(f"ckpt_path: {path} is not a checkpoint that torch can read") from None
+        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+            raise ValueError(f"ckpt_path: {path} is not a Lightning checkpoint: it has no state_dict")
+        model, defaults = config.model, self._parser(self.config.subcommand).get_defaults().model
+        stored = checkpoint.get("hyper_parameters", {})
+        if foreign := sorted(name for name in stored if name != "_instantiator" and name not in model):
+            raise ValueError(f"ckpt_path: {path} is of another model: it has settings {', '.join(foreign)}")
+        for name, value in stored.items():
+            # Lightning would let the stored value win without a word.
+            if name in model and model[name] not in (value, defaults[name]):
+                raise ValueError(f"model.{name} is {model[name]}, but {path} was made with {value}")
+        super()._parse_ckpt_path()
 
 
 class SaveConfigAndProvenance(SaveConfigCallback):
@@ -70,22 +138,48 @@ class SaveConfigAndProvenance(SaveConfigCallback):
 def main(args: Sequence[str] | None = None) -> None:
     """Run a subcommand; bad input prints one line and exits with 2."""
     try:
-        DfttCLI(
-            DraftTTTModule,
-            args=list(args) if args is not None else None,
-            auto_configure_optimizers=False,
-            seed_everything_default=1,
-            save_config_callback=SaveConfigAndProvenance,
-            trainer_defaults={"inference_mode": False},
-        )
-    except ValueError as error:
-        if not _is_ours(error):
+        with warnings.catch_warnings():
+            for advice in _NOT_FOR_US:
+                warnings.filterwarnings("ignore", advice)
+            DfttCLI(
+                DraftTTTModule,
+                args=list(args) if args is not None else None,
+                auto_configure_optimizers=False,
+                seed_everything_default=1,
+                save_config_callback=SaveConfigAndProvenance,
+                trainer_defaults={"inference_mode": False},
+                parser_kwargs={
+                    "exit_on_error": False,
+                    **{name: {"exit_on_error": False} for name in DfttCLI.subcommands()},
+                },
+            )
+    except (ValueError, argparse.ArgumentError) as error:
+        ours = next((cause for cause in _causes(error) if _is_ours(cause)), None)
+        if ours is None and isinstance(error, ValueError):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", str(ours) if ours is not None else _one_line(str(error)), file=sys.stderr)
         sys.exit(2)
 
 
-def _is_ours(error: ValueError) -> bool:
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from: the parser wraps what a constructor says into messages of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _one_line(message: str) -> str:
+    """What the parser says, without what each other member of a union made of the value."""
+    lines = [line.strip(" -") for line in message.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(_UNION_NOISE)) or " ".join(lines)
+
+
+def _is_ours(error: BaseException) -> bool:
     """Whether this package raised it: then the message is for the user, and a traceback is not."""
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    return (
+        isinstance(error, ValueError)
+        and bool(frames)
+        and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    )

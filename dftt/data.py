@@ -38,9 +38,9 @@ class ContextDataModule(L.LightningDataModule):
     """Contexts with tasks: `fit` adapts to one of them, `test` measures on all, `predict` answers.
 
     Args:
-        path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite; or documents (a text
-            or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for the documents that ship with
-            the project.
+        path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite; or documents
+            (a text or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for the documents
+            that ship with the project.
         questions: Questions asked on every document.
         context_ids: Use these contexts only; `fit` needs one where the file has several.
         max_contexts: Use the first so many contexts; 0 uses all.
@@ -61,7 +61,9 @@ class ContextDataModule(L.LightningDataModule):
         groups = group_by_context(tasks)
         for name in context_ids or []:
             if name not in groups:
-                raise ValueError(f"data.context_ids: no context {name!r} in {path}; it has {', '.join(list(groups)[:5])}")
+                raise ValueError(
+                    f"data.context_ids: no context {name!r} in {path}; it has {', '.join(list(groups)[:5])}"
+                )
         groups = {name: groups[name] for name in context_ids} if context_ids else groups
         chosen = list(groups.items())[: max_contexts or None]
         self.contexts = {name: tuple(members[: max_tasks or None]) for name, members in chosen}
@@ -75,14 +77,18 @@ class ContextDataModule(L.LightningDataModule):
             for name, other in zip(names, others, strict=True)
         ]
 
-    def train_dataloader(self) -> DataLoader:
-        """The one context to adapt to, as many times as the trainer has steps."""
+    def only_context(self) -> ContextItem:
+        """The context that `fit` adapts to; ValueError where there are several."""
         if len(self.contexts) != 1:
             raise ValueError(
                 f"fit adapts to one context, {self.path} has {len(self.contexts)}: "
                 f"choose one with --data.context_ids, such as [{next(iter(self.contexts))}]"
             )
-        return _loader(_Repeat(self.items()[0]))
+        return self.items()[0]
+
+    def train_dataloader(self) -> DataLoader:
+        """The one context to adapt to, as many times as the trainer has steps."""
+        return _loader(_Repeat(self.only_context()))
 
     def val_dataloader(self) -> DataLoader:
         """Each context once."""

@@ -1,4 +1,4 @@
-"""The callback that measures: contexts x arms, acceptance length and scores, one record for each as soon as it exists."""
+"""The callback that measures: contexts x arms, acceptance length and scores, each recorded as soon as it exists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,25 +42,30 @@ class GuidedDecodingEvaluator(L.Callback):
     """Runs every arm on every context in `test`, and answers in `predict`.
 
     Args:
-        arms: What is compared. Each has mode (target, speculative, guided), ttt (none, own, wrong) and, where guided, alpha.
+        arms: What is compared. Each has mode (target, speculative, guided), ttt (none, own, wrong) and, where guided,
+            alpha. By default target, speculative+none and speculative+own.
         decoding: Decoding settings that all arms share.
         baseline: Id of the arm that the others are compared with.
-        run_dir: Folder of the records; a run that finds finished ones there skips them. By default the run's own log folder.
+        run_dir: Folder of the records; a run that finds finished ones there skips them. By default the run's own log
+            folder.
         answer_with: The arm that `predict` answers with.
     """
 
     def __init__(
         self,
-        arms: list[Arm] = [Arm("target"), Arm("speculative"), Arm("speculative", "own")],  # noqa: B006 - read only
+        arms: list[Arm] | None = None,
         decoding: DecodingSpec = DecodingSpec(),
         baseline: str = "speculative+none",
         run_dir: str | None = None,
         answer_with: Arm = Arm("speculative", "own"),
     ) -> None:
-        self.arms, self.decoding, self.baseline = list(arms), decoding, baseline
+        # Not a default of the signature: a list of instances cannot be written into config.yaml.
+        default = [Arm("target"), Arm("speculative"), Arm("speculative", "own")]
+        self.arms, self.decoding, self.baseline = default if arms is None else list(arms), decoding, baseline
         self.run_dir, self.answer_with = run_dir, answer_with
         self._adaptations: OrderedDict[str, Adaptation] = OrderedDict()
         self._initial: Adapter | None = None
+        self._progress = StudyProgress(num_contexts=0, quiet=True)
 
     # -- Lightning -----------------------------------------------------------------------------------------------------
 
@@ -70,7 +75,8 @@ class GuidedDecodingEvaluator(L.Callback):
             return
         loop = trainer.test_loop if stage == "test" else trainer.predict_loop
         if loop.inference_mode:
-            raise ValueError(f"{stage} back-propagates into the adapter: set trainer.inference_mode to false")
+            name = "test" if stage == "test" else "predict"  # the stage prints as TrainerFn.TESTING
+            raise ValueError(f"{name} back-propagates into the adapter: set trainer.inference_mode to false")
         if stage == "test":
             check_arms(self.arms, self.baseline)
 
@@ -127,8 +133,7 @@ class GuidedDecodingEvaluator(L.Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         """Give the terminal back."""
-        if hasattr(self, "_progress"):
-            self._progress.stop()
+        self._progress.stop()
 
     def on_predict_batch_end(
         self,
@@ -158,8 +163,7 @@ class GuidedDecodingEvaluator(L.Callback):
 
     def _measure(self, module: DraftTTTModule, item: ContextItem) -> list[Record]:
         """Every arm on every task of a context; finished records are read back instead."""
-        target = module.pair.target
-        prompts = [Prompt(tuple(encode(target.tokenizer, task.messages))) for task in item.tasks]
+        prompts = [Prompt(tuple(ids)) for ids in _encode_all(module, item.tasks)]
         wanted = {
             (task.task_id, arm.id, self.decoding.seed): self._hash(module, arm, prompt, item.other_id)
             for task, prompt in zip(item.tasks, prompts, strict=True)
@@ -169,34 +173,46 @@ class GuidedDecodingEvaluator(L.Callback):
         records = [record for record in load_records(self._store.folder) if record.key in finished] if finished else []
         if len(finished) == len(wanted):
             return records
-        too_long = [
-            self._too_long(module, task, arm, prompt, wanted)
-            for task, prompt in zip(item.tasks, prompts, strict=True)
-            if len(prompt) + self.decoding.max_new_tokens > target.window
-            for arm in self.arms
-        ]
-        fitting = tuple(task for task in item.tasks if task.task_id not in {record.task_id for record in too_long})
-        for record in too_long:
-            self._store.append(record)
-        if not fitting:
-            return [*records, *too_long]
-        context = self._prepare(module, item.context_id, fitting)
-        self._progress.start_context(item.context_id, num_parts=len(self.arms) * len(fitting))
-        for arm in self.arms:
-            adaptation = self._adaptation_for(module, arm, item, context)
-            for task, prompt in zip(fitting, context.prompts, strict=True):
+        problems = {}
+        for task, prompt in zip(item.tasks, prompts, strict=True):
+            for arm in self.arms:
                 key = (task.task_id, arm.id, self.decoding.seed)
-                if key not in finished:
-                    generation = self._decode(module, arm, context, prompt, adaptation, task)
-                    record = self._record(task, arm, generation, prompt, adaptation, wanted[key])
-                    self._store.append(record)
-                    records.append(record)
+                problem = self._problem(module, item, arm, prompt)
+                if problem and key not in finished:
+                    problems[key] = self._unmeasured(task, arm, prompt, problem, wanted[key])
+                    self._store.append(problems[key])
+        records += problems.values()
+        if len(finished) + len(problems) == len(wanted):
+            return records
+        context = self._prepare(module, item.context_id, item.tasks)
+        self._progress.start_context(item.context_id, num_parts=len(wanted) - len(finished) - len(problems))
+        for arm in self.arms:
+            for task, prompt in zip(item.tasks, context.prompts, strict=True):
+                key = (task.task_id, arm.id, self.decoding.seed)
+                if key in finished or key in problems:
+                    continue
+                adaptation = self._adaptation_for(module, arm, item, context)
+                generation = self._decode(module, arm, context, prompt, adaptation, task)
+                record = self._record(task, arm, generation, prompt, adaptation, wanted[key])
+                self._store.append(record)
+                records.append(record)
                 self._progress.finish_part(arm.id)
-        return [*records, *too_long]
+        return records
+
+    def _problem(self, module: DraftTTTModule, item: ContextItem, arm: Arm, prompt: Prompt) -> str:
+        """Why an arm cannot be measured on a prompt; empty where it can."""
+        window = module.pair.target.window
+        if len(prompt) + self.decoding.max_new_tokens > window:
+            return f"context too long: {len(prompt)} tokens for a window of {window}"
+        if arm.ttt == "wrong" and item.other_tasks:
+            length = len(context_of(_encode_all(module, item.other_tasks)))
+            if length > window:
+                return f"wrong context {item.other_id} too long: {length} tokens for a window of {window}"
+        return ""
 
     def _prepare(self, module: DraftTTTModule, context_id: str, tasks: tuple[Task, ...]) -> _Context:
         """Prompts of a context's tasks, and one prefill of the tokens that they share."""
-        encoded = [encode(module.pair.target.tokenizer, task.messages) for task in tasks]
+        encoded = _encode_all(module, tasks)
         shared = context_of(encoded)
         with module.trainer.precision_plugin.forward_context():
             prefill = module.pair.prefill(shared)
@@ -267,18 +283,16 @@ class GuidedDecodingEvaluator(L.Callback):
             metadata=dict(task.metadata),
         )
 
-    def _too_long(
-        self, module: DraftTTTModule, task: Task, arm: Arm, prompt: Prompt, hashes: Mapping[tuple[str, str, int], str]
-    ) -> Record:
+    def _unmeasured(self, task: Task, arm: Arm, prompt: Prompt, problem: str, digest: str) -> Record:
         return Record(
             task_id=task.task_id,
             context_id=task.context_id,
             arm=arm.id,
             seed=self.decoding.seed,
-            spec_hash=hashes[task.task_id, arm.id, self.decoding.seed],
+            spec_hash=digest,
             finish_reason="error",
             prompt_tokens=len(prompt),
-            explanation=f"context too long: {len(prompt)} tokens for a window of {module.pair.target.window}",
+            explanation=problem,
             metadata=dict(task.metadata),
         )
 
@@ -338,6 +352,10 @@ class _Printer:
         if not text.endswith("\ufffd"):
             print(text[len(self.shown) :], end="", flush=True)
             self.shown = text
+
+
+def _encode_all(module: DraftTTTModule, tasks: Sequence[Task]) -> list[list[int]]:
+    return [encode(module.pair.target.tokenizer, task.messages) for task in tasks]
 
 
 def _describe(adaptation: Adaptation | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dftt.adaptation.corpus.tokens import CorpusBatch
@@ -33,9 +34,11 @@ class DraftTTTModule(L.LightningModule):
 
     Args:
         target: Hub id, local folder or bundled:smollm2-135m.
-        draft: Hub id or local folder of a DFlash draft; the bundled one for the bundled target; `new` makes one to train.
+        draft: Hub id or local folder of a DFlash draft; the bundled one for the bundled target; `new` makes one to
+            train.
         target_dtype: Precision of the target's weights.
-        trainable: lora (an adapter on the draft; its shape is ttt.rank, ttt.lora_alpha, ttt.modules) or full (the draft).
+        trainable: lora (an adapter on the draft; its shape is ttt.rank, ttt.lora_alpha, ttt.modules) or full (the
+            draft).
         new_layers: Layers of a new draft.
         new_block_size: Block size of a new draft, anchor included.
         new_taps: Hidden states that a new draft reads.
@@ -100,7 +103,7 @@ class DraftTTTModule(L.LightningModule):
 
     @contextmanager
     def bare_draft(self) -> Iterator[Adapter | None]:
-        """The draft without the module's own adapter, which is handed out: None where it is absent or still as at the start.
+        """The draft without the module's own adapter, which is handed out: None if there is none or it is still fresh.
 
         `test` and `predict` adapt and decode in here; the adapter is back on the draft afterwards.
         """
@@ -163,7 +166,7 @@ class DraftTTTModule(L.LightningModule):
         move = lambda tensor: tensor.to(device, non_blocking=True)  # noqa: E731
         return CorpusBatch(move(batch.input_ids), move(batch.supervised), move(batch.anchors))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; the schedule of ttt for a context, a warm-up and cosine for a corpus."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if self.on_corpus:
@@ -196,7 +199,7 @@ class DraftTTTModule(L.LightningModule):
         return isinstance(getattr(self.trainer, "datamodule", None), CorpusDataModule)
 
     def on_fit_end(self) -> None:
-        """Leave the result in a format that others read: a z-lab draft folder or a PEFT folder beside the checkpoints."""
+        """Leave the result in a format that others read, a z-lab draft or a PEFT folder, beside the checkpoints."""
         if self.trainer.is_global_zero and self.trainer.log_dir:
             folder = Path(self.trainer.log_dir)
             if self.trainable == "full":
@@ -237,7 +240,7 @@ class DraftTTTModule(L.LightningModule):
         keep = lora.is_adapter_key if self.trainable == "lora" else (lambda name: name.startswith("draft."))
         return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if keep(name)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ARG002
         """Load exactly the trainable tensors; an empty, foreign or renamed checkpoint is refused by name."""
         expected = self.state_dict()
         if set(state_dict) != set(expected):

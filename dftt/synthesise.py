@@ -1,11 +1,12 @@
 """`python -m dftt.synthesise`: the text a draft is trained on, written by the target itself.
 
     prompts    user turns sampled from the target's own chat template, and prompt files
-    chats      the target's responses to prompts (half greedy, half sampled), one sequence each
-    documents  long texts (worlds, manuals, packed chats), each followed by a question and the target's answer or by its own
-               continuation
+    chats      the target's responses to prompts (greedy or sampled), one sequence each
+    documents  long texts (worlds, manuals, packed chats), a share of them with a question and the target's answer or
+               with its continuation
 
-Prompts and responses go to a TokenCorpus that `fit` reads. Only the responses, and the documents themselves, are asked for.
+Prompts and responses go to a TokenCorpus that `fit` reads. Only the responses, and the documents themselves, are asked
+for.
 """
 
 from __future__ import annotations
@@ -54,9 +55,8 @@ def respond(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     begun, made = time.perf_counter(), 0
     while order:
-        # As many rows as asked for, or as the cache has room for at the batch's longest prompt (prompts come sorted).
-        fits = CACHE_TOKENS // (len(prompts[order[min(rows, len(order)) - 1]]) + spec.max_new_tokens)
-        chosen, order = order[: min(rows, max(1, fits))], order[min(rows, max(1, fits)) :]
+        count = _fitting_rows([len(prompts[index]) + spec.max_new_tokens for index in order[:rows]])
+        chosen, order = order[:count], order[count:]
         batch = [prompts[index] for index in chosen]
         keys = [sample_key(spec.seed, f"{name}/{index}") for index in chosen]
         engine = Engine(target, None, spec, batch, [None] * len(batch), keys)
@@ -69,6 +69,11 @@ def respond(
         del engine  # its caches make room for those of the next batch
         rate = made / (time.perf_counter() - begun)
         logger.info("%s: %d of %d answered, %.0f tokens/s", name, len(prompts) - len(order), len(prompts), rate)
+
+
+def _fitting_rows(lengths: Sequence[int]) -> int:
+    """How many of the first rows, sorted by length, have caches that fit together; at least one."""
+    return max((count for count, length in enumerate(lengths, 1) if count * length <= CACHE_TOKENS), default=1)
 
 
 def sample_user_turns(target: Target, count: int, *, seed: int, rows: int, max_new_tokens: int = 96) -> list[str]:
@@ -88,15 +93,22 @@ def sample_user_turns(target: Target, count: int, *, seed: int, rows: int, max_n
 
 
 def chat_sequences(
-    target: Target, prompts: Sequence[str], *, seed: int, rows: int, max_new_tokens: int
+    target: Target,
+    prompts: Sequence[str],
+    *,
+    max_prompt_tokens: int,
+    greedy: float,
+    seed: int,
+    rows: int,
+    max_new_tokens: int,
 ) -> list[TrainingText]:
-    """Prompt and response of each prompt; every second one greedy, the others at temperature 0.7."""
+    """Prompt and response of each prompt: a share `greedy` of them at temperature 0, the others at 0.7."""
     encoded = [encode(target.tokenizer, [{"role": "user", "content": prompt}]) for prompt in prompts]
-    encoded = [ids for ids in encoded if len(ids) <= 1024]
+    encoded = [ids for ids in encoded if len(ids) <= max_prompt_tokens]
+    border = round(greedy * len(encoded))
     sequences = []
-    for half, temperature in ((0, 0.0), (1, 0.7)):
+    for part, temperature in ((encoded[:border], 0.0), (encoded[border:], 0.7)):
         spec = DecodingSpec(mode="target", max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-        part = encoded[half::2]
         for index, tokens in respond(target, part, spec, rows=rows, name=f"chats T={temperature}"):
             if len(tokens) >= 4:
                 sequences.append(TrainingText([*part[index], *tokens], len(part[index])))
@@ -113,10 +125,12 @@ def document_sequences(
     seed: int,
     rows: int,
     max_new_tokens: int,
+    answered: float,
 ) -> list[TrainingText]:
-    """Long sequences of up to `length` tokens: documents with a question answered, documents continued, and packed chats.
+    """Long sequences of up to `length` tokens: documents with a question, documents to continue, and packed chats.
 
-    The whole document is asked for, not only the answer: test-time training will ask for such text too.
+    The whole document is asked for, not only the answer: test-time training will ask for such text too. The target
+    answers or continues a share `answered` of them; the others stay as they are.
     """
     rng = random.Random(seed)
     openings: list[list[int]] = []
@@ -138,9 +152,11 @@ def document_sequences(
         content = f"{body}\n\n{question}" if rng.random() < 0.7 else f"{question}\n\n{body}"
         openings.append(encode(target.tokenizer, [{"role": "user", "content": content}]))
     sequences = []
+    border = round(answered * len(openings))
+    sequences += [TrainingText(opening, 0) for opening in openings[border:]]
     for half, temperature in ((0, 0.0), (1, 0.7)):
         spec = DecodingSpec(mode="target", max_new_tokens=max_new_tokens, temperature=temperature, seed=seed + 1)
-        part = openings[half::2]
+        part = openings[:border][half::2]
         for index, tokens in respond(target, part, spec, rows=rows, name=f"documents T={temperature}"):
             sequences.append(TrainingText([*part[index], *tokens], 0))
     return sequences
@@ -163,7 +179,7 @@ def to_corpus(sequences: Sequence[TrainingText]) -> TokenCorpus:
 
 def make_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(prog="python -m dftt.synthesise", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m dftt.synthesise", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--target", default=BUNDLED, help="target model: hub id, folder or bundled:smollm2-135m")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", default="bfloat16" if torch.cuda.is_available() else "float32")
@@ -175,6 +191,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--user-turns", type=int, default=24000, help="user turns to sample from the target itself")
     parser.add_argument("--templated", type=int, default=6000, help="prompts of each templated kind (chat, code, math)")
+    parser.add_argument(
+        "--max-prompts", type=int, default=0, help="take so many of all prompts, at random; 0 takes all"
+    )
+    parser.add_argument("--max-prompt-tokens", type=int, default=512, help="leave out longer prompts")
+    parser.add_argument(
+        "--greedy", type=float, default=0.5, help="share of responses at temperature 0; the others at 0.7"
+    )
     parser.add_argument("--prompts", nargs="*", default=[], help="JSONL(.gz) files with `id` and `prompt`")
     parser.add_argument(
         "--drop-ids", default=None, help="JSON file with ids to leave out because they overlap evaluation sets"
@@ -184,6 +207,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--worlds", type=int, default=3000, help="generated documents")
     parser.add_argument("--documents", type=int, default=4000, help="long sequences")
+    parser.add_argument(
+        "--answered", type=float, default=1.0, help="share of documents that the target answers or continues"
+    )
     parser.add_argument("--document-length", type=int, default=4096, help="longest sequence, in tokens")
     parser.add_argument("--max-new-tokens", type=int, default=256)
     parser.add_argument("--rows", type=int, default=2048, help="rows decoded together for chats")
@@ -216,7 +242,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = load_prompts(args.prompts, args.drop_ids) if args.prompts else []
     prompts = list(dict.fromkeys([*turns, *templated[shard::num_shards], *files[shard::num_shards]]))
     random.Random(own_seed).shuffle(prompts)
-    chats = chat_sequences(target, prompts, seed=own_seed, rows=args.rows, max_new_tokens=args.max_new_tokens)
+    chats = chat_sequences(
+        target,
+        prompts[: args.max_prompts or None],
+        max_prompt_tokens=args.max_prompt_tokens,
+        greedy=args.greedy,
+        seed=own_seed,
+        rows=args.rows,
+        max_new_tokens=args.max_new_tokens,
+    )
     to_corpus(chats).save(args.out / f"chats.{shard}.safetensors")
     worlds = [
         generate_world(args.seed * 1_000_000 + number, 300 + 2700 * number // args.worlds)
@@ -233,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=own_seed,
         rows=args.long_rows,
         max_new_tokens=args.max_new_tokens,
+        answered=args.answered,
     )
     to_corpus(documents).save(args.out / f"documents.{shard}.safetensors")
     report = {

@@ -50,7 +50,8 @@ class Prompt:
             object.__setattr__(self, "context_length", len(self.input_ids))
         if not 0 < self.context_length <= len(self.input_ids):
             raise ValueError(
-                f"context_length must be between 1 and the prompt's {len(self.input_ids)} tokens, got {self.context_length}"
+                f"context_length must be between 1 and the prompt's {len(self.input_ids)} tokens, "
+                f"got {self.context_length}"
             )
 
     def __len__(self) -> int:
@@ -92,7 +93,8 @@ class TTTSpec:
         decay: Learning rate at the last step, as a fraction of the peak, reached linearly.
         rank: Rank of the LoRA matrices.
         lora_alpha: LoRA's scale; the update is multiplied by lora_alpha / rank.
-        modules: Draft projections that get LoRA: fc and any of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+        modules: Draft projections that get LoRA: fc and any of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj,
+            down_proj.
         loss: ce (the text's next tokens), kl (the target's distribution at the same positions) or mixed (half of each).
         anchors: Blocks per step, their anchors drawn uniformly without replacement.
         window: Draw anchors from the last so many context tokens only; 0 means the whole context.
@@ -215,8 +217,9 @@ class Generation:
     Args:
         text: Decoded new tokens, special tokens skipped.
         token_ids: New tokens, the end-of-sequence token included where one was drawn.
-        acceptance_lengths: Tokens committed by each verify step (accepted proposals + 1), the last one at its full length
-            even when the text was cut there. The token drawn from the prefill belongs to no step in modes target and speculative.
+        acceptance_lengths: Tokens committed by each verify step (accepted proposals + 1), the last one at its full
+            length even when the text was cut there. The token drawn from the prefill belongs to no step in modes target
+            and speculative.
         finish_reason: "eos" or "length".
         target_calls: Target passes after the prefill.
         seconds: Wall-clock time of decoding, prefill excluded; rows decoded together share it.
@@ -289,7 +292,8 @@ class Record:
         passed: As in Score; None is unscored.
         statuses: As in Score.
         explanation: As in Score.
-        adaptation: Steps, seconds, peak bytes, first and last loss of the adaptation, and the context it was made on; empty without one.
+        adaptation: Steps, seconds, peak bytes, first and last loss of the adaptation, and the context it was made on;
+            empty without one.
         metadata: The task's metadata (category ...), and whatever a suite adds.
     """
 

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from dftt.decoding.generate import generate
 from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Prompt
+from tests.commands import Commands
 from tests.fakes import random_prompt, tiny_draft_dir, tiny_target_dir, train_on_text
 
 # Two slow cores make deadlines a matter of luck; the same examples every time make a failure repeatable.
@@ -148,9 +149,7 @@ def good_pair(tiny_pair: Callable[..., Pair]) -> Callable[..., tuple[Pair, Promp
     def pair_and_prompt(family: str = "qwen3", *, dtype: str = "float32") -> tuple[Pair, Prompt]:
         pair, prompt = tiny_pair(family, dtype=dtype), random_prompt(10, seed=3)
         spec = DecodingSpec(mode="target", max_new_tokens=60, ignore_eos=True)
-        return train_on_text(
-            pair, prompt.input_ids + generate(pair, prompt, spec).token_ids, steps=70
-        ), prompt
+        return train_on_text(pair, prompt.input_ids + generate(pair, prompt, spec).token_ids, steps=70), prompt
 
     return pair_and_prompt
 
@@ -161,9 +160,7 @@ def reference(tiny_target: Callable[[str], Path]) -> Callable[..., Any]:
 
     @lru_cache
     def model(family: str = "qwen3", dtype: torch.dtype = torch.float32) -> Any:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            tiny_target(family), dtype=dtype, attn_implementation="sdpa"
-        )
+        loaded = AutoModelForCausalLM.from_pretrained(tiny_target(family), dtype=dtype, attn_implementation="sdpa")
         _use_plain_experts(loaded)
         return loaded.eval().requires_grad_(False)
 
@@ -174,6 +171,12 @@ def _use_plain_experts(model: Any) -> None:
     """transformers' default kernel for experts knows no float64."""
     if model.dtype == torch.float64 and hasattr(model.config, "num_experts"):
         model.set_experts_implementation("eager")
+
+
+@pytest.fixture
+def commands(tmp_path: Path, tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path]) -> Commands:
+    """The command line on the tiny pair, in this process; runs are left in tmp_path."""
+    return Commands(tmp_path, tiny_target("qwen3"), tiny_draft())
 
 
 @pytest.fixture(scope="session")

@@ -52,9 +52,7 @@ def tiny_target_dir(folder: Path, family: str) -> Path:
     config = {
         "llama": lambda: LlamaConfig(**_SHAPE),
         "qwen3": lambda: Qwen3Config(**_SHAPE),
-        "qwen3-sliding": lambda: Qwen3Config(
-            **_SHAPE, use_sliding_window=True, sliding_window=16, max_window_layers=2
-        ),
+        "qwen3-sliding": lambda: Qwen3Config(**_SHAPE, use_sliding_window=True, sliding_window=16, max_window_layers=2),
         "qwen3-moe": lambda: Qwen3MoeConfig(
             **_SHAPE, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, decoder_sparse_step=1
         ),
@@ -80,9 +78,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def tiny_draft_config(
-    *, block_size: int = 4, taps: Sequence[int] = (1, 2, 3), **overrides: object
-) -> DraftConfig:
+def tiny_draft_config(*, block_size: int = 4, taps: Sequence[int] = (1, 2, 3), **overrides: object) -> DraftConfig:
     """Shape of a 2-layer draft that fits the tiny targets."""
     fields: dict[str, object] = {
         "hidden_size": 32,
@@ -98,13 +94,13 @@ def tiny_draft_config(
         "mask_token_id": MASK_ID,
         "max_position_embeddings": 512,
     }
-    return DraftConfig(**{**fields, **overrides})  # type: ignore[arg-type]
+    return DraftConfig(**{**fields, **overrides})  # pyright: ignore[reportArgumentType]
 
 
 def tiny_draft_dir(folder: Path, **overrides: object) -> Path:
     """A random draft for the tiny targets, saved in the z-lab layout."""
     torch.manual_seed(11)
-    draft = DFlashDraft(tiny_draft_config(**overrides))  # type: ignore[arg-type]
+    draft = DFlashDraft(tiny_draft_config(**overrides))  # pyright: ignore[reportArgumentType]
     draft.reset_parameters(std=0.2)
     return save_draft(draft, folder)
 
@@ -144,9 +140,7 @@ def train_on_text(pair: Pair, token_ids: Sequence[int], *, steps: int, anchors: 
     optimizer = torch.optim.AdamW([p for p in draft.parameters() if p.requires_grad], lr=3e-3)
     spec = TTTSpec(anchors=anchors)
     for step in range(steps):
-        loss = block_loss(
-            draft, pair.target, context_batch(draft, prefill, len(prefill), spec, step), loss="kl"
-        ).loss
+        loss = block_loss(draft, pair.target, context_batch(draft, prefill, len(prefill), spec, step), loss="kl").loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -171,9 +165,7 @@ class ScriptedDrafter:
     def begin(self, features: Sequence[torch.Tensor], *, capacity: int) -> None:
         self.cycle = 0
 
-    def propose(
-        self, anchor_ids: torch.Tensor, anchors: Sequence[int], count: int, draw: Draw
-    ) -> torch.Tensor:
+    def propose(self, anchor_ids: torch.Tensor, anchors: Sequence[int], count: int, draw: Draw) -> torch.Tensor:
         offset = anchors[0] + 1 - self.prompt_length
         proposed = torch.tensor([self.continuation[offset : offset + count]])
         keep = self.script[self.cycle % len(self.script)]

@@ -57,6 +57,4 @@ class NativeAssistant(nn.Module):
                 )
 
         masks = {"full_attention": None}
-        return SimpleNamespace(
-            last_hidden_state=self.draft(noise_embeds, position_ids[:, new:], Joined(), masks)
-        )
+        return SimpleNamespace(last_hidden_state=self.draft(noise_embeds, position_ids[:, new:], Joined(), masks))

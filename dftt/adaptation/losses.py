@@ -1,6 +1,7 @@
 """The block loss: one function for `fit`, for test-time training and for validation.
 
-Slots 1 … K-1 of a block are asked for the tokens that follow its anchor; slot k weighs exp(-(k-1)/gamma) (DFlash, section 3.3).
+Slots 1 … K-1 of a block are asked for the tokens that follow its anchor; slot k weighs exp(-(k-1)/gamma) (DFlash,
+section 3.3).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class BlockBatch:
         anchor_ids: Anchor tokens, (R, N).
         labels: The text's own next tokens, (R, N, K-1).
         weights: Weight of each label, 0 where it lies outside what may be learnt, (R, N, K-1).
-        teacher: The target's final hidden state before each label, (R, N, K-1, D), detached; its head gives the distribution.
+        teacher: The target's final hidden state before each label, (R, N, K-1, D), detached; its head gives the
+            distribution.
     """
 
     features: Tensor
@@ -127,7 +129,7 @@ def run_blocks(
     anchors: Tensor,  # (R, N)
     anchor_ids: Tensor,  # (R, N)
 ) -> Tensor:  # (R, N, K, D)
-    """Final hidden states of all slots of many blocks in the training layout: one pass, context and blocks side by side."""
+    """Final hidden states of all slots of many blocks in the training layout: one pass over context and blocks."""
     config = draft.config
     length = features.shape[1]
     context = GradContext(draft.read_context(features, torch.arange(length, device=features.device)[None]))
@@ -144,7 +146,7 @@ class _ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any,
         hidden: Tensor,  # (M, D)
         labels: Tensor,  # (M,)

@@ -63,8 +63,8 @@ def ttt_adapt(
         on_step: Called with (step, loss) after each step.
 
     Raises:
-        ValueError: If the context is too short to adapt to, longer than the target's window, or `initial` has another shape
-            than the spec asks for.
+        ValueError: If the context is too short to adapt to, longer than the target's window, or `initial` has another
+            shape than the spec asks for.
     """
     if initial is not None and initial.identity != (spec.rank, float(spec.lora_alpha), tuple(sorted(spec.modules))):
         raise ValueError(

@@ -20,7 +20,7 @@ class Drafter(Protocol):
     """The seam between the engine and whatever proposes; tests put scripted ones here."""
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
-        """Take the features known at the start, one (T, L*D) tensor per row (T may be 0); `capacity` positions will follow."""
+        """Take the features known at the start, one (T, L*D) tensor per row (T may be 0), for `capacity` positions."""
         ...
 
     def propose(self, anchor_ids: Tensor, anchors: Sequence[int], count: int, draw: Draw) -> Tensor:

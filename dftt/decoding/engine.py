@@ -1,8 +1,8 @@
-"""One engine for all modes. A cycle proposes, verifies, perhaps guides, and commits; the modes differ in what they leave out.
+"""One engine for all modes. A cycle proposes, verifies, perhaps guides, and commits; modes leave parts of it out.
 
-    target        no proposals                   one position verified   no guidance
-    speculative   block_size - 1 proposals       block_size verified     no guidance
-    guided        verify_size - 1 proposals      verify_size verified    slot-1 logits of a block at every verified position
+    target        no proposals                one position verified   no guidance
+    speculative   block_size - 1 proposals    block_size verified     no guidance
+    guided        verify_size - 1 proposals   verify_size verified    slot-1 logits of a block at each verified position
 
 Rows may have different lengths. A finished row keeps its slot and repeats its last position until all are done.
 """
@@ -51,7 +51,8 @@ class Engine:
         drafter: What proposes; None in mode target. Guidance needs a DFlashDrafter.
         spec: How to decode; block_size and verify_size already resolved (see `resolve_sizes`).
         prompts: Token ids, one sequence per row.
-        prefills: Per row, a prefill of the prompt or of its first tokens, or None; the rest is read here, all rows at once.
+        prefills: Per row, a prefill of the prompt or of its first tokens, or None; the rest is read here, all rows at
+            once.
         keys: One sample key per row.
     """
 

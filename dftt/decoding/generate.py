@@ -75,8 +75,8 @@ def generate(
         spec: How to decode.
         adaptation: Decode under this adapter; the pair is the base pair again afterwards.
         prefill: Prefills of the prompts, or of their first tokens (the rest is read then); made here where not given.
-        sample_names: One name per prompt that keys its noise; by default the prompt's own tokens, so that a prompt draws the
-            same tokens wherever and beside whatever it is decoded.
+        sample_names: One name per prompt that keys its noise; by default the prompt's own tokens, so that a prompt
+            draws the same tokens wherever and beside whatever it is decoded.
         drafter: Proposes instead of the pair's draft.
         on_tokens: Called with (row, new token ids) after every cycle, for streaming.
 
@@ -131,7 +131,9 @@ def resolve_sizes(spec: DecodingSpec, trained: int) -> DecodingSpec:
 
 def _matching(prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None) -> list[Prefill | None]:
     """One prefill per prompt, or None; ValueError where one is not of the prompt's first tokens."""
-    given = [prefill] * len(prompts) if prefill is None or isinstance(prefill, Prefill) else list(prefill)
+    given: list[Prefill | None] = (
+        [prefill] * len(prompts) if prefill is None or isinstance(prefill, Prefill) else list(prefill)
+    )
     if len(given) != len(prompts):
         raise ValueError(f"{len(given)} prefills given for {len(prompts)} prompts: give one for each, or one for all")
     for each, known in zip(prompts, given, strict=True):

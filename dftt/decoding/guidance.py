@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def interpolate(target: Tensor, draft: Tensor, alpha: float) -> Tensor:
-    """target + alpha * (draft - target) on finite logits: bitwise the target at 0 and the draft at 1; alpha of either sign."""
+    """target + alpha * (draft - target) on finite logits, alpha of any sign: bitwise target at 0, draft at 1."""
     return torch.lerp(target, draft.to(target.dtype), alpha)

@@ -1,7 +1,7 @@
 """Drawing tokens with noise that belongs to a position, so that every way of decoding draws the same token there.
 
-The token is argmax(processed logits + Gumbel noise). The noise of (seed, sample key, position, token) comes from a counter-based
-integer hash, hence equal on CPU and GPU and whatever else is computed beside it.
+The token is argmax(processed logits + Gumbel noise). The noise of (seed, sample key, position, token) comes from a
+counter-based integer hash, hence equal on CPU and GPU and whatever else is computed beside it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def gumbel_noise(
     at_position = _mix(keys[:, None] + positions * _GOLDEN)
     tokens = torch.arange(num_tokens, device=positions.device)
     bits = _mix(at_position[..., None] + tokens * _GOLDEN)
-    # The upper 53 bits as a uniform number in (0, 1); double precision, so that devices agree after rounding to float32.
+    # The upper 53 bits as a uniform number in (0, 1); double precision: devices agree after rounding to float32.
     uniform = (_shift_right(bits, 11).double() + 0.5) * 2.0**-53
     return -(-uniform.log()).log().float()
 

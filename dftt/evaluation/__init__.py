@@ -1,0 +1,1 @@
+"""How a run is judged: tasks, scoring, metrics, records, statistics and the summary."""

@@ -61,7 +61,8 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
         questions: At least one question, none of them blank.
 
     Raises:
-        ValueError: The file is missing, a document is empty or not text, or a question is missing; the message names it.
+        ValueError: The file is missing, a document is empty or not text, or a question is missing; the message names
+            it.
     """
     path = check_file("document", path)
     if not questions:
@@ -69,10 +70,8 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
     for number, question in enumerate(questions, start=1):
         if not question.strip():
             raise ValueError(f"question {number} on {path} is blank; write it or leave it out")
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        documents = _text_rows(path)
-    else:
-        documents = {path.stem: _read_text(path)}
+    in_rows = path.name.endswith((".jsonl", ".jsonl.gz"))
+    documents = _text_rows(path) if in_rows else {path.stem: _read_text(path)}
     if empty := [name for name, document in documents.items() if not document.strip()]:
         raise ValueError(f"{path}: document {empty[0]!r} is empty; give a document with text")
     return [

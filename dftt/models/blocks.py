@@ -1,8 +1,8 @@
 """Anchors, blocks and the mask that says what a block may look at. Decoding, training and guidance share all three.
 
-A block of size K opens at an anchor: slot 0 holds the anchor token, slots 1..K-1 hold the mask token, and slot k stands at
-position anchor + k. The rule of the mask: a query of block j sees context positions < anchor_j (strictly: the target has not
-yet read the anchor when a block is proposed) and every slot of its own block, nothing else.
+A block of size K opens at an anchor: slot 0 holds the anchor token, slots 1..K-1 hold the mask token, and slot k stands
+at position anchor + k. The rule of the mask: a query of block j sees context positions < anchor_j (strictly: the target
+has not yet read the anchor when a block is proposed) and every slot of its own block, nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def select_anchors(
     window: int = 0,
     generator: torch.Generator,
 ) -> Tensor:  # (N,) sorted, distinct
-    """Positions that may open a block, drawn uniformly without replacement, sorted; fewer than asked where there are fewer.
+    """Positions that may open a block, drawn uniformly without replacement, sorted; all of them where fewer than asked.
 
     An anchor needs a feature before it and a label after it, so it lies in [1, context_length - 2].
 
@@ -78,7 +78,8 @@ def is_visible(
         key_index: Index of the key.
         context_slots: How many of the first keys are context positions 0, 1, ...
         block_size: Slots per block.
-        sliding_window: Band of a sliding-attention layer: context further back than this is hidden; None for full attention.
+        sliding_window: Band of a sliding-attention layer: context further back than this is hidden; None for full
+            attention.
     """
     in_context = (key_index < context_slots) & (key_index < query_anchor)
     if sliding_window is not None:

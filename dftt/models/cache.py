@@ -38,8 +38,9 @@ def place(starts: Sequence[int], count: int, *, device: torch.device) -> Placeme
 class RowCache(Cache):
     """Keys and values of `num_layers` layers for R rows, allocated once on first use.
 
-    Set `placement` before a pass to say where its tokens go; each layer's `update` then writes there and returns views of the
-    used part. A row's rejected tokens need no clean-up: the next pass is placed over them, and masks hide them until then.
+    Set `placement` before a pass to say where its tokens go; each layer's `update` then writes there and returns views
+    of the used part. A row's rejected tokens need no clean-up: the next pass is placed over them, and masks hide them
+    until then.
 
     Args:
         num_layers: Layers that write.
@@ -51,7 +52,8 @@ class RowCache(Cache):
         self.rows = rows
         self.capacity = capacity
         self._placement: Placement | None = None
-        super().__init__(layers=[_RowLayer(self) for _ in range(num_layers)])
+        self._row_layers = [_RowLayer(self) for _ in range(num_layers)]  # self.layers, typed
+        super().__init__(layers=list(self._row_layers))
 
     @property
     def placement(self) -> Placement:
@@ -68,11 +70,15 @@ class RowCache(Cache):
 
     def fill_row(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         """Copy (Hkv, T, Dh) keys and values, one pair per layer, into the first T positions of a row."""
-        for layer, key, value in zip(self.layers, keys, values, strict=True):
-            if not layer.is_initialized:
-                layer.lazy_initialization(key[None], value[None])
-            layer.keys[row, :, : key.shape[1]] = key  # type: ignore[index]
-            layer.values[row, :, : value.shape[1]] = value  # type: ignore[index]
+        for layer, key, value in zip(self._row_layers, keys, values, strict=True):
+            stored_keys, stored_values = layer.storage(key[None], value[None])
+            stored_keys[row, :, : key.shape[1]] = key
+            stored_values[row, :, : value.shape[1]] = value
+
+    def read_row(self, row: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Views of all keys and values of a row, one (Hkv, capacity, Dh) tensor per layer."""
+        written = [layer.written() for layer in self._row_layers]
+        return tuple(keys[row] for keys, _ in written), tuple(values[row] for _, values in written)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - signature of transformers
         """Always 0: positions and masks are explicit, so nothing may be derived from a common length."""
@@ -96,12 +102,20 @@ class _RowLayer(CacheLayerMixin):
         self.values = value_states.new_zeros(rows, heads, self.cache.capacity, value_states.shape[-1])
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def storage(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of all positions, allocated for such states on first use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        keys, values, at = self.keys, self.values, self.cache.placement
-        if keys is None or values is None:
-            raise RuntimeError("cache storage was taken away during a pass")
+        return self.written()
+
+    def written(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of all positions."""
+        if self.keys is None or self.values is None:
+            raise RuntimeError("cache is empty: no pass has written to it")
+        return self.keys, self.values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        (keys, values), at = self.storage(key_states, value_states), self.cache.placement
         if at.start is not None:
             stop = at.start + key_states.shape[2]
             keys[:, :, at.start : stop].copy_(key_states)
@@ -112,7 +126,7 @@ class _RowLayer(CacheLayerMixin):
             values[rows, :, at.positions] = value_states.transpose(1, 2)
         return keys[:, :, : at.used], values[:, :, : at.used]
 
-    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
+    def get_mask_sizes(self, query_length: int, *_: Any) -> tuple[int, int]:  # noqa: ARG002
         return self.cache.placement.used, 0
 
     def get_seq_length(self, *_: Any) -> int:

@@ -1,7 +1,8 @@
 """Draft checkpoints on disk: reads the published formats, writes the z-lab one (config.json + model.safetensors).
 
-Formats read, told apart by config and tensor names: z-lab (also SpecForge exports and its raw training_state.pt), speculators
-with full vocabulary, and the layout native to transformers. Drafts with parts this network lacks are refused by name.
+Formats read, told apart by config and tensor names: z-lab (also SpecForge exports and its raw training_state.pt),
+speculators with full vocabulary, and the layout native to transformers. Drafts with parts this network lacks are
+refused by name.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFl
     for fragment, name in _FOREIGN.items():
         if any(fragment in key for key in tensors):
             raise ValueError(
-                f"draft {folder} is a {name} checkpoint ({fragment} tensors), which is not supported; give a DFlash draft"
+                f"draft {folder} is a {name} checkpoint ({fragment} tensors), which is not supported; "
+                "give a DFlash draft"
             )
     config = parse_config(raw, source=str(folder))
     draft = DFlashDraft(config)
@@ -134,8 +136,8 @@ def _parse_speculators(raw: Mapping[str, Any], source: str) -> DraftConfig:
     }
     if raw.get("draft_vocab_size") not in (None, inner.get("vocab_size")):
         raise ValueError(
-            f"{source}: a reduced vocabulary ({raw['draft_vocab_size']} of {inner.get('vocab_size')}) is not supported; "
-            "give a draft with the target's full vocabulary"
+            f"{source}: a reduced vocabulary ({raw['draft_vocab_size']} of {inner.get('vocab_size')}) is not "
+            "supported; give a draft with the target's full vocabulary"
         )
     if raw.get("sample_from_anchor"):
         raise ValueError(f"{source}: sample_from_anchor drafts are not supported; slot 0 must be the anchor")

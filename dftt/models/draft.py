@@ -1,6 +1,7 @@
-"""The DFlash draft network: a few transformer layers that read the target's tapped hidden states (arXiv 2602.06036, section 3).
+"""The DFlash draft network: a few transformer layers that read the target's tapped hidden states.
 
-State-dict names are those of the published z-lab checkpoints. The draft owns no embeddings and no head: it borrows the target's.
+Described in arXiv 2602.06036, section 3; state-dict names are those of the published z-lab checkpoints. The draft owns
+no embeddings and no head: it borrows the target's.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class DraftConfig:
 
 
 def default_tap_ids(num_target_layers: int, num_taps: int = 5) -> tuple[int, ...]:
-    """Hidden-state indices of evenly spread layers, by the rule of the published drafts: layer ids 1 … n-3, plus one."""
+    """Hidden-state indices of evenly spread layers, by the published drafts' rule: layer ids 1 … n-3, plus one."""
     if num_taps == 1:
         return (num_target_layers // 2 + 1,)
     span = num_target_layers - 4
@@ -138,7 +139,7 @@ class DFlashDraft(nn.Module):
         features: Tensor,  # (R, T, L*D)
         positions: Tensor,  # (R, T) or (1, T)
     ) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of context positions, one (R, Hkv, T, Dh) pair per draft layer: k/v of hidden_norm(fc(features))."""
+        """Keys and values of context positions, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features))."""
         hidden = self.hidden_norm(self.fc(features))
         rotary = self.rotary(hidden, positions)
         return [layer.self_attn.keys_values(hidden, rotary) for layer in self._layers()]
@@ -176,8 +177,8 @@ class DFlashDraft(nn.Module):
             context_slots: Context keys that come before the blocks' keys.
             block_size: Slots per block; the draft's own where not given.
             flex: Build FlexAttention masks instead of explicit ones.
-            all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so that
-                full-attention layers need no mask.
+            all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so
+                that full-attention layers need no mask.
         """
         build = flex_block_mask if flex else dense_block_mask
         size = block_size or self.config.block_size
@@ -210,7 +211,7 @@ class DraftLayer(nn.Module):
 
 
 class DraftAttention(nn.Module):
-    """Grouped-query attention with normalised queries and keys (as Qwen3); bidirectional within what the mask allows."""
+    """Grouped-query attention with normalised queries and keys (as Qwen3), bidirectional where the mask allows."""
 
     def __init__(self, config: DraftConfig, index: int) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def flex_compiles(device: torch.device, head_dim: int) -> bool:
-    """True where FlexAttention compiles and runs: on CUDA, for head widths its kernels take. The CPU uses explicit masks.
+    """True where FlexAttention compiles and runs: on CUDA, for head widths its kernels take; else masks are explicit.
 
     DFTT_FLEX=0 in the environment turns it off.
     """

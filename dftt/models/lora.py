@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -83,8 +84,8 @@ def attach_(
 ) -> list[nn.Parameter]:
     """Put a fresh adapter on the draft and return its parameters, in float32 whatever the draft's precision.
 
-    Only these require gradients. B starts at zero, so no logit changes; A is drawn from `seed` without touching the global
-    random state.
+    Only these require gradients. B starts at zero, so no logit changes; A is drawn from `seed` without touching the
+    global random state.
     """
     names = tuple(modules)
     check_lora("adapter", rank, lora_alpha, names)
@@ -97,7 +98,7 @@ def attach_(
     parameters = []
     for layer in _lora_layers(draft).values():
         for part in (layer.lora_A, layer.lora_B):
-            for linear in part.values():
+            for linear in cast(Iterable[nn.Linear], part.values()):
                 linear.to(torch.promote_types(linear.weight.dtype, torch.float32)).requires_grad_(True)
                 parameters.append(linear.weight)
     return parameters
@@ -175,5 +176,5 @@ def _lora_layers(draft: DFlashDraft) -> dict[str, LoraLayer]:
 
 def _peft_config(rank: int, lora_alpha: float, modules: Iterable[str]) -> LoraConfig:
     # peft declares lora_alpha an int but computes lora_alpha / r with whatever it is given.
-    alpha = int(lora_alpha) if float(lora_alpha).is_integer() else lora_alpha
-    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=sorted(modules), lora_dropout=0.0, bias="none")  # type: ignore[arg-type]
+    alpha: Any = int(lora_alpha) if float(lora_alpha).is_integer() else lora_alpha
+    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=sorted(modules), lora_dropout=0.0, bias="none")

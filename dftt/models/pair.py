@@ -24,7 +24,7 @@ class Pair:
     draft: DFlashDraft
 
     def encode(self, text: str | Messages, *, context_length: int = -1) -> Prompt:
-        """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, taken verbatim."""
+        """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, verbatim."""
         return Prompt(tuple(encode(self.target.tokenizer, text)), context_length)
 
     def prefill(self, prompt: Prompt, *, prefix: Prefill | None = None) -> Prefill:
@@ -52,7 +52,7 @@ def load_pair(
 
 
 def find_draft(draft: str | Path | None, *, target: str) -> Path:
-    """Local folder of a draft: the bundled one for the bundled target, a folder as it is, a hub id from the hub's cache.
+    """Local folder of a draft: the bundled one for the bundled target, a folder as it is, a hub id from the hub cache.
 
     Raises:
         ValueError: If no draft is named for a target of the user's own, or the hub has none under that name.
@@ -90,10 +90,11 @@ def check_fit(target: Target, draft: DraftConfig) -> None:
         # The last hidden state is the one after the final norm, which no draft was trained on.
         if not 0 <= tap < target.num_layers:
             raise ValueError(
-                f"draft taps hidden state {tap} (layer id {tap - 1}), but {target.name} has {target.num_layers} layers: "
-                f"taps must be below {target.num_layers}"
+                f"draft taps hidden state {tap} (layer id {tap - 1}), but {target.name} has "
+                f"{target.num_layers} layers: taps must be below {target.num_layers}"
             )
     if not 0 <= draft.mask_token_id < target.vocab_size:
         raise ValueError(
-            f"draft's mask token {draft.mask_token_id} lies outside the embedding of {target.name} ({target.vocab_size} rows)"
+            f"draft's mask token {draft.mask_token_id} lies outside the embedding of {target.name} "
+            f"({target.vocab_size} rows)"
         )

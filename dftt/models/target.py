@@ -1,4 +1,4 @@
-"""The frozen target: any Hugging Face causal language model, read through taps that keep only the wanted hidden states."""
+"""The frozen target: any Hugging Face causal language model, read through taps that keep only wanted hidden states."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ class Target:
         """The target of a hub id, a local folder or `bundled:smollm2-135m`, frozen, on `device` in `dtype`.
 
         Raises:
-            ValueError: If the dtype is unknown, the bundled package is missing or nothing can be loaded under that name.
+            ValueError: If the dtype is unknown, the bundled package is missing or nothing can be loaded by that name.
         """
         dtype = resolve_dtype(dtype)
         with _named_errors(name):
@@ -71,7 +71,7 @@ class Target:
                 path, config=config, revision=revision, dtype=dtype, attn_implementation=_attention_for(config)
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        return cls(model.to(device), tokenizer, str(name))
+        return cls(cast(nn.Module, model).to(device), tokenizer, str(name))  # transformers' own .to() is untyped
 
     @property
     def device(self) -> torch.device:
@@ -140,7 +140,7 @@ class Target:
 
     @torch.no_grad()
     def read(self, token_ids: Tensor, *, tap_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Hidden states (R, T, D) and features (R, T, L*D) of whole texts, nothing cached; padding may follow a row's end."""
+        """Hidden states (R, T, D) and features (R, T, L*D) of whole texts, nothing cached; padding may follow."""
         with self._taps(tap_ids) as taps:
             out = self._decoder(input_ids=token_ids, use_cache=False)
         return out.last_hidden_state, torch.cat([taps[tap] for tap in tap_ids], dim=-1)
@@ -184,12 +184,13 @@ class Target:
         features = [features[0] for _, features in outputs]
         if prefix is not None:
             hidden, features = [prefix.hidden, *hidden], [prefix.features, *features]
+        keys, values = cache.read_row(0)
         return Prefill(
             input_ids=ids,
             features=torch.cat(features),
             hidden=torch.cat(hidden),
-            keys=tuple(_tensor(layer.keys)[0] for layer in cache.layers),
-            values=tuple(_tensor(layer.values)[0] for layer in cache.layers),
+            keys=keys,
+            values=values,
             seconds=time.perf_counter() - begun,
         )
 
@@ -207,7 +208,7 @@ class Target:
         return {FULL: self._as_attended(causal), SLIDING: self._as_attended(band)}
 
     def _as_attended(self, mask: Tensor) -> Tensor:
-        """The mask as the attention takes it: eager attention adds it to the scores, where a boolean would hide nothing."""
+        """The mask as the attention takes it: eager attention adds it to the scores, where a boolean hides nothing."""
         if self.config._attn_implementation != "eager":
             return mask
         return torch.zeros_like(mask, dtype=self.dtype).masked_fill(~mask, torch.finfo(self.dtype).min)
@@ -236,8 +237,8 @@ class Target:
         kinds = set(self.layer_types) - {FULL, SLIDING}
         if kinds:
             raise ValueError(
-                f"target {self.name!r} has {', '.join(sorted(kinds))} layers, whose state cannot be rolled back after a "
-                "rejected token; speculative decoding needs a target of attention layers only"
+                f"target {self.name!r} has {', '.join(sorted(kinds))} layers, whose state cannot be rolled back after "
+                "a rejected token; speculative decoding needs a target of attention layers only"
             )
         for name, neutral in _SCALED_HEADS.items():
             value = getattr(self.config, name, None)
@@ -253,8 +254,13 @@ def load_tokenizer(name: str | Path) -> tuple[Any, int]:
         return AutoTokenizer.from_pretrained(path), int(window)
 
 
-def encode(tokenizer: Any, text: str | Messages) -> list[int]:
+def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> list[int]:
     """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
+
+    Args:
+        tokenizer: The target's tokenizer.
+        text: Messages or a string.
+        thinking: Let a template that has a thinking mode use it; off by default, as the published drafts were trained.
 
     Raises:
         ValueError: If the text is empty, or the tokenizer has no chat template for messages.
@@ -268,15 +274,20 @@ def encode(tokenizer: Any, text: str | Messages) -> list[int]:
     if not tokenizer.chat_template:
         raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
     messages = [dict(message) for message in text]
-    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    # Templates without a thinking mode ignore the option.
+    ids = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
+    )
+    return list(ids)
 
 
 def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: str = "prompt") -> None:
     """Raise ValueError, with the ways out, where a prompt and its answer do not fit a target's window."""
     if prompt_tokens + new_tokens > window:
         raise ValueError(
-            f"{name} is too long: {prompt_tokens} tokens and {new_tokens} new ones do not fit the target's window of {window}; "
-            "shorten the context or use a target with a longer window (or keep it, unscored, with --model.allow_long true)"
+            f"{name} is too long: {prompt_tokens} tokens and {new_tokens} new ones do not fit the target's window of "
+            f"{window}; shorten the context or use a target with a longer window (or keep it, unscored, with "
+            "--model.allow_long true)"
         )
 
 
@@ -317,9 +328,3 @@ def _decoder_layers(decoder: nn.Module, num_layers: int) -> nn.ModuleList:
     raise ValueError(
         f"no list of {num_layers} layers found in {type(decoder).__name__}: this architecture is not supported"
     )
-
-
-def _tensor(value: Tensor | None) -> Tensor:
-    if value is None:
-        raise RuntimeError("cache is empty: no pass has written to it")
-    return value

@@ -24,27 +24,21 @@ def huggingface(model: Any, prompt: Prompt, count: int, **options: Any) -> tuple
     """New tokens of transformers' own greedy generation."""
     ids = torch.tensor([prompt.input_ids])
     options = {"eos_token_id": None, "pad_token_id": 0, **options}
-    out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=count, **options
-    )
+    out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=count, **options)
     return tuple(out[0, len(prompt) :].tolist())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", ["target", "speculative"])
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
-def test_greedy_equals_transformers_generate(
-    tiny_pair, reference, family: str, mode: Any, prompt: Prompt
-) -> None:
+def test_greedy_equals_transformers_generate(tiny_pair, reference, family: str, mode: Any, prompt: Prompt) -> None:
     answer = generate(tiny_pair(family), prompt, replace(GREEDY, mode=mode))
     assert answer.token_ids == huggingface(reference(family), prompt, 40)
     assert len(set(answer.token_ids)) > 5  # a model that repeats one token would prove nothing
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(
-    good_pair, reference, family: str
-) -> None:
+def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(good_pair, reference, family: str) -> None:
     pair, prompt = good_pair(family)
     answer = generate(pair, prompt, GREEDY)
     assert answer.token_ids == huggingface(reference(family), prompt, 40)
@@ -125,9 +119,7 @@ def test_acceptance_lengths_add_up_to_the_new_tokens_but_one(good_pair, mode: An
 
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 6, 11])
-def test_a_row_ends_after_the_first_end_token_wherever_it_stands_in_a_block(
-    good_pair, mode: Any, place: int
-) -> None:
+def test_a_row_ends_after_the_first_end_token_wherever_it_stands_in_a_block(good_pair, mode: Any, place: int) -> None:
     pair, prompt = good_pair("qwen3")
     spec = replace(GREEDY, mode=mode, alpha=0.0)
     free = generate(pair, prompt, spec).token_ids
@@ -168,9 +160,7 @@ def test_the_targets_own_end_tokens_end_a_row_unless_ignored(tiny_target, tiny_d
 @pytest.mark.parametrize("family", ["qwen3", "qwen3-sliding", "qwen3-moe"])
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_rows_decoded_together_equal_rows_decoded_alone(
-    good_pair, family: str, mode: Any, temperature: float
-) -> None:
+def test_rows_decoded_together_equal_rows_decoded_alone(good_pair, family: str, mode: Any, temperature: float) -> None:
     pair, known = good_pair(family)
     spec = replace(GREEDY, mode=mode, temperature=temperature, alpha=0.3, max_new_tokens=24)
     prompts = [known, *PROMPTS]
@@ -185,8 +175,7 @@ def test_rows_decoded_together_equal_rows_decoded_alone(
 def test_rows_that_end_at_different_times_equal_rows_decoded_alone(good_pair) -> None:
     pair, known = good_pair("qwen3")
     ends = tuple(
-        generate(pair, prompt, GREEDY).token_ids[place]
-        for prompt, place in zip(PROMPTS, (2, 9, 20), strict=True)
+        generate(pair, prompt, GREEDY).token_ids[place] for prompt, place in zip(PROMPTS, (2, 9, 20), strict=True)
     )
     spec = replace(GREEDY, ignore_eos=False, eos_token_ids=ends)
     together = generate(pair, [known, *PROMPTS], spec)

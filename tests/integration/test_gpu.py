@@ -66,9 +66,7 @@ def shared_prefix(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     return differs[0] if differs else min(len(first), len(second))
 
 
-def test_bf16_speculative_follows_the_same_kernels_autoregressive_loop(
-    pair: Pair, prompts: list[Prompt]
-) -> None:
+def test_bf16_speculative_follows_the_same_kernels_autoregressive_loop(pair: Pair, prompts: list[Prompt]) -> None:
     """Passes of 16 and of 1 token round differently in bf16: near-ties flip, and rows part there."""
     spec = DecodingSpec(max_new_tokens=96, ignore_eos=True)
     plain = [generate(pair, prompt, replace(spec, mode="target")).token_ids for prompt in prompts]
@@ -140,9 +138,7 @@ def test_flex_and_dense_masks_give_close_hidden_states(pair: Pair, monkeypatch: 
     def run(use_flex: bool) -> torch.Tensor:
         monkeypatch.setattr(losses, "flex_compiles", lambda *_: use_flex)
         with torch.no_grad():
-            return run_blocks(
-                pair.draft, pair.target, features=features, anchors=anchors, anchor_ids=anchor_ids
-            )
+            return run_blocks(pair.draft, pair.target, features=features, anchors=anchors, anchor_ids=anchor_ids)
 
     flexible, dense = run(True).float(), run(False).float()
     assert float((flexible - dense).norm() / dense.norm()) < 2e-2

@@ -69,9 +69,7 @@ def drawn_logits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pair, Prompt, Dec
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("alpha", [-0.5, *ALPHAS])
 @pytest.mark.parametrize("verify_size", [1, 4])
-def test_guided_equals_its_definition(
-    good_pair, reference, verify_size: int, alpha: float, temperature: float
-) -> None:
+def test_guided_equals_its_definition(good_pair, reference, verify_size: int, alpha: float, temperature: float) -> None:
     pair, prompt = good_pair("qwen3", dtype="float64")
     spec = replace(SPEC, alpha=alpha, temperature=temperature, verify_size=verify_size, max_new_tokens=16)
     answer = generate(pair, prompt, spec, sample_names=["x"])
@@ -89,9 +87,7 @@ def test_guided_equals_its_definition_in_every_family(good_pair, reference, fami
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3-moe"])
-def test_block_verified_equals_the_reference_loop(
-    good_pair, family: str, alpha: float, temperature: float
-) -> None:
+def test_block_verified_equals_the_reference_loop(good_pair, family: str, alpha: float, temperature: float) -> None:
     pair, prompt = good_pair(family)
     spec = replace(SPEC, alpha=alpha, temperature=temperature)
     loop = generate(pair, prompt, replace(spec, verify_size=1))
@@ -111,9 +107,7 @@ def test_block_verified_equals_the_reference_loop_at_any_size(good_pair, verify_
 
 def test_guidance_changes_the_answer(good_pair: Callable[..., Any]) -> None:
     pair, _ = good_pair("qwen3")
-    answers = {
-        generate(pair, random_prompt(20), replace(SPEC, alpha=alpha)).token_ids for alpha in (0.0, *ALPHAS)
-    }
+    answers = {generate(pair, random_prompt(20), replace(SPEC, alpha=alpha)).token_ids for alpha in (0.0, *ALPHAS)}
     assert len(answers) >= 3
 
 

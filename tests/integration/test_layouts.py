@@ -70,9 +70,7 @@ class Spy(DFlashDrafter):
 
 @pytest.mark.parametrize("draft", DRAFTS)
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3-moe"])
-def test_every_slot_of_every_block_gets_the_logits_it_was_trained_with(
-    tiny_pair, family: str, draft: str
-) -> None:
+def test_every_slot_of_every_block_gets_the_logits_it_was_trained_with(tiny_pair, family: str, draft: str) -> None:
     """The defect behind drafts that train to 98 % and accept nothing when served."""
     pair: Pair = tiny_pair(family, dtype="float64", **DRAFTS[draft])
     ids, block_size = random_prompt(30).input_ids, pair.draft.config.block_size
@@ -115,9 +113,7 @@ def test_first_slots_for_guidance_are_slot_one_of_the_training_layout(tiny_pair,
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3-sliding", "qwen3-moe"])
-def test_a_whole_decoding_run_uses_the_training_layouts_logits(
-    good_pair: Callable[..., Any], family: str
-) -> None:
+def test_a_whole_decoding_run_uses_the_training_layouts_logits(good_pair: Callable[..., Any], family: str) -> None:
     """Over accepted and rejected proposals: what a rejected token left behind never shows."""
     pair, prompt = good_pair(family, dtype="float64")
     spy = Spy(pair)

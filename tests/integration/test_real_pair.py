@@ -65,9 +65,7 @@ def trained_pair(target: Target) -> Pair:
 def reference(target: Target) -> Any:
     """The bundled target as transformers runs it."""
     folder = bundled.target_folder(BUNDLED)
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa"
-    ).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +81,7 @@ def ask(target: Target, random_pair: Pair) -> Callable[[str], Prompt]:
 def test_greedy_equals_transformers_generate(random_pair: Pair, reference: Any, ask, question: str) -> None:
     prompt = ask(question)
     ids = torch.tensor([prompt.input_ids])
-    expected = reference.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=64
-    )
+    expected = reference.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=64)
     answer = generate(random_pair, prompt, replace(SPEC, mode="target"))
     assert list(answer.token_ids) == expected[0, len(prompt) :].tolist()
 
@@ -95,9 +91,7 @@ def test_the_mask_token_is_a_special_token_that_ends_nothing(target: Target) -> 
     assert 16 not in target.eos_token_ids
 
 
-def test_every_slot_gets_the_logits_it_was_trained_with(
-    random_pair: Pair, ask: Callable[[str], Prompt]
-) -> None:
+def test_every_slot_gets_the_logits_it_was_trained_with(random_pair: Pair, ask: Callable[[str], Prompt]) -> None:
     pair, ids = random_pair, ask(QUESTIONS[0]).input_ids
     anchors = [1, 9, len(ids) - 1]
     features = pair.prefill(Prompt(ids)).features
@@ -122,8 +116,7 @@ def test_a_fresh_adapter_is_bitwise_the_base_draft(random_pair: Pair, ask: Calla
     prompt, spec = ask(QUESTIONS[1]), replace(SPEC, mode="guided", alpha=1.0, max_new_tokens=4)
     fresh = ttt_adapt(random_pair, prompt, TTTSpec(steps=0))
     assert (
-        generate(random_pair, prompt, spec, adaptation=fresh).token_ids
-        == generate(random_pair, prompt, spec).token_ids
+        generate(random_pair, prompt, spec, adaptation=fresh).token_ids == generate(random_pair, prompt, spec).token_ids
     )
 
 
@@ -134,18 +127,14 @@ def test_speculative_equals_target_with_the_trained_draft(trained_pair: Pair, as
     assert speculative.token_ids == generate(trained_pair, prompt, replace(SPEC, mode="target")).token_ids
 
 
-def test_the_trained_draft_is_accepted_on_a_word_problem(
-    trained_pair: Pair, ask: Callable[[str], Prompt]
-) -> None:
+def test_the_trained_draft_is_accepted_on_a_word_problem(trained_pair: Pair, ask: Callable[[str], Prompt]) -> None:
     """2.6 on average over GSM8K in the design's trial; a random draft gives 1.0."""
     answer = generate(trained_pair, ask(QUESTIONS[0]), replace(SPEC, max_new_tokens=128))
     assert answer.tau > 1.5
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.6])
-def test_block_verified_equals_the_reference_loop_with_the_trained_draft(
-    trained_pair, ask, temperature: float
-) -> None:
+def test_block_verified_equals_the_reference_loop_with_the_trained_draft(trained_pair, ask, temperature: float) -> None:
     spec = replace(SPEC, mode="guided", alpha=0.3, temperature=temperature, max_new_tokens=32)
     loop = generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=1))
     assert generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=4)).token_ids == loop.token_ids

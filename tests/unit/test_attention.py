@@ -36,9 +36,7 @@ def test_grouped_equals_repeated_keys_without_a_mask(kv_heads: int, groups: int,
 @SHAPES
 @pytest.mark.parametrize("queries", [1, 5])
 @pytest.mark.parametrize("mask_rows", [1, 2])
-def test_grouped_equals_repeated_keys_under_a_mask(
-    kv_heads: int, groups: int, queries: int, mask_rows: int
-) -> None:
+def test_grouped_equals_repeated_keys_under_a_mask(kv_heads: int, groups: int, queries: int, mask_rows: int) -> None:
     query, key, value = states(kv_heads, groups, queries, 9)
     mask = torch.rand(mask_rows, 1, queries, 9, generator=torch.Generator().manual_seed(5)) < 0.5
     mask[..., 0] = True

@@ -11,22 +11,17 @@ from tests.fakes import MASK_ID, random_prompt
 
 def anchors_of(context_length: int, num_anchors: int, *, window: int = 0, seed: int = 0) -> list[int]:
     generator = torch.Generator().manual_seed(seed)
-    drawn = select_anchors(
-        context_length=context_length, num_anchors=num_anchors, window=window, generator=generator
-    )
+    drawn = select_anchors(context_length=context_length, num_anchors=num_anchors, window=window, generator=generator)
     return drawn.tolist()
 
 
-def naive_mask(
-    anchors: list[int], block_size: int, context_slots: int, window: int | None
-) -> list[list[bool]]:
+def naive_mask(anchors: list[int], block_size: int, context_slots: int, window: int | None) -> list[list[bool]]:
     """The rule of the block mask, one pair of query and key at a time."""
     rows = []
     for block, anchor in enumerate(anchors):
         for slot in range(block_size):
             context = [
-                key < anchor and (window is None or anchor + slot - key < window)
-                for key in range(context_slots)
+                key < anchor and (window is None or anchor + slot - key < window) for key in range(context_slots)
             ]
             blocks = [other == block for other in range(len(anchors)) for _ in range(block_size)]
             rows.append(context + blocks)
@@ -40,9 +35,7 @@ def test_anchors_are_sorted_and_distinct(seed: int) -> None:
     assert drawn == sorted(set(drawn))
 
 
-@pytest.mark.parametrize(
-    ("length", "window"), [(3, 0), (10, 0), (10, 2), (10, 5), (10, 9), (10, 10), (10, 500)]
-)
+@pytest.mark.parametrize(("length", "window"), [(3, 0), (10, 0), (10, 2), (10, 5), (10, 9), (10, 10), (10, 500)])
 def test_anchors_reach_every_place_with_a_feature_before_and_a_label_after(length: int, window: int) -> None:
     first = max(1, length - window) if window else 1
     assert anchors_of(length, 1000, window=window) == list(range(first, length - 1))
@@ -99,9 +92,7 @@ def test_mask_of_a_sliding_layer_written_by_hand() -> None:
 @pytest.mark.parametrize("block_size", [2, 5])
 def test_dense_mask_is_the_rule_for_every_row(block_size: int, window: int | None) -> None:
     anchors = [[1, 4, 9], [2, 3, 11]]
-    mask = dense_block_mask(
-        torch.tensor(anchors), block_size=block_size, context_slots=12, sliding_window=window
-    )
+    mask = dense_block_mask(torch.tensor(anchors), block_size=block_size, context_slots=12, sliding_window=window)
     assert mask[:, 0].tolist() == [naive_mask(row, block_size, 12, window) for row in anchors]
 
 

@@ -36,9 +36,7 @@ def test_rows_of_different_lengths_equal_separate_runs(tiny_pair, family: str, c
     together = read(target, filled(target, lengths), lengths, new)
     for row, length in enumerate(lengths):
         whole = random_prompt(length, seed=row).input_ids + tuple(new[row].tolist())
-        torch.testing.assert_close(
-            together[row], target.prefill(whole, tap_ids=()).hidden[-count:], atol=2e-5, rtol=0
-        )
+        torch.testing.assert_close(together[row], target.prefill(whole, tap_ids=()).hidden[-count:], atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -204,9 +204,7 @@ def test_jetspec_is_refused_by_name(folder: Path, flag: dict[str, Any]) -> None:
         ({"aux_hidden_state_layer_ids": None}, "lacks aux_hidden_state_layer_ids"),
     ],
 )
-def test_speculators_variants_without_support_are_refused(
-    folder: Path, change: dict[str, Any], message: str
-) -> None:
+def test_speculators_variants_without_support_are_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     def variant(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         speculators(config, tensors)
         config |= change

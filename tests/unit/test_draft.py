@@ -44,9 +44,7 @@ def test_fc_reads_all_taps_side_by_side() -> None:
         (36, 2, [1, 33]),
     ],
 )
-def test_default_taps_are_the_published_layer_ids_plus_one(
-    layers: int, taps: int, layer_ids: list[int]
-) -> None:
+def test_default_taps_are_the_published_layer_ids_plus_one(layers: int, taps: int, layer_ids: list[int]) -> None:
     assert [tap - 1 for tap in default_tap_ids(layers, taps)] == layer_ids
 
 
@@ -67,16 +65,10 @@ def test_context_read_in_parts_equals_context_read_at_once(tiny_pair: Callable[.
     draft = tiny_pair("qwen3", dtype="float64").draft
     features, positions = torch.randn(1, 20, 96, dtype=torch.float64), torch.arange(20)[None]
     whole = draft.read_context(features, positions)
-    parts = [
-        draft.read_context(features[:, part], positions[:, part]) for part in (slice(0, 7), slice(7, 20))
-    ]
+    parts = [draft.read_context(features[:, part], positions[:, part]) for part in (slice(0, 7), slice(7, 20))]
     for layer, (key, value) in enumerate(whole):
-        torch.testing.assert_close(
-            torch.cat([part[layer][0] for part in parts], dim=2), key, atol=1e-12, rtol=0
-        )
-        torch.testing.assert_close(
-            torch.cat([part[layer][1] for part in parts], dim=2), value, atol=1e-12, rtol=0
-        )
+        torch.testing.assert_close(torch.cat([part[layer][0] for part in parts], dim=2), key, atol=1e-12, rtol=0)
+        torch.testing.assert_close(torch.cat([part[layer][1] for part in parts], dim=2), value, atol=1e-12, rtol=0)
 
 
 def slot_hidden(pair: Pair, changed: int | None) -> torch.Tensor:
@@ -121,9 +113,7 @@ def test_slots_of_a_block_see_each_other_in_both_directions(tiny_pair: Callable[
     class Context:
         pairs = pair.draft.read_context(features, torch.arange(5)[None])
 
-        def update(
-            self, key: torch.Tensor, value: torch.Tensor, layer: int, /
-        ) -> tuple[torch.Tensor, torch.Tensor]:
+        def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, /) -> tuple[torch.Tensor, torch.Tensor]:
             return torch.cat([self.pairs[layer][0], key], 2), torch.cat([self.pairs[layer][1], value], 2)
 
     plain = pair.draft(embeddings, positions, Context(), {"full_attention": None})

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "dftt"
 MAX_LINES = 400
 
-# A file imports its own room and rooms below it. adaptation and decoding do not know each other.
+# A file imports its own room and rooms below it; rooms of one rank do not know each other.
 RANKS = {
     "types": 0,
     "models": 1,
@@ -19,6 +19,9 @@ RANKS = {
     "decoding": 2,
     "evaluation": 3,
     "study": 4,
+    "synthesise": 4,
+    "provenance": 4,
+    "progress": 4,
     "shell": 5,
     "api": 6,
 }

@@ -46,8 +46,7 @@ def random_adapter(
     attach_(draft, rank=rank, lora_alpha=3.5, modules=modules, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     weights = {
-        name: torch.randn(tensor.shape, generator=generator) * 0.1
-        for name, tensor in lora.read_weights(draft).items()
+        name: torch.randn(tensor.shape, generator=generator) * 0.1 for name, tensor in lora.read_weights(draft).items()
     }
     detach_(draft)
     return Adapter(rank, 3.5, modules, weights)
@@ -142,7 +141,7 @@ def test_peft_loads_the_folder_onto_the_draft(pair: Pair, tmp_path: Path) -> Non
     folder = adapter.save(tmp_path)
     with applied(pair.draft, adapter):
         ours = slots(pair)
-    wrapped = PeftModel.from_pretrained(copy.deepcopy(pair.draft), str(folder))  # type: ignore[arg-type]
+    wrapped = PeftModel.from_pretrained(copy.deepcopy(pair.draft), str(folder))  # pyright: ignore[reportArgumentType]
     inner = wrapped.get_base_model()
     assert isinstance(inner, DFlashDraft)
     assert torch.equal(slots(Pair(pair.target, inner)), ours)
@@ -182,9 +181,7 @@ def test_adapter_stays_in_float32_on_a_bf16_draft(pair: Pair) -> None:
         ("fc.lora_A.weight", "bogus", r"1 missing \(fc.lora_A.weight\), 1 unexpected \(bogus\)"),
     ],
 )
-def test_foreign_weights_are_refused_by_name(
-    pair: Pair, name: str, new_name: str | None, message: str
-) -> None:
+def test_foreign_weights_are_refused_by_name(pair: Pair, name: str, new_name: str | None, message: str) -> None:
     adapter = random_adapter(pair.draft)
     weights = dict(adapter.weights)
     tensor = weights.pop(name)
@@ -215,9 +212,7 @@ def test_weights_of_another_rank_are_refused(pair: Pair) -> None:
         (1, (), "is empty"),
     ],
 )
-def test_an_impossible_adapter_is_refused(
-    pair: Pair, rank: int, modules: tuple[str, ...], message: str
-) -> None:
+def test_an_impossible_adapter_is_refused(pair: Pair, rank: int, modules: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attach_(pair.draft, rank=rank, lora_alpha=1.0, modules=modules, seed=0)
 

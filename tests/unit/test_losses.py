@@ -22,9 +22,7 @@ from tests.fakes import random_prompt
 LENGTH = 18
 
 
-def make_batch(
-    pair: Pair, *, anchors: tuple[int, ...] = (2, 9, 16), supervised: Tensor | None = None
-) -> BlockBatch:
+def make_batch(pair: Pair, *, anchors: tuple[int, ...] = (2, 9, 16), supervised: Tensor | None = None) -> BlockBatch:
     prompt = random_prompt(LENGTH)
     prefill = pair.prefill(prompt)
     input_ids = torch.tensor([prompt.input_ids])
@@ -67,9 +65,7 @@ def pair(tiny_pair: Callable[..., Pair]) -> Pair:
 
 @pytest.mark.parametrize("loss", ["ce", "kl", "mixed"])
 @pytest.mark.parametrize("chunk", [1, 4, 2048])
-def test_loss_and_gradients_equal_the_loss_written_out(
-    monkeypatch, pair: Pair, loss: LossName, chunk: int
-) -> None:
+def test_loss_and_gradients_equal_the_loss_written_out(monkeypatch, pair: Pair, loss: LossName, chunk: int) -> None:
     monkeypatch.setattr(losses, "CHUNK", chunk)
     batch = make_batch(pair)
     parameters = [parameter for parameter in pair.draft.parameters() if parameter.requires_grad]

@@ -45,9 +45,7 @@ def test_a_missing_target_is_refused_in_one_sentence(tmp_path: Path, tiny_draft:
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_draft_is_refused_in_one_sentence(
-    tmp_path: Path, tiny_target: Callable[[str], Path]
-) -> None:
+def test_a_missing_draft_is_refused_in_one_sentence(tmp_path: Path, tiny_target: Callable[[str], Path]) -> None:
     with pytest.raises(ValueError, match="is neither a folder here nor to be had from the hub") as caught:
         load_pair(tiny_target("qwen3"), tmp_path / "nothing")
     assert "\n" not in str(caught.value)
@@ -81,9 +79,7 @@ def test_messages_get_the_template_and_a_string_stays_verbatim(tiny_pair: Callab
 
 
 def test_context_is_the_whole_prompt_unless_said(tiny_pair: Callable[..., Pair]) -> None:
-    assert tiny_pair("qwen3").encode("abcdef") == Prompt(
-        tuple(tiny_pair("qwen3").encode("abcdef").input_ids), 6
-    )
+    assert tiny_pair("qwen3").encode("abcdef") == Prompt(tuple(tiny_pair("qwen3").encode("abcdef").input_ids), 6)
     assert tiny_pair("qwen3").encode("abcdef", context_length=2).context_length == 2
 
 

@@ -76,7 +76,7 @@ def test_top_k_and_top_p_keep_what_transformers_keeps(temperature: float, top_k:
     warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
     expected = logits
     for warper in warpers:
-        expected = warper(None, expected)  # type: ignore[arg-type]
+        expected = warper(None, expected)  # pyright: ignore[reportArgumentType]
     got = process_logits(logits[None], temperature=temperature, top_k=top_k, top_p=top_p)[0]
     assert torch.equal(torch.isinf(got), torch.isinf(expected))
     torch.testing.assert_close(got, expected)
@@ -98,7 +98,5 @@ def test_bf16_logits_are_drawn_in_float32() -> None:
     """Near the top of a large logit, bf16 steps of 0.125 would swallow the noise."""
     logits = torch.full((1, 4000, 4), 30.0, dtype=torch.bfloat16)
     drawn = draw(logits, torch.tensor([3]), torch.arange(4000)[None], temperature=1.0)
-    assert torch.equal(
-        drawn, draw(logits.float(), torch.tensor([3]), torch.arange(4000)[None], temperature=1.0)
-    )
+    assert torch.equal(drawn, draw(logits.float(), torch.tensor([3]), torch.arange(4000)[None], temperature=1.0))
     assert (torch.bincount(drawn[0], minlength=4) / 4000 - 0.25).abs().max() < 0.03

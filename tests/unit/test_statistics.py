@@ -88,11 +88,7 @@ def test_pairs_without_steps_in_either_arm_are_left_out():
     assert (interval.n, interval.num_clusters) == (2, 2)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 50), st.integers(1, 50), st.sampled_from("abcd")), min_size=1, max_size=12
-    )
-)
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50), st.sampled_from("abcd")), min_size=1, max_size=12))
 def test_swapping_arms_flips_the_interval(rows):
     a, b, clusters = ([row[i] for row in rows] for i in range(3))
     forward = paired_difference(a, b, clusters, num_resamples=50)

@@ -7,9 +7,7 @@ from dftt.evaluation.summary import format_table, summarise
 from dftt.types import Record
 
 
-def record(
-    task: int, arm: str, lengths: tuple[int, ...], passed: bool | None = None, reason: str = "eos"
-) -> Record:
+def record(task: int, arm: str, lengths: tuple[int, ...], passed: bool | None = None, reason: str = "eos") -> Record:
     return Record(
         task_id=f"t{task}",
         context_id=f"c{task // 2}",

@@ -69,25 +69,19 @@ def test_chunked_prefill_equals_one_prefill(tiny_pair, family: str, chunk: int) 
 def test_prefill_of_a_prefix_and_the_rest_equals_the_whole(tiny_pair, family: str, done: int) -> None:
     target, ids = tiny_pair(family).target, random_prompt(38).input_ids
     prefix = target.prefill(ids[:done], tap_ids=(1, 2))
-    assert_same_prefill(
-        target.prefill(ids, tap_ids=(1, 2), prefix=prefix), target.prefill(ids, tap_ids=(1, 2))
-    )
+    assert_same_prefill(target.prefill(ids, tap_ids=(1, 2), prefix=prefix), target.prefill(ids, tap_ids=(1, 2)))
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 4, 5), (1, 2, 3), (1, 2)], ids=["other", "all of it", "shorter"])
 def test_a_prefill_of_something_else_is_no_prefix(tiny_pair, ids: tuple[int, ...]) -> None:
     target = tiny_pair("qwen3").target
-    with pytest.raises(
-        ValueError, match=f"prefix of 3 tokens is not a proper prefix of the prompt of {len(ids)}"
-    ):
+    with pytest.raises(ValueError, match=f"prefix of 3 tokens is not a proper prefix of the prompt of {len(ids)}"):
         target.prefill(ids, tap_ids=(), prefix=target.prefill((1, 2, 3), tap_ids=()))
 
 
 def test_a_prompt_beyond_the_window_names_the_two_ways_out() -> None:
     check_window(512, 500, 12)
-    with pytest.raises(
-        ValueError, match=r"500 tokens and 13 new .* of 512; shorten the context or use a target"
-    ):
+    with pytest.raises(ValueError, match=r"500 tokens and 13 new .* of 512; shorten the context or use a target"):
         check_window(512, 500, 13, name="context")
 
 
@@ -96,9 +90,7 @@ def test_prefill_refuses_a_prompt_beyond_the_window(tiny_pair: Callable[..., Pai
         tiny_pair("qwen3").target.prefill([1] * 513, tap_ids=())
 
 
-@pytest.mark.parametrize(
-    ("ids", "expected"), [(EOS_ID, (EOS_ID,)), ([EOS_ID, 3], (EOS_ID, 3)), (0, (0,)), (None, ())]
-)
+@pytest.mark.parametrize(("ids", "expected"), [(EOS_ID, (EOS_ID,)), ([EOS_ID, 3], (EOS_ID, 3)), (0, (0,)), (None, ())])
 def test_all_end_tokens_of_the_generation_config_count(ids: Any, expected: tuple[int, ...]) -> None:
     target = small_target(eos_token_id=None)
     target.model.generation_config.eos_token_id = ids
@@ -123,9 +115,7 @@ def test_no_hook_stays_on_the_model_even_when_a_pass_fails(tiny_pair: Callable[.
     target = tiny_pair("qwen3").target
     cache = RowCache(target.num_layers, rows=1, capacity=4)
     with pytest.raises(IndexError):
-        target.forward(
-            torch.tensor([[VOCAB + 5]]), place([0], 1, device=target.device), cache, tap_ids=(0, 1)
-        )
+        target.forward(torch.tensor([[VOCAB + 5]]), place([0], 1, device=target.device), cache, tap_ids=(0, 1))
     assert not any(module._forward_hooks for module in target.model.modules())
 
 

@@ -269,9 +269,7 @@ def test_shared_suite_loads_with_its_rubrics(name, count, num_rubrics):
 
 @pytest.mark.parametrize("name", ["babi.jsonl", "nqswap.jsonl", "memotrap.jsonl", "conflictnq_test.jsonl"])
 def test_every_shared_suite_task_passes_with_its_own_answer(name):
-    failed = [
-        task.task_id for task in load_tasks(shared(name)) if not score(task, task.metadata["answer"]).passed
-    ]
+    failed = [task.task_id for task in load_tasks(shared(name)) if not score(task, task.metadata["answer"]).passed]
     assert failed == []
 
 

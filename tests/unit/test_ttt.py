@@ -199,9 +199,7 @@ def test_without_patience_all_steps_run(pair: Pair) -> None:
 
 def test_each_step_is_reported(pair: Pair) -> None:
     seen = []
-    adaptation = ttt_adapt(
-        pair, random_prompt(30), SHORT, on_step=lambda step, loss: seen.append((step, loss))
-    )
+    adaptation = ttt_adapt(pair, random_prompt(30), SHORT, on_step=lambda step, loss: seen.append((step, loss)))
     assert seen == list(enumerate(adaptation.losses))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -53,7 +54,10 @@ class TokenCorpus:
         for path in paths:
             if not Path(path).is_file():
                 raise ValueError(f"corpus: no file at {path}; write one with python -m dftt.synthesise")
-            tensors = load_file(path)
+            try:
+                tensors = load_file(path)
+            except SafetensorError as error:
+                raise ValueError(f"corpus {path} is not a safetensors file ({error})") from None
             if set(tensors) != {"tokens", "supervised", "lengths"}:
                 raise ValueError(f"corpus {path} holds {sorted(tensors)}; expected tokens, supervised and lengths")
             parts.append(cls(**tensors))

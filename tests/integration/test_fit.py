@@ -1,0 +1,220 @@
+"""`fit`: the adapter of one context, checkpoints, resuming, and a draft trained over a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dftt.adaptation.corpus.tokens import TokenCorpus
+from dftt.adaptation.ttt import ttt_adapt
+from dftt.cli import DfttCLI
+from dftt.evaluation.tasks import load_tasks
+from dftt.models.lora import Adapter
+from dftt.models.pair import Pair, load_pair
+from dftt.models.target import Target, encode
+from dftt.module import DraftTTTModule, context_of
+from dftt.types import TTTSpec
+from tests.commands import Commands, log_dir
+from tests.fakes import MASK_ID
+
+SPEC = TTTSpec(steps=10, anchors=4, warmup=2)
+TTT = ("--model.ttt.steps=10", "--model.ttt.anchors=4", "--model.ttt.warmup=2")
+SAVE_AT_5 = (
+    "--trainer.callbacks=ModelCheckpoint",
+    "--trainer.callbacks.every_n_train_steps=5",
+    "--trainer.callbacks.save_last=true",
+)
+
+SAVE_LAST = ("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.save_last=true")
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Equal names and bits."""
+    return set(left) == set(right) and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def adapter_of(cli: DfttCLI) -> dict[str, Tensor]:
+    """Weights of the PEFT folder that a run left."""
+    return Adapter.load(log_dir(cli) / "adapter").weights
+
+
+def last_checkpoint(cli: DfttCLI) -> Path:
+    """last.ckpt of a run."""
+    return log_dir(cli) / "checkpoints" / "last.ckpt"
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """A checkpoint's content."""
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_fit_on_one_context_gives_the_adapter_of_ttt_adapt(
+    commands: Commands, tiny_pair: Callable[..., Pair], steps: int
+) -> None:
+    data = commands.contexts("rules")
+    cli = commands("fit", f"--model.ttt.steps={steps}", "--model.ttt.anchors=4", data=data)
+
+    pair = tiny_pair()
+    prompt = context_of([encode(pair.target.tokenizer, task.messages) for task in load_tasks(data)])
+    expected = ttt_adapt(pair, prompt, TTTSpec(steps=steps, anchors=4))
+
+    assert cli.trainer.global_step == steps
+    assert same(adapter_of(cli), expected.adapter.weights)
+    assert any(weight.abs().sum() for name, weight in expected.adapter.weights.items() if "lora_B" in name)
+
+
+def test_killed_after_5_steps_and_resumed_equals_10_steps(commands: Commands) -> None:
+    data = commands.contexts("rules")
+    whole = commands("fit", *TTT, data=data)
+    killed = commands("fit", *TTT, "--trainer.max_steps=5", *SAVE_AT_5, data=data)
+    resumed = commands(
+        "fit", *TTT, "--trainer.max_steps=10", f"--ckpt_path={last_checkpoint(killed)}", *SAVE_AT_5, data=data
+    )
+
+    assert not same(adapter_of(killed), adapter_of(whole))
+    assert same(adapter_of(resumed), adapter_of(whole))
+    assert stored(last_checkpoint(resumed))["global_step"] == 10
+
+
+def test_checkpoint_holds_exactly_the_adapter(commands: Commands) -> None:
+    cli = commands("fit", *TTT, "--trainer.max_steps=5", *SAVE_AT_5, data=commands.contexts("rules"))
+    path = last_checkpoint(cli)
+    content = stored(path)["state_dict"]
+    trainable = {name: parameter for name, parameter in cli.model.named_parameters() if parameter.requires_grad}
+
+    assert same(content, {name: parameter.detach() for name, parameter in trainable.items()})
+    assert len(content) == len(adapter_of(cli))
+    assert all(".lora_A." in name or ".lora_B." in name for name in content)
+    assert path.stat().st_size < 1_000_000
+
+
+def test_fit_leaves_target_and_base_draft_as_they_were(commands: Commands) -> None:
+    cli = commands("fit", *TTT, data=commands.contexts("rules"))
+    target = cli.model.target.model
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in target.parameters())
+    assert same(target.state_dict(), Target.load(commands.target).model.state_dict())
+
+    pair = load_pair(commands.target, commands.draft)
+    with cli.model.bare_draft() as adapter:
+        assert adapter is not None
+        assert same(cli.model.draft.state_dict(), pair.draft.state_dict())
+
+
+def test_exported_adapter_names_its_rank_scale_and_modules(commands: Commands) -> None:
+    cli = commands("fit", *TTT, data=commands.contexts("rules"))
+    adapter = Adapter.load(log_dir(cli) / "adapter")
+    assert adapter.identity == (8, 16.0, tuple(sorted(SPEC.modules)))
+
+
+def test_fit_writes_config_and_provenance(commands: Commands) -> None:
+    cli = commands("fit", "--model.ttt.steps=1", data=commands.contexts("rules"))
+    assert (log_dir(cli) / "provenance.json").is_file()
+    assert "max_steps: 1" in (log_dir(cli) / "config.yaml").read_text()
+
+
+# -- a draft over a corpus --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Twelve sequences, each with a prompt that is not asked for."""
+    generator = torch.Generator().manual_seed(5)
+    sequences = [torch.randint(0, 256, (40,), generator=generator).tolist() for _ in range(12)]
+    TokenCorpus.of(sequences, [4] * 12).save(tmp_path / "corpus.safetensors")
+    return tmp_path / "corpus.safetensors"
+
+
+def train(commands: Commands, corpus: Path, *flags: str) -> DfttCLI:
+    """A new draft, 3 batches an epoch."""
+    arguments = commands.arguments(
+        "fit",
+        "--model.draft=new",
+        "--model.trainable=full",
+        "--model.new_layers=2",
+        "--model.new_block_size=4",
+        "--model.new_taps=3",
+        f"--model.new_mask_token_id={MASK_ID}",
+        "--model.training.warmup=1",
+        "--data=CorpusDataModule",
+        f"--data.paths=[{corpus}]",
+        "--data.val_sequences=3",
+        "--data.tokens_per_batch=120",
+        "--data.anchors_per_batch=16",
+        "--trainer.max_steps=10",
+        "--trainer.log_every_n_steps=1",
+        *flags,
+    )
+    return commands.run(*arguments)
+
+
+def test_corpus_fit_writes_a_draft_that_loads(commands: Commands, corpus: Path) -> None:
+    cli = train(commands, corpus, *SAVE_AT_5)
+    pair = load_pair(commands.target, log_dir(cli) / "draft")
+    content = stored(last_checkpoint(cli))["state_dict"]
+
+    assert pair.draft.config.block_size == 4
+    assert pair.draft.config.mask_token_id == MASK_ID
+    assert set(content) == {f"draft.{name}" for name in pair.draft.state_dict()}
+    assert same({name.removeprefix("draft."): weight for name, weight in content.items()}, pair.draft.state_dict())
+    assert same(pair.draft.state_dict(), load_file(log_dir(cli) / "draft" / "model.safetensors"))
+
+
+def test_corpus_fit_learns(commands: Commands, corpus: Path) -> None:
+    short = train(commands, corpus, "--trainer.max_steps=1", "--trainer.num_sanity_val_steps=-1")
+    long = train(commands, corpus, "--trainer.max_steps=60", "--model.training.lr=1e-2")
+    assert float(long.trainer.callback_metrics["train/loss"]) < float(short.trainer.callback_metrics["train/loss"])
+    assert all(parameter.grad is None for parameter in long.model.target.model.parameters())
+
+
+def test_corpus_fit_resumed_after_an_epoch_equals_an_uninterrupted_one(commands: Commands, corpus: Path) -> None:
+    # Constant rate: the cosine ends where max_steps says, which a killed run would not have changed.
+    flags = ("--model.training.decay=1", "--trainer.reload_dataloaders_every_n_epochs=1")
+    whole = train(commands, corpus, *flags, "--trainer.max_steps=9")
+    killed = train(commands, corpus, *flags, "--trainer.max_steps=6", *SAVE_LAST)
+    resumed = train(commands, corpus, *flags, "--trainer.max_steps=9", f"--ckpt_path={last_checkpoint(killed)}")
+    complete, half, continued = (
+        load_file(log_dir(cli) / "draft" / "model.safetensors") for cli in (whole, killed, resumed)
+    )
+
+    assert whole.trainer.num_training_batches == 3
+    assert not same(half, complete)
+    assert same(continued, complete)
+
+
+def test_every_epoch_of_a_corpus_has_its_own_anchors(commands: Commands, corpus: Path) -> None:
+    seen: list[Tensor] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            DraftTTTModule, "on_train_batch_start", lambda self, batch, _: seen.append(batch.anchors), raising=False
+        )
+        train(commands, corpus, "--trainer.reload_dataloaders_every_n_epochs=1", "--trainer.max_steps=6")
+    assert len({tuple(anchors.flatten().tolist()) for anchors in seen}) == 6
+
+
+# -- validate ---------------------------------------------------------------------------------------------------------
+
+
+def test_validate_logs_loss_estimated_tau_and_accuracies(commands: Commands) -> None:
+    cli = commands("validate", data=commands.contexts())
+    metrics = cli.trainer.callback_metrics
+    assert {"val/loss", "val/estimated_tau", "val/accuracy_slot_1", "val/accuracy_slot_3"} <= set(metrics)
+    assert 1 <= float(metrics["val/estimated_tau"]) <= 4
+    assert float(metrics["val/loss"]) > 0
+
+
+def test_validate_is_better_under_the_adapter_of_the_same_context(commands: Commands) -> None:
+    data = commands.contexts("rules")
+    spec = ("--model.ttt.steps=40", "--model.ttt.lr=1e-2")
+    fitted = commands("fit", *spec, *SAVE_LAST, data=data)
+    before = commands("validate", data=data).trainer.callback_metrics["val/loss"]
+    under = commands("validate", f"--ckpt_path={last_checkpoint(fitted)}", data=data)
+    assert float(under.trainer.callback_metrics["val/loss"]) < float(before)
+
+
