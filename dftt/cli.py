@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from dftt.data import ContextDataModule, CorpusDataModule
+from dftt.evaluation.licence import NOTICE, clbench_contexts
 from dftt.evaluator import GuidedDecodingEvaluator
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
@@ -59,6 +60,8 @@ class DfttCLI(LightningCLI):
         data = self._checked_data()
         if isinstance(data, ContextDataModule):
             data.only_context()
+            if clbench_contexts(data.tasks):
+                raise ValueError(f"fit would save an adapter of a CL-bench context, which is not allowed: {NOTICE}")
             self._check_lengths(data, new_tokens=0)
 
     def before_validate(self) -> None:
@@ -91,16 +94,21 @@ class DfttCLI(LightningCLI):
             raise ValueError(f"{self.subcommand} works on contexts: give --data ContextDataModule")
         if len(data.contexts) == 1 and any(arm.ttt == "wrong" for arm in arms):
             raise ValueError("arm ttt 'wrong' needs at least two contexts: there is no other one to adapt to")
+        if any(arm.ttt != "none" for arm in arms) and clbench_contexts(data.tasks):
+            if not self.evaluator.allow_clbench_ttt:
+                raise ValueError(
+                    f"{NOTICE} If you have read this: --evaluator.allow_clbench_ttt true; else use arms with ttt none"
+                )
+            print(NOTICE, file=sys.stderr)
         self._check_lengths(data, new_tokens=self.evaluator.decoding.max_new_tokens)
 
     def _check_lengths(self, data: ContextDataModule, *, new_tokens: int) -> None:
         if self.model.allow_long:
             return
         tokenizer, window = load_tokenizer(self.model.target_name)
-        for tasks in data.contexts.values():
-            for task in tasks:
-                length = len(encode(tokenizer, task.messages))
-                check_window(window, length, new_tokens, name=f"context {task.context_id}")
+        for task in data.tasks:
+            length = len(encode(tokenizer, task.messages))
+            check_window(window, length, new_tokens, name=f"context {task.context_id}")
 
     def _parse_ckpt_path(self) -> None:
         """Take what identifies the weights from the checkpoint, but refuse where a flag says something else."""

@@ -68,6 +68,11 @@ class ContextDataModule(L.LightningDataModule):
         chosen = list(groups.items())[: max_contexts or None]
         self.contexts = {name: tuple(members[: max_tasks or None]) for name, members in chosen}
 
+    @property
+    def tasks(self) -> list[Task]:
+        """All tasks, in order."""
+        return [task for members in self.contexts.values() for task in members]
+
     def items(self) -> list[ContextItem]:
         """All contexts in order, each with the next one as its wrong context."""
         names = list(self.contexts)

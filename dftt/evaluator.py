@@ -49,6 +49,8 @@ class GuidedDecodingEvaluator(L.Callback):
         run_dir: Folder of the records; a run that finds finished ones there skips them. By default the run's own log
             folder.
         answer_with: The arm that `predict` answers with.
+        allow_clbench_ttt: Adapt to contexts of CL-bench, whose data card forbids parameter updates on them: only for
+            disclosed research that stays off its leaderboard. Adapters of such contexts are never saved.
     """
 
     def __init__(
@@ -58,11 +60,12 @@ class GuidedDecodingEvaluator(L.Callback):
         baseline: str = "speculative+none",
         run_dir: str | None = None,
         answer_with: Arm = Arm("speculative", "own"),
+        allow_clbench_ttt: bool = False,
     ) -> None:
         # Not a default of the signature: a list of instances cannot be written into config.yaml.
         default = [Arm("target"), Arm("speculative"), Arm("speculative", "own")]
         self.arms, self.decoding, self.baseline = default if arms is None else list(arms), decoding, baseline
-        self.run_dir, self.answer_with = run_dir, answer_with
+        self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
         self._adaptations: OrderedDict[str, Adaptation] = OrderedDict()
         self._initial: Adapter | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)

@@ -151,7 +151,10 @@ def test_no_data(commands: Commands, capfd: pytest.CaptureFixture[str]) -> None:
 def test_missing_and_foreign_corpus_files(commands: Commands, tmp_path: Path, capfd: Any) -> None:
     def line(path: Path, subcommand: str = "fit") -> str:
         return commands.refused(
-            capfd, *commands.arguments(subcommand, "--data=CorpusDataModule", f"--data.paths=[{path}]", "--trainer.max_steps=1")
+            capfd,
+            *commands.arguments(
+                subcommand, "--data=CorpusDataModule", f"--data.paths=[{path}]", "--trainer.max_steps=1"
+            ),
         )
 
     (tmp_path / "text.safetensors").write_text("not tensors")
@@ -232,7 +235,11 @@ def test_flag_that_contradicts_a_checkpoint_is_refused(commands: Commands, check
 
 
 def test_checkpoint_names_its_pair_by_itself(commands: Commands, checkpoint: Path) -> None:
-    flags = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--evaluator.decoding.max_new_tokens=3")
+    flags = (
+        "--trainer.accelerator=cpu",
+        "--trainer.enable_progress_bar=false",
+        "--evaluator.decoding.max_new_tokens=3",
+    )
     data = ("--data=ContextDataModule", f"--data.path={commands.contexts('rules')}")
     root = f"--trainer.default_root_dir={commands.root}"
     cli = commands.run("test", *flags, root, *data, f"--ckpt_path={checkpoint}")

@@ -37,6 +37,11 @@ def outcome(record: Record) -> dict[str, Any]:
     return fields | {"adaptation": {k: v for k, v in record.adaptation.items() if k not in ("seconds", "peak_bytes")}}
 
 
+def first_loss(records: dict[tuple[str, str], Record]) -> float:
+    """Loss on the context `rules` before any step."""
+    return records["rules/0", "speculative+own"].adaptation["first_loss"]
+
+
 @pytest.fixture(scope="module")
 def study(
     tmp_path_factory: pytest.TempPathFactory, tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path]
@@ -141,6 +146,7 @@ def test_rerun_after_a_kill_computes_only_what_is_missing(commands: Commands, tm
     path.write_text("".join(lines[:-3]) + lines[-3][:40])  # killed in the middle of a line
     commands("test", *SHORT, STEPS, flag, data=data)
     assert [outcome(record) for record in load_records(folder)] == [outcome(record) for record in before]
+    assert len(path.read_text().splitlines()) == len(lines)
     assert path.read_text().splitlines()[: len(lines) - 3] == [line.rstrip("\n") for line in lines[:-3]]
 
 
@@ -206,15 +212,21 @@ def test_flags_survive_ckpt_path(commands: Commands) -> None:
 
 
 def test_checkpoint_changes_what_arms_start_from_but_not_their_answers(commands: Commands) -> None:
-    checkpoint, data = commands.checkpoint("--model.ttt.steps=30", "--model.ttt.lr=0.01"), commands.contexts("rules")
+    checkpoint, data = commands.checkpoint("--model.ttt.steps=30", "--model.ttt.lr=0.01"), commands.contexts()
     plain = records_of(commands("test", *SHORT, STEPS, data=data))
-    under = records_of(commands("test", *SHORT, STEPS, f"--ckpt_path={checkpoint}", data=data))
-    key = ("rules/0", "speculative+own")
-    assert under[key].adaptation["first_loss"] < plain[key].adaptation["first_loss"]
+    cli = commands("test", *SHORT, STEPS, f"--ckpt_path={checkpoint}", data=data)
+    under = records_of(cli)
+    for context in ("rules", "boats"):  # the second one too: the first must leave the adapter in place
+        key = (f"{context}/0", "speculative+own")
+        assert under[key].adaptation["first_loss"] != plain[key].adaptation["first_loss"]
+    assert first_loss(under) < first_loss(plain)
     assert {key: record.token_ids for key, record in under.items()} == {
         key: record.token_ids for key, record in plain.items()
     }
     assert all(under[key].spec_hash != plain[key].spec_hash for key in under if key[1] != "target")
+
+    stored = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(weight, stored[name]) for name, weight in cli.model.state_dict().items())
 
 
 # -- predict ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,12 @@ SAVE_AT_5 = (
 SAVE_LAST = ("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.save_last=true")
 
 
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
     """Equal names and bits."""
     return set(left) == set(right) and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def adapter_of(cli: DfttCLI) -> dict[str, Tensor]:
+def adapter_of(cli: DfttCLI) -> Mapping[str, Tensor]:
     """Weights of the PEFT folder that a run left."""
     return Adapter.load(log_dir(cli) / "adapter").weights
 
@@ -216,5 +216,3 @@ def test_validate_is_better_under_the_adapter_of_the_same_context(commands: Comm
     before = commands("validate", data=data).trainer.callback_metrics["val/loss"]
     under = commands("validate", f"--ckpt_path={last_checkpoint(fitted)}", data=data)
     assert float(under.trainer.callback_metrics["val/loss"]) < float(before)
-
-

@@ -1,0 +1,154 @@
+"""The data modules: which contexts, in which order, and batches of a corpus."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus
+from dftt.data import ContextDataModule, CorpusDataModule
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Three contexts of two tasks each."""
+    rows = [
+        {
+            "messages": [{"role": "user", "content": f"{context} {task}"}],
+            "metadata": {"task_id": f"{context}{task}", "context_id": context},
+        }
+        for context in "abc"
+        for task in (1, 2)
+    ]
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return str(file)
+
+
+def test_each_contexts_wrong_one_is_the_next(path: str) -> None:
+    items = ContextDataModule(path).items()
+    assert [(item.context_id, item.other_id) for item in items] == [("a", "b"), ("b", "c"), ("c", "a")]
+    assert [task.task_id for task in items[2].other_tasks] == ["a1", "a2"]
+
+
+def test_a_lone_context_has_no_wrong_one(path: str) -> None:
+    (item,) = ContextDataModule(path, max_contexts=1).items()
+    assert (item.other_id, item.other_tasks) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("options", "tasks"),
+    [
+        ({}, ["a1", "a2", "b1", "b2", "c1", "c2"]),
+        ({"max_contexts": 2}, ["a1", "a2", "b1", "b2"]),
+        ({"max_tasks": 1}, ["a1", "b1", "c1"]),
+        ({"context_ids": ["c", "a"]}, ["c1", "c2", "a1", "a2"]),
+        ({"context_ids": ["c", "a"], "max_contexts": 1, "max_tasks": 1}, ["c1"]),
+    ],
+)
+def test_choice_of_contexts_and_tasks(path: str, options: dict[str, Any], tasks: list[str]) -> None:
+    module = ContextDataModule(path, **options)
+    assert [task.task_id for item in module.items() for task in item.tasks] == tasks
+
+
+def test_unknown_context_id_names_those_there_are(path: str) -> None:
+    with pytest.raises(ValueError, match=r"no context 'z' in .*; it has a, b, c"):
+        ContextDataModule(path, context_ids=["z"])
+
+
+def test_fit_gets_its_one_context_for_ever(path: str) -> None:
+    loader = ContextDataModule(path, context_ids=["b"]).train_dataloader()
+    assert [item.context_id for item in islice(loader, 5)] == ["b"] * 5
+
+
+def test_fit_on_several_contexts_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match=r"fit adapts to one context, .* has 3: .*--data.context_ids, such as \[a\]"):
+        ContextDataModule(path).train_dataloader()
+
+
+def test_processes_share_the_contexts_and_keep_their_wrong_ones(path: str) -> None:
+    module = ContextDataModule(path)
+    seen = []
+    for rank in (0, 1):
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+        seen.append([(item.context_id, item.other_id) for item in module.test_dataloader()])
+    assert seen == [[("a", "b"), ("c", "a")], [("b", "c")]]
+
+
+def test_bundled_documents_are_the_default() -> None:
+    module = ContextDataModule()
+    assert len(module.contexts) == 4
+    assert all(len(tasks) == 3 for tasks in module.contexts.values())
+
+
+def test_text_file_with_questions(tmp_path: Path) -> None:
+    (tmp_path / "pump.md").write_text("The pump has two valves.")
+    (item,) = ContextDataModule(str(tmp_path / "pump.md"), questions=["How many?", "Why?"]).items()
+    assert item.context_id == "pump"
+    assert [task.messages[-1]["content"].endswith("?") for task in item.tasks] == [True, True]
+
+
+# -- corpora ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> str:
+    """Twenty sequences; the first token of each is its number."""
+    TokenCorpus.of([[n] * (10 + n) for n in range(20)], [2] * 20).save(tmp_path / "corpus.safetensors")
+    return str(tmp_path / "corpus.safetensors")
+
+
+def numbers(batches: list[CorpusBatch]) -> list[int]:
+    """Which sequences batches hold."""
+    return sorted(int(number) for batch in batches for number in batch.input_ids[:, 0])
+
+
+def loaded(corpus: str, **options: Any) -> CorpusDataModule:
+    """A corpus data module after setup."""
+    defaults = {"tokens_per_batch": 64, "anchors_per_batch": 8, "val_sequences": 5}
+    module = CorpusDataModule([corpus], **(defaults | options))
+    module.setup("fit")
+    return module
+
+
+def test_training_and_validation_divide_the_corpus(corpus: str) -> None:
+    module = loaded(corpus)
+    train, held_out = numbers(list(module.train_dataloader())), numbers(list(module.val_dataloader()))
+    assert len(held_out) == 5
+    assert sorted(train + held_out) == list(range(20))
+
+
+def test_validation_is_the_same_whatever_the_seed(corpus: str) -> None:
+    one, other = (list(loaded(corpus, seed=seed).val_dataloader()) for seed in (1, 2))
+    assert all(torch.equal(left.anchors, right.anchors) for left, right in zip(one, other, strict=True))
+    assert all(torch.equal(left.input_ids, right.input_ids) for left, right in zip(one, other, strict=True))
+
+
+def test_epochs_and_seeds_differ_and_repeat(corpus: str) -> None:
+    def order(seed: int, epoch: int) -> list[Any]:
+        module = loaded(corpus, seed=seed)
+        module.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        return [(batch.input_ids[:, 0].tolist(), batch.anchors.tolist()) for batch in module.train_dataloader()]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"), [([], "data.paths is empty"), (["absent.safetensors"], "no file at absent.safetensors")]
+)
+def test_absent_corpora_are_refused(paths: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CorpusDataModule(paths)
+
+
+def test_corpus_smaller_than_its_validation_part_is_refused(corpus: str) -> None:
+    with pytest.raises(ValueError, match=r"corpus has 20 sequences, data.val_sequences keeps 20 of them back"):
+        loaded(corpus, val_sequences=20)
