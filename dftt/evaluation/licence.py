@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dftt.types import Task
 
 NOTICE = (
-    "CL-bench's data card allows evaluation, testing and benchmarking only, and forbids training or any parameter update "
-    "on it. Test-time training on its contexts is for research, is to be disclosed with any result and stays off its "
-    "leaderboard; the adapter is discarded after use."
+    "CL-bench's data card allows evaluation, testing and benchmarking only, and forbids training or any parameter "
+    "update on it. Test-time training on its contexts is for research, is to be disclosed with any result and stays "
+    "off its leaderboard; the adapter is discarded after use."
 )
 _FIELDS = {"task_id", "context_id", "context_category", "sub_category"}
 

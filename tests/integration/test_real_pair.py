@@ -133,8 +133,21 @@ def test_the_trained_draft_is_accepted_on_a_word_problem(trained_pair: Pair, ask
     assert answer.tau > 1.5
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.6])
-def test_block_verified_equals_the_reference_loop_with_the_trained_draft(trained_pair, ask, temperature: float) -> None:
-    spec = replace(SPEC, mode="guided", alpha=0.3, temperature=temperature, max_new_tokens=32)
+@pytest.mark.parametrize(
+    ("alpha", "temperature"),
+    [
+        (0.3, 0.0),
+        *(
+            pytest.param(alpha, temperature, marks=pytest.mark.slow)
+            for alpha in (0.1, 0.3, 0.5, 1.0)
+            for temperature in (0.0, 0.6)
+            if (alpha, temperature) != (0.3, 0.0)
+        ),
+    ],
+)
+def test_block_verified_equals_the_reference_loop_with_the_trained_draft(
+    trained_pair: Pair, ask: Callable[[str], Prompt], alpha: float, temperature: float
+) -> None:
+    spec = replace(SPEC, mode="guided", alpha=alpha, temperature=temperature, max_new_tokens=24)
     loop = generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=1))
     assert generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=4)).token_ids == loop.token_ids
