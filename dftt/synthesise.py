@@ -35,7 +35,7 @@ from dftt.models.pair import BUNDLED
 from dftt.models.target import Target, encode
 from dftt.types import DecodingSpec
 
-CACHE_TOKENS = 2_400_000  # rows x positions whose keys and values exist at once
+CACHE_TOKENS = 1_600_000  # rows x positions whose keys and values exist at once
 
 logger = logging.getLogger("dftt.synthesise")
 
