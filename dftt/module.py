@@ -93,8 +93,14 @@ class DraftTTTModule(L.LightningModule):
         full = self.trainable == "full"
         self.draft = draft.to(torch.float32 if full else resolve_dtype(self.target_dtype)).requires_grad_(full)
         if not full:
-            spec = self.ttt
-            lora.attach_(self.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
+            self._attach_adapter()
+
+    def _attach_adapter(self) -> None:
+        """Put a fresh adapter of the shape that ttt asks for on the draft."""
+        spec = self.ttt
+        lora.attach_(
+            self._need_draft(), rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
+        )
 
     @property
     def pair(self) -> Pair:
@@ -116,7 +122,7 @@ class DraftTTTModule(L.LightningModule):
         try:
             yield None if lora.is_fresh(adapter) else adapter
         finally:
-            lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
+            self._attach_adapter()
             lora.load_weights_(draft, adapter.weights)
 
     def adapt(self, prefill: Prefill, context_length: int, *, initial: Adapter | None = None) -> Adaptation:

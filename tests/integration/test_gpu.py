@@ -16,7 +16,7 @@ from dftt.models.draft import DFlashDraft
 from dftt.models.pair import BUNDLED, Pair, load_pair
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
-from tests.fakes import bundled_shape_draft, random_prompt
+from tests.fakes import random_prompt
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,9 +38,8 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def draft() -> DFlashDraft:
-    """The draft that ships, or a random one of its shape."""
-    folder = bundled.draft_folder()
-    return load_draft(folder) if (folder / "model.safetensors").is_file() else bundled_shape_draft()
+    """The draft that ships."""
+    return load_draft(bundled.draft_folder())
 
 
 @pytest.fixture(scope="module")
