@@ -17,12 +17,16 @@ def grouped_attention(
     query: Tensor,  # (R, H, Q, Dh)
     key: Tensor,  # (R, Hkv, S, Dh)
     value: Tensor,  # (R, Hkv, S, Dh)
-    mask: Tensor | None,  # bool, broadcastable to (R, 1, Q, S), True = may look; None = everything
+    mask: Tensor | None,  # bool, broadcastable to (R, 1, Q, S), True = may look; or int32 spans; None = everything
     *,
     scale: float,
     causal: bool = False,
 ) -> Tensor:  # (R, H, Q, Dh)
     """Attention in which groups of query heads share a key head, without copying the keys for each of them."""
+    if mask is not None and mask.dtype == torch.int32:
+        from dftt.models.span_attention import span_attention  # needs Triton, which only some machines have
+
+        return span_attention(query, key, value, mask, scale=scale)
     rows, heads, queries, width = query.shape
     groups = heads // key.shape[1]
     if causal:
@@ -47,7 +51,7 @@ def _for_transformers(
     """`grouped_attention` with the signature that transformers calls; a missing mask means causal."""
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     causal = attention_mask is None and query.shape[2] > 1 and getattr(module, "is_causal", True)
-    if attention_mask is not None and attention_mask.dim() == 4:
+    if attention_mask is not None and attention_mask.dim() == 4 and attention_mask.dtype != torch.int32:
         attention_mask = attention_mask[..., : key.shape[2]]
     out = grouped_attention(query, key, value, attention_mask, scale=scale, causal=causal)
     return out.transpose(1, 2), None

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from dftt.models.kernels import kernels_run
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -17,7 +19,8 @@ class Placement:
 
     Args:
         positions: Position of each token, (R, Q), consecutive within a row.
-        used: Largest position of any row, plus one: what a reader sees afterwards.
+        used: Largest position of any row, plus one: what a reader sees afterwards. It may be more, where the host does
+            not know the rows' lengths.
         start: The first position, where it is the same in every row: then writing is a copy instead of a scatter.
     """
 
@@ -33,6 +36,11 @@ def place(starts: Sequence[int], count: int, *, device: torch.device) -> Placeme
         start = starts[0]
         return Placement((offsets + start).expand(len(starts), count), start + count, start)
     return Placement(torch.tensor(starts, device=device)[:, None] + offsets, max(starts) + count, None)
+
+
+def place_on_device(starts: Tensor, count: int, *, capacity: int) -> Placement:
+    """Placement of rows whose starts (R,) only the device knows: readers see all positions, masks say which count."""
+    return Placement(starts[:, None] + torch.arange(count, device=starts.device), capacity, None)
 
 
 class RowCache(Cache):
@@ -116,7 +124,11 @@ class _RowLayer(CacheLayerMixin):
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         (keys, values), at = self.storage(key_states, value_states), self.cache.placement
-        if at.start is not None:
+        if kernels_run(keys.device, keys.shape[-1]) and keys.shape == values.shape:
+            from dftt.models.span_attention import write_rows  # needs Triton, which only some machines have
+
+            write_rows(keys, values, key_states, value_states, at.positions)
+        elif at.start is not None:
             stop = at.start + key_states.shape[2]
             keys[:, :, at.start : stop].copy_(key_states)
             values[:, :, at.start : stop].copy_(value_states)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dftt.models.draft import FULL, SLIDING, DFlashDraft, DraftConfig
+from dftt.models.packed import pack_
 
 _WEIGHTS = "model.safetensors"
 _RAW_STATE = "training_state.pt"
@@ -51,7 +52,9 @@ def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFl
     draft = DFlashDraft(config)
     _check_tensors(folder, draft, tensors)
     draft.load_state_dict(tensors, strict=False)
-    return draft.to(dtype).eval().requires_grad_(False)
+    draft = draft.to(dtype).eval().requires_grad_(False)
+    pack_(draft)
+    return draft
 
 
 def save_draft(draft: DFlashDraft, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:

@@ -6,20 +6,23 @@ no embeddings and no head: it borrows the target's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding, apply_rotary_pos_emb
 
 from dftt.models.attention import grouped_attention
 from dftt.models.blocks import dense_block_mask, flex_block_mask
+from dftt.models.spans import block_spans
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+MaskLayout = Literal["dense", "flex", "spans"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class DFlashDraft(nn.Module):
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False  # recompute activations in the backward pass instead of keeping them
         self.fc = nn.Linear(len(config.tap_ids) * config.hidden_size, config.hidden_size, bias=False)
         self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.layers = nn.ModuleList(DraftLayer(config, index) for index in range(config.num_layers))
@@ -140,9 +144,9 @@ class DFlashDraft(nn.Module):
         positions: Tensor,  # (R, T) or (1, T)
     ) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of context positions, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features))."""
-        hidden = self.hidden_norm(self.fc(features))
+        hidden = self._run(lambda: self.hidden_norm(self.fc(features)))
         rotary = self.rotary(hidden, positions)
-        return [layer.self_attn.keys_values(hidden, rotary) for layer in self._layers()]
+        return [self._run(layer.self_attn.keys_values, hidden, rotary) for layer in self.draft_layers()]
 
     def forward(
         self,
@@ -157,8 +161,8 @@ class DFlashDraft(nn.Module):
         """
         hidden = embeddings
         rotary = self.rotary(hidden, positions)
-        for layer, layer_type in zip(self._layers(), self.config.layer_types, strict=True):
-            hidden = layer(hidden, rotary, context, masks[layer_type])
+        for layer, layer_type in zip(self.draft_layers(), self.config.layer_types, strict=True):
+            hidden = self._run(layer, hidden, rotary, context, masks[layer_type])
         return self.norm(hidden)
 
     def block_masks(
@@ -167,7 +171,7 @@ class DFlashDraft(nn.Module):
         *,
         context_slots: int,
         block_size: int | None = None,
-        flex: bool = False,
+        layout: MaskLayout = "dense",
         all_visible: bool = False,
     ) -> dict[str, Any]:
         """The mask of each layer type that the draft has, for blocks opened at `anchors`.
@@ -176,21 +180,28 @@ class DFlashDraft(nn.Module):
             anchors: Anchor positions.
             context_slots: Context keys that come before the blocks' keys.
             block_size: Slots per block; the draft's own where not given.
-            flex: Build FlexAttention masks instead of explicit ones.
+            layout: Explicit masks (dense), FlexAttention masks, or spans for the kernels of decoding.
             all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so
                 that full-attention layers need no mask.
         """
-        build = flex_block_mask if flex else dense_block_mask
+        build = {"dense": dense_block_mask, "flex": flex_block_mask, "spans": block_spans}[layout]
         size = block_size or self.config.block_size
         windows = {FULL: None, SLIDING: self.config.sliding_window}
         return {
             kind: None
-            if all_visible and windows[kind] is None
+            if all_visible and windows[kind] is None and layout == "dense"
             else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind])
             for kind in dict.fromkeys(self.config.layer_types)
         }
 
-    def _layers(self) -> list[DraftLayer]:
+    def _run(self, part: Callable[..., Any], *inputs: Any) -> Any:
+        """A part of the network, its activations kept for the backward pass or not."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return part(*inputs)
+
+    def draft_layers(self) -> list[DraftLayer]:
+        """The layers, typed."""
         return [layer for layer in self.layers if isinstance(layer, DraftLayer)]
 
 
@@ -274,6 +285,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """`hidden` normalised over its last dimension."""
+        if hidden.is_cuda and hidden.dtype == self.weight.dtype:
+            # One kernel instead of eight.
+            return nn.functional.rms_norm(hidden, self.weight.shape, self.weight, self.eps)
         wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * normed.to(hidden.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +49,15 @@ class Adapter:
     def identity(self) -> tuple[int, float, tuple[str, ...]]:
         """Rank, scale and modules (sorted): two adapters are interchangeable only where these are equal."""
         return self.rank, float(self.lora_alpha), tuple(sorted(self.modules))
+
+    @property
+    def digest(self) -> str:
+        """Hash of the weights."""
+        hashed = hashlib.sha256()
+        for name in sorted(self.weights):
+            hashed.update(name.encode())
+            hashed.update(self.weights[name].contiguous().view(-1).numpy().tobytes())
+        return hashed.hexdigest()
 
     def save(self, folder: str | Path) -> Path:
         """Write a PEFT folder (adapter_config.json + adapter_model.safetensors) and return it."""
@@ -128,6 +139,20 @@ def applied(draft: DFlashDraft, adapter: Adapter | None) -> Iterator[None]:
         detach_(draft)
 
 
+def sharing_copy(draft: DFlashDraft, adapter: Adapter | None) -> DFlashDraft:
+    """A second draft under `adapter` (None: under none); it shares its base weights with `draft`, which is left alone.
+
+    For drafts that take turns within a cycle, where attaching and detaching would cost more than the passes.
+    """
+    shared = {id(parameter): parameter for parameter in draft.parameters()}
+    twin = copy.deepcopy(draft, cast(dict[int, Any], shared))
+    detach_(twin)
+    if adapter is not None:
+        attach_(twin, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
+        load_weights_(twin, adapter.weights)
+    return twin.requires_grad_(False)
+
+
 def read_weights(draft: DFlashDraft) -> dict[str, Tensor]:
     """Copies of the attached adapter's tensors, on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(draft).items()}
@@ -158,6 +183,11 @@ def describe_key_mismatch(expected: set[str], given: set[str]) -> str:
 def is_attached(draft: DFlashDraft) -> bool:
     """Whether the draft carries an adapter now."""
     return bool(_lora_layers(draft))
+
+
+def base_of(module: nn.Module) -> nn.Module:
+    """The module that an adapter was put around, or the module itself where it carries none."""
+    return cast(nn.Module, module.get_base_layer()) if isinstance(module, LoraLayer) else module
 
 
 def is_fresh(adapter: Adapter) -> bool:

@@ -27,9 +27,13 @@ class Pair:
         """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, verbatim."""
         return Prompt(tuple(encode(self.target.tokenizer, text)), context_length)
 
-    def prefill(self, prompt: Prompt, *, prefix: Prefill | None = None) -> Prefill:
-        """One target pass over the prompt; `prefix` is an earlier prefill of its first tokens."""
-        return self.target.prefill(prompt.input_ids, tap_ids=self.draft.config.tap_ids, prefix=prefix)
+    def prefill(
+        self, prompt: Prompt, *, prefix: Prefill | None = None, features_on: torch.device | None = None
+    ) -> Prefill:
+        """One target pass over the prompt; the options are those of `Target.prefill`."""
+        return self.target.prefill(
+            prompt.input_ids, tap_ids=self.draft.config.tap_ids, prefix=prefix, features_on=features_on
+        )
 
 
 def load_pair(

@@ -16,6 +16,10 @@ from dftt.models import bundled
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
 from dftt.models.draft import FULL, SLIDING
+from dftt.models.fused import fuse_norms_
+from dftt.models.kernels import kernels_run
+from dftt.models.packed import pack_
+from dftt.models.spans import causal_spans
 from dftt.types import Prefill
 
 Messages = Sequence[Mapping[str, str]]
@@ -34,6 +38,7 @@ class Target:
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         self.model = model.eval().requires_grad_(False)
+        fuse_norms_(self.model)
         self.tokenizer = tokenizer
         self.name = name
         config = model.config.get_text_config()
@@ -41,6 +46,7 @@ class Target:
         self.hidden_size: int = config.hidden_size
         self.num_layers: int = config.num_hidden_layers
         self.window: int = config.max_position_embeddings
+        self._head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.layer_types: tuple[str, ...] = tuple(getattr(config, "layer_types", None) or ())
         self._decoder: nn.Module = model.get_decoder()
         self._layers = _decoder_layers(self._decoder, self.num_layers)
@@ -71,7 +77,10 @@ class Target:
                 path, config=config, revision=revision, dtype=dtype, attn_implementation=_attention_for(config)
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        return cls(cast(nn.Module, model).to(device), tokenizer, str(name))  # transformers' own .to() is untyped
+        model = cast(nn.Module, model).to(device)  # transformers' own .to() is untyped
+        if torch.device(device).type == "cpu":
+            pack_(model)
+        return cls(model, tokenizer, str(name))
 
     @property
     def device(self) -> torch.device:
@@ -105,6 +114,18 @@ class Target:
         """Logits of final hidden states (..., D) as (..., V), the soft-cap applied where the model has one."""
         logits = self._head(hidden)
         return logits if self._softcap is None else torch.tanh(logits / self._softcap) * self._softcap
+
+    def exit_head(self, hidden: Tensor) -> Tensor:
+        """Logits of an intermediate layer's states (..., D) as (..., V): the last norm, then the head (logit lens).
+
+        Raises:
+            ValueError: If the decoder has no last norm under a name that is known here.
+        """
+        for name in ("norm", "final_layernorm", "final_layer_norm", "ln_f"):
+            norm = getattr(self._decoder, name, None)
+            if norm is not None:
+                return self.head(norm(hidden))
+        raise ValueError(f"target {self.name!r}: its last norm was not found, so no layer can be an early exit")
 
     def forward(
         self,
@@ -153,6 +174,7 @@ class Target:
         tap_ids: Sequence[int],
         prefix: Prefill | None = None,
         chunk: int = PREFILL_CHUNK,
+        features_on: torch.device | None = None,
     ) -> Prefill:
         """Read a prompt in chunks, keeping what adaptation and decoding need.
 
@@ -161,6 +183,8 @@ class Target:
             tap_ids: Hidden-state indices to keep.
             prefix: An earlier prefill of the first tokens, taken over instead of read again.
             chunk: Tokens per pass.
+            features_on: Where the features are kept, such as host memory for a long prompt; by default the target's
+                device.
 
         Raises:
             ValueError: If the prompt is longer than the model's window, or `prefix` is not a proper prefix of it.
@@ -175,15 +199,15 @@ class Target:
         if prefix is not None:
             cache.fill_row(0, prefix.keys, prefix.values)
         tokens = torch.tensor([ids], device=self.device)
-        outputs = []
+        kept_on = features_on or self.device
+        hidden = [] if prefix is None else [prefix.hidden]
+        features = [] if prefix is None else [prefix.features.to(kept_on)]
         for start in range(done, len(ids), chunk):
             stop = min(start + chunk, len(ids))
             placement = place([start], stop - start, device=self.device)
-            outputs.append(self.forward(tokens[:, start:stop], placement, cache, tap_ids=tap_ids))
-        hidden = [hidden[0] for hidden, _ in outputs]
-        features = [features[0] for _, features in outputs]
-        if prefix is not None:
-            hidden, features = [prefix.hidden, *hidden], [prefix.features, *features]
+            states, tapped = self.forward(tokens[:, start:stop], placement, cache, tap_ids=tap_ids)
+            hidden.append(states[0])
+            features.append(tapped[0].to(kept_on))
         keys, values = cache.read_row(0)
         return Prefill(
             input_ids=ids,
@@ -195,10 +219,16 @@ class Target:
         )
 
     def _masks(self, placement: Placement) -> Any:
-        """Causal mask per row, (R, 1, Q, used); a mapping by layer type for targets that mix them.
+        """Causal mask per row, (R, 1, Q, used), or its spans; a mapping by layer type for targets that mix them.
 
         Always explicit: a 4D mask passes through transformers untouched, where None would make it build one of its own.
         """
+        attended_by_us = self.config._attn_implementation == GROUPED_ATTENTION
+        if attended_by_us and kernels_run(placement.positions.device, self._head_dim):
+            spans = causal_spans(placement.positions)
+            if SLIDING not in self.layer_types:
+                return spans
+            return {FULL: spans, SLIDING: causal_spans(placement.positions, self.config.sliding_window)}
         keys = torch.arange(placement.used, device=placement.positions.device)
         queries = placement.positions[..., None]
         causal = (keys <= queries)[:, None]
