@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from dftt.adaptation.slot_loss import slot_loss
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.draft import DFlashDraft, GradContext
 from dftt.models.flex import flex_compiles
@@ -134,7 +134,8 @@ def run_blocks(
     length = features.shape[1]
     context = GradContext(draft.read_context(features, torch.arange(length, device=features.device)[None]))
     ids = block_input_ids(anchor_ids, config.block_size, config.mask_token_id)
-    masks = draft.block_masks(anchors, context_slots=length, flex=flex_compiles(features.device, config.head_dim))
+    layout = "flex" if flex_compiles(features.device, config.head_dim) else "dense"
+    masks = draft.block_masks(anchors, context_slots=length, layout=layout)
     hidden = draft(target.embed(ids), block_positions(anchors, config.block_size), context, masks)
     return hidden.unflatten(1, (anchors.shape[1], config.block_size))
 
@@ -157,41 +158,25 @@ class _ChunkedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         wants_grad = ctx.needs_input_grad[0]
         gradients, correct = [], []
+        per_slot = slot_loss(hidden.device)
         total = weights.new_zeros(())
         for rows in torch.arange(hidden.shape[0], device="cpu").split(CHUNK):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
             with torch.set_grad_enabled(wants_grad):
                 leaf = hidden[part].detach().requires_grad_(wants_grad)
-                logits = _wide(head(leaf))
-                with torch.no_grad():
-                    teacher_logits = _wide(head(teacher[part]))
-                value = (_per_token(logits, labels[part], teacher_logits, loss) * weights[part]).sum()
+                logits = head(leaf)
+            teacher_logits = head(teacher[part])
+            value, matches, gradient = per_slot(logits.detach(), teacher_logits, labels[part], weights[part], loss)
             if wants_grad:
-                gradients.append(torch.autograd.grad(value, leaf)[0])
-            total = total + value.detach()
-            correct.append(logits.argmax(-1) == teacher_logits.argmax(-1))
+                gradients.append(torch.autograd.grad(logits, leaf, gradient)[0])
+            total = total + value.sum()
+            correct.append(matches)
         ctx.save_for_backward(*([torch.cat(gradients)] if wants_grad else []))
-        matches = torch.cat(correct)
-        ctx.mark_non_differentiable(matches)
-        return total, matches
+        all_matches = torch.cat(correct)
+        ctx.mark_non_differentiable(all_matches)
+        return total, all_matches
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_outputs[0].to(gradient.dtype), None, None, None, None, None
-
-
-def _per_token(logits: Tensor, labels: Tensor, teacher_logits: Tensor, loss: LossName) -> Tensor:
-    """Loss of each slot: cross-entropy to the text, KL(target || draft), or half of each."""
-    if loss == "ce":
-        return F.cross_entropy(logits, labels, reduction="none")
-    log_draft = F.log_softmax(logits, dim=-1)
-    log_target = F.log_softmax(teacher_logits, dim=-1)
-    divergence = F.kl_div(log_draft, log_target, reduction="none", log_target=True).sum(-1)
-    if loss == "kl":
-        return divergence
-    return 0.5 * divergence + 0.5 * F.nll_loss(log_draft, labels, reduction="none")
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -6,12 +6,14 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from dftt.adaptation.fallback import is_out_of_memory, rungs
 from dftt.adaptation.losses import BlockBatch, block_loss, make_block_batch
+from dftt.adaptation.reuse import reused
 from dftt.models import lora
 from dftt.models.blocks import select_anchors
 from dftt.models.draft import DFlashDraft
@@ -34,6 +36,7 @@ class Adaptation:
         seconds: Wall-clock time of the steps, the prefill excluded.
         peak_bytes: Peak memory: allocated on the card, or resident in the process on a CPU.
         stopped: Why it ended before spec.steps, empty where it did not.
+        fallbacks: What was given up, in turn, because memory ran out.
     """
 
     adapter: Adapter
@@ -41,6 +44,7 @@ class Adaptation:
     seconds: float
     peak_bytes: int
     stopped: str = ""
+    fallbacks: tuple[str, ...] = ()
 
 
 def ttt_adapt(
@@ -54,6 +58,9 @@ def ttt_adapt(
 ) -> Adaptation:
     """An adapter for the prompt's context; the pair is left bitwise as it was.
 
+    Where memory runs out, it starts again with gradient checkpointing, then with fewer anchors, then with LoRA on fc
+    only; each of these is logged and noted in the result.
+
     Args:
         pair: Target and draft.
         prompt: Only its first `context_length` tokens are learnt from.
@@ -65,6 +72,7 @@ def ttt_adapt(
     Raises:
         ValueError: If the context is too short to adapt to, longer than the target's window, or `initial` has another
             shape than the spec asks for.
+        MemoryError: If the context does not fit the memory in the cheapest way either.
     """
     if initial is not None and initial.identity != (spec.rank, float(spec.lora_alpha), tuple(sorted(spec.modules))):
         raise ValueError(
@@ -73,18 +81,45 @@ def ttt_adapt(
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
+    fallbacks: list[str] = []
+    for cheaper, given_up in rungs(spec, any_modules=initial is None):
+        if given_up:
+            fallbacks.append(given_up)
+            logger.warning("ttt_adapt ran out of memory and starts again with %s", given_up)
+        try:
+            return replace(_adapt(pair, prefill, length, cheaper, initial, on_step), fallbacks=tuple(fallbacks))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Out here the error, and with it the tensors of its frames, are gone.
+        if pair.target.device.type == "cuda":
+            torch.cuda.empty_cache()
+    raise MemoryError(f"ttt_adapt: a context of {length} tokens does not fit, even with {', '.join(fallbacks)}")
+
+
+def _adapt(
+    pair: Pair,
+    prefill: Prefill,
+    context_length: int,
+    spec: TTTSpec,
+    initial: Adapter | None,
+    on_step: Callable[[int, float], None] | None,
+) -> Adaptation:
     draft, target = pair.draft, pair.target
     parameters = lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
     begun = time.perf_counter()
     if target.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(target.device)
+    draft.checkpointing = spec.checkpointing
     try:
         if initial is not None:
             lora.load_weights_(draft, initial.weights)
-        with torch.inference_mode(False), torch.enable_grad():
-            losses, stopped = _train(draft, target, parameters, prefill, length, spec, on_step)
+        on_device = replace(prefill, features=prefill.features.to(target.device))  # they may be kept in host memory
+        with torch.inference_mode(False), torch.enable_grad(), reused(draft):
+            losses, stopped = _train(draft, target, parameters, on_device, context_length, spec, on_step)
         weights = lora.read_weights(draft)
     finally:
+        draft.checkpointing = False
         lora.detach_(draft)
     return Adaptation(
         adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, weights),

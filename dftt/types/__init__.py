@@ -14,10 +14,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from dftt.types.checks import at_least, finite, one_of, positive
+from dftt.types.guidance import GuidanceSpec
+
 Mode = Literal["target", "speculative", "guided"]
 LossName = Literal["ce", "kl", "mixed"]
 MODES: tuple[str, ...] = ("target", "speculative", "guided")
 LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
+_TUPLES = ("token_ids", "acceptance_lengths", "statuses", "rubrics")  # of a record; JSON knows lists only
 LORA_MODULES: tuple[str, ...] = (
     "fc",
     "q_proj",
@@ -101,6 +105,7 @@ class TTTSpec:
         seed: Seeds the adapter's start and the anchors.
         max_grad_norm: Gradients are clipped to this norm.
         patience: Stop after so many steps without a new best (smoothed) loss; 0 never stops early.
+        checkpointing: Recompute activations in the backward pass instead of keeping them: less memory, more time.
     """
 
     steps: int = 30
@@ -116,19 +121,20 @@ class TTTSpec:
     seed: int = 0
     max_grad_norm: float = 1.0
     patience: int = 0
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modules", tuple(self.modules))
-        _at_least("ttt.steps", self.steps, 0)
-        _at_least("ttt.warmup", self.warmup, 0)
-        _at_least("ttt.anchors", self.anchors, 1)
-        _at_least("ttt.window", self.window, 0)
-        _at_least("ttt.patience", self.patience, 0)
-        _positive("ttt.lr", self.lr)
-        _positive("ttt.max_grad_norm", self.max_grad_norm)
+        at_least("ttt.steps", self.steps, 0)
+        at_least("ttt.warmup", self.warmup, 0)
+        at_least("ttt.anchors", self.anchors, 1)
+        at_least("ttt.window", self.window, 0)
+        at_least("ttt.patience", self.patience, 0)
+        positive("ttt.lr", self.lr)
+        positive("ttt.max_grad_norm", self.max_grad_norm)
         if not 0 <= self.decay <= 1:
             raise ValueError(f"ttt.decay must be between 0 and 1, got {self.decay}")
-        _one_of("ttt.loss", self.loss, LOSSES)
+        one_of("ttt.loss", self.loss, LOSSES)
         check_lora("ttt", self.rank, self.lora_alpha, self.modules)
 
 
@@ -155,13 +161,13 @@ class TrainingSpec:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive("training.lr", self.lr)
-        _positive("training.max_grad_norm", self.max_grad_norm)
-        _at_least("training.warmup", self.warmup, 0)
-        _at_least("training.weight_decay", self.weight_decay, 0)
+        positive("training.lr", self.lr)
+        positive("training.max_grad_norm", self.max_grad_norm)
+        at_least("training.warmup", self.warmup, 0)
+        at_least("training.weight_decay", self.weight_decay, 0)
         if not 0 <= self.decay <= 1:
             raise ValueError(f"training.decay must be between 0 and 1, got {self.decay}")
-        _one_of("training.loss", self.loss, LOSSES)
+        one_of("training.loss", self.loss, LOSSES)
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,7 @@ class DecodingSpec:
         top_p: Keep the smallest set of tokens whose probabilities reach top_p; 1 keeps all.
         top_k: Keep the top_k most likely tokens; 0 keeps all.
         alpha: Guidance weight: logits = target + alpha * (draft - target). Used by mode guided only.
+        guidance: Any other rule of guidance, with its own alpha; not together with alpha. Used by mode guided only.
         block_size: Block size to decode with, anchor included; 0 takes the draft's own.
         verify_size: Positions verified per guided cycle; 1 is the token-by-token reference loop, 0 takes block_size.
         seed: Seeds the position-keyed noise; the same seed gives the same tokens in target and speculative mode.
@@ -188,6 +195,7 @@ class DecodingSpec:
     top_p: float = 1.0
     top_k: int = 0
     alpha: float = 0.0
+    guidance: GuidanceSpec | None = None
     block_size: int = 0
     verify_size: int = 0
     seed: int = 0
@@ -196,18 +204,27 @@ class DecodingSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eos_token_ids", tuple(self.eos_token_ids))
-        _one_of("decoding.mode", self.mode, MODES)
-        _at_least("decoding.max_new_tokens", self.max_new_tokens, 1)
-        _at_least("decoding.top_k", self.top_k, 0)
-        _at_least("decoding.verify_size", self.verify_size, 0)
+        one_of("decoding.mode", self.mode, MODES)
+        at_least("decoding.max_new_tokens", self.max_new_tokens, 1)
+        at_least("decoding.top_k", self.top_k, 0)
+        at_least("decoding.verify_size", self.verify_size, 0)
         if self.block_size != 0:
-            _at_least("decoding.block_size", self.block_size, 2)
+            at_least("decoding.block_size", self.block_size, 2)
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"decoding.temperature must be finite and >= 0, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"decoding.top_p must be in (0, 1], got {self.top_p}")
-        if not math.isfinite(self.alpha):
-            raise ValueError(f"decoding.alpha must be a finite number, got {self.alpha}")
+        finite("decoding.alpha", self.alpha)
+        if self.guidance is not None and self.alpha != 0:
+            raise ValueError(
+                f"decoding.alpha is {self.alpha} and decoding.guidance is given too: write the weight as "
+                "decoding.guidance.alpha and leave decoding.alpha at 0"
+            )
+
+    @property
+    def rule(self) -> GuidanceSpec:
+        """What mode guided follows: `guidance`, or plain interpolation by `alpha`."""
+        return self.guidance or GuidanceSpec(alpha=self.alpha)
 
 
 @dataclass(frozen=True)
@@ -265,11 +282,15 @@ class Score:
         passed: All rubrics fulfilled; None means unscored, which is not a zero.
         statuses: Per rubric, in order; empty where unscored.
         explanation: Why: the judge's rationale, or what went wrong.
+        judge: Who judged, and under which prompt version; empty for a program.
+        judge_overall: The overall score as the judge itself gave it; `passed` is recomputed from the statuses.
     """
 
     passed: bool | None
     statuses: tuple[bool, ...] = ()
     explanation: str = ""
+    judge: str = ""
+    judge_overall: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -292,8 +313,10 @@ class Record:
         passed: As in Score; None is unscored.
         statuses: As in Score.
         explanation: As in Score.
-        adaptation: Steps, seconds, peak bytes, first and last loss of the adaptation, and the context it was made on;
-            empty without one.
+        judge: As in Score.
+        judge_overall: As in Score.
+        rubrics: The task's, so that the answer can be scored again.
+        adaptation: Steps, seconds, peak bytes, losses and settings of the adaptation; empty without one.
         metadata: The task's metadata (category ...), and whatever a suite adds.
     """
 
@@ -312,6 +335,9 @@ class Record:
     passed: bool | None = None
     statuses: tuple[bool, ...] = ()
     explanation: str = ""
+    judge: str = ""
+    judge_overall: bool | None = None
+    rubrics: tuple[Any, ...] = ()
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -333,18 +359,18 @@ class Record:
         missing = [key for key in ("task_id", "context_id", "arm", "seed", "spec_hash") if key not in row]
         if missing:
             raise ValueError(f"record lacks {missing}")
-        tuples = {key: tuple(row[key]) for key in ("token_ids", "acceptance_lengths", "statuses") if key in row}
+        tuples = {key: tuple(row[key]) for key in _TUPLES if key in row}
         return cls(**{**row, **tuples})
 
 
 def check_lora(owner: str, rank: int, lora_alpha: float, modules: Sequence[str]) -> None:
     """Raise ValueError, naming the value, unless rank, scale and module names describe a LoRA on the draft."""
-    _at_least(f"{owner}.rank", rank, 1)
-    _positive(f"{owner}.lora_alpha", lora_alpha)
+    at_least(f"{owner}.rank", rank, 1)
+    positive(f"{owner}.lora_alpha", lora_alpha)
     if not modules:
         raise ValueError(f"{owner}.modules is empty; name at least one of {', '.join(LORA_MODULES)}")
     for name in modules:
-        _one_of(f"{owner}.modules", name, LORA_MODULES)
+        one_of(f"{owner}.modules", name, LORA_MODULES)
 
 
 def check_file(name: str, path: str | Path) -> Path:
@@ -352,18 +378,3 @@ def check_file(name: str, path: str | Path) -> Path:
     if not Path(path).is_file():
         raise ValueError(f"{name}: no file at {path}")
     return Path(path)
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-
-
-def _positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number, got {value}")
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}: unknown {value!r}; choose from {', '.join(allowed)}")

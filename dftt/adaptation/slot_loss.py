@@ -1,0 +1,68 @@
+"""Loss and gradient of slots in closed form, from logits: cross-entropy to the text, KL(target || draft), half of each.
+
+With q = softmax(draft logits) and p = softmax(target logits), the gradient for the draft's logits is q - onehot(label)
+for the cross-entropy and q - p for the divergence (Hinton et al. 2015, section 2). Written out, one fused kernel can
+read the logits and write the gradient; by autograd, some twenty passes over them would be needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dftt.types import LossName
+
+logger = logging.getLogger(__name__)
+
+SlotLoss = Callable[[Tensor, Tensor, Tensor, Tensor, LossName], tuple[Tensor, Tensor, Tensor]]
+
+
+def slot_loss(device: torch.device) -> SlotLoss:
+    """`plain_slot_loss`, fused by the compiler on CUDA; DFTT_COMPILE=0 in the environment turns that off."""
+    wanted = device.type == "cuda" and os.environ.get("DFTT_COMPILE") != "0"
+    return (_fused() or plain_slot_loss) if wanted else plain_slot_loss
+
+
+def plain_slot_loss(
+    logits: Tensor,  # (M, V)
+    teacher_logits: Tensor,  # (M, V)
+    labels: Tensor,  # (M,)
+    weights: Tensor,  # (M,)
+    loss: LossName,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted loss (M,), whether both prefer the same token (M,), and the gradient for `logits` (M, V)."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    log_draft = F.log_softmax(logits.to(wide), dim=-1)
+    correct = logits.argmax(-1) == teacher_logits.argmax(-1)
+    share = {"ce": 1.0, "kl": 0.0, "mixed": 0.5}[loss]  # of the cross-entropy
+    value = torch.zeros_like(log_draft[:, 0])
+    gradient = log_draft.exp()
+    if share < 1:
+        log_target = F.log_softmax(teacher_logits.to(wide), dim=-1)
+        target = log_target.exp()
+        value = value + (1 - share) * (target * (log_target - log_draft)).sum(-1)
+        gradient = gradient - (1 - share) * target
+    if share > 0:
+        value = value - share * log_draft.gather(1, labels[:, None])[:, 0]
+        onehot = torch.arange(logits.shape[1], device=logits.device) == labels[:, None]
+        gradient = gradient - share * onehot
+    return value * weights, correct, (gradient * weights[:, None]).to(logits.dtype)
+
+
+@lru_cache(maxsize=1)
+def _fused() -> SlotLoss | None:
+    """The compiled function where it compiles and runs, tried once; None with one logged line where not."""
+    compiled = torch.compile(plain_slot_loss, dynamic=True)
+    try:
+        logits = torch.ones(3, 17, device="cuda", dtype=torch.bfloat16)
+        compiled(logits, logits, torch.zeros(3, dtype=torch.long, device="cuda"), torch.ones(3, device="cuda"), "mixed")
+    except Exception as error:  # compilers raise anything; the plain function gives the same result
+        logger.warning("the loss does not compile here (%s); running it plainly", str(error).splitlines()[0])
+        return None
+    return compiled

@@ -1,0 +1,124 @@
+"""What guides the target: one rule with named parts, and the settings of it that have a name in the literature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dftt.types.checks import at_least, finite, one_of
+
+Space = Literal["logits", "probability"]
+Adapt = Literal["none", "divergence", "entropy"]
+DraftContext = Literal["strict", "inclusive"]
+
+# Where logits come from; a name after the colon is an argument.
+PLAIN_SOURCES: tuple[str, ...] = (
+    "target",  # the target itself
+    "draft",  # slot 1 of the draft under the adapter that is decoded under
+    "base",  # slot 1 of the draft without any adapter
+    "other",  # slot 1 of the draft under the adapter of another context
+    "generic",  # slot 1 of the draft under an adapter made over many contexts
+    "without_context",  # the target, which has read the question alone
+    "amateur",  # a smaller model of the same vocabulary
+    "uniform",  # the same logit for every token
+    "noise:norm",  # target + Gaussian noise as long as draft - target
+    "noise:spread",  # target + Gaussian noise with the standard deviation of draft - target over the vocabulary
+    "dola",  # of some early layers of the target, the one that differs most; the same as dola:low
+    "dola:low",
+    "dola:high",
+)
+SOURCES_WITH_LAYERS: tuple[str, ...] = ("early_exit", "dola")  # early_exit:8, dola:2,4,6
+
+# Numerator and reference; the plausibility that the method's authors use, where they use one.
+RULES: dict[str, tuple[str, str, float]] = {
+    "interpolate": ("draft", "target", 0.0),
+    "contrast": ("target", "draft", 0.0),
+    "own_minus_other": ("draft", "other", 0.0),
+    "own_minus_generic": ("draft", "generic", 0.0),
+    "own_minus_base": ("draft", "base", 0.0),
+    "cad": ("target", "without_context", 0.0),  # arXiv 2305.14739
+    "contrastive": ("target", "amateur", 0.1),  # arXiv 2309.09117: (1 + alpha) expert - alpha amateur
+    "contrastive_ratio": ("uniform", "amateur", 0.1),  # arXiv 2210.15097, with alpha = 1: expert - amateur
+    "dola": ("uniform", "dola", 0.1),  # arXiv 2309.03883, with alpha = 1
+    "noise_norm": ("noise:norm", "target", 0.0),
+    "noise_spread": ("noise:spread", "target", 0.0),
+}
+
+
+@dataclass(frozen=True)
+class GuidanceSpec:
+    """target + alpha * (numerator - reference), and what bounds it.
+
+    Args:
+        rule: Names a numerator, a reference and a plausibility: interpolate, contrast, own_minus_other,
+            own_minus_generic, own_minus_base, cad, contrastive, contrastive_ratio, dola, noise_norm or noise_spread.
+        alpha: Weight of the difference, of either sign; 0 is the target, whatever else is set.
+        numerator: Source of logits in place of the rule's: target, draft, base, other, generic, without_context,
+            amateur, early_exit:LAYER, dola, dola:low, dola:high, dola:LAYER,LAYER, uniform, noise:norm, noise:spread.
+        reference: As numerator.
+        space: Where the difference is added: to logits, or to probabilities (negative ones become 0).
+        adapt: Multiplies alpha, token by token, by a number in [0, 1]: divergence (Jensen-Shannon divergence of
+            numerator and reference in bits), entropy (the target's, over that of the uniform distribution) or none.
+        top_k: Only the target's so many most likely tokens may move; 0 lets all move.
+        plausibility: Rule out tokens less likely, to the target, than this fraction of its most likely one (0 rules out
+            none). Where not given, the rule's own.
+        draft_context: What the draft has read of the target where it is asked: strict (all before the anchor, as it was
+            trained) or inclusive (the anchor too).
+
+    Raises:
+        ValueError: If a name is unknown, a number out of range, or the numerator is the reference.
+    """
+
+    rule: str = "interpolate"
+    alpha: float = 0.0
+    numerator: str = ""
+    reference: str = ""
+    space: Space = "logits"
+    adapt: Adapt = "none"
+    top_k: int = 0
+    plausibility: float | None = None
+    draft_context: DraftContext = "strict"
+
+    def __post_init__(self) -> None:
+        one_of("guidance.rule", self.rule, tuple(RULES))
+        numerator, reference, plausibility = RULES[self.rule]
+        object.__setattr__(self, "numerator", self.numerator or numerator)
+        object.__setattr__(self, "reference", self.reference or reference)
+        object.__setattr__(self, "plausibility", plausibility if self.plausibility is None else self.plausibility)
+        finite("guidance.alpha", self.alpha)
+        at_least("guidance.top_k", self.top_k, 0)
+        one_of("guidance.space", self.space, ("logits", "probability"))
+        one_of("guidance.adapt", self.adapt, ("none", "divergence", "entropy"))
+        one_of("guidance.draft_context", self.draft_context, ("strict", "inclusive"))
+        if not 0 <= self.least_plausible <= 1:
+            raise ValueError(f"guidance.plausibility must be between 0 and 1, got {self.plausibility}")
+        _check_source("guidance.numerator", self.numerator)
+        _check_source("guidance.reference", self.reference)
+        if self.numerator == self.reference:
+            raise ValueError(
+                f"guidance.numerator and guidance.reference are both {self.numerator!r}, so nothing would change; "
+                "name two different sources"
+            )
+
+    @property
+    def least_plausible(self) -> float:
+        """The plausibility as a number."""
+        return self.plausibility or 0.0
+
+
+def layers_of(source: str) -> tuple[int, ...]:
+    """The layers that a source such as early_exit:8 or dola:2,4 names; none where it names none."""
+    digits = source.partition(":")[2].split(",")
+    return tuple(int(digit) for digit in digits) if all(digit.isdecimal() for digit in digits) else ()
+
+
+def _check_source(name: str, source: str) -> None:
+    if source in PLAIN_SOURCES:
+        return
+    kind, layers = source.partition(":")[0], layers_of(source)
+    enough = len(layers) == 1 if kind == "early_exit" else len(layers) > 0
+    if kind not in SOURCES_WITH_LAYERS or not enough:
+        raise ValueError(
+            f"{name}: unknown source {source!r}; choose from {', '.join(PLAIN_SOURCES)}, early_exit:LAYER, "
+            "dola:LAYER,LAYER"
+        )
