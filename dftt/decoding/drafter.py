@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from dftt.models.blocks import block_input_ids, block_positions
-from dftt.models.cache import Placement, RowCache, place
+from dftt.models.cache import Placement, RowCache
 from dftt.models.draft import DFlashDraft
+from dftt.models.kernels import kernels_run
 from dftt.models.target import Target
 
 Draw = Callable[[Tensor, Tensor], Tensor]  # logits (R, Q, V), positions (R, Q) -> tokens (R, Q)
@@ -23,8 +24,8 @@ class Drafter(Protocol):
         """Take the features known at the start, one (T, L*D) tensor per row (T may be 0), for `capacity` positions."""
         ...
 
-    def propose(self, anchor_ids: Tensor, anchors: Sequence[int], count: int, draw: Draw) -> Tensor:
-        """`count` proposed tokens (R, count) after each row's anchor, drawn by `draw` at their positions."""
+    def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:
+        """Proposed tokens (R, Q-1) after each row's anchor (R,), drawn by `draw`, for a block placed at (R, Q)."""
         ...
 
     def extend(self, features: Tensor, placement: Placement) -> None:
@@ -47,7 +48,8 @@ class DFlashDrafter:
         self._cache = RowCache(config.num_layers, rows=len(features), capacity=capacity + scratch)
         for row, known in enumerate(features):
             if len(known):
-                pairs = self.draft.read_context(known[None], torch.arange(len(known), device=known.device)[None])
+                on_device = known.to(self.target.device)[None]  # features may be kept in host memory
+                pairs = self.draft.read_context(on_device, torch.arange(len(known), device=on_device.device)[None])
                 self._cache.fill_row(row, [key[0] for key, _ in pairs], [value[0] for _, value in pairs])
 
     def extend(self, features: Tensor, placement: Placement) -> None:
@@ -56,32 +58,71 @@ class DFlashDrafter:
         for layer, (key, value) in enumerate(self.draft.read_context(features, placement.positions)):
             self._cache.update(key, value, layer)
 
-    def propose(self, anchor_ids: Tensor, anchors: Sequence[int], count: int, draw: Draw) -> Tensor:
-        """Tokens of slots 1 … count of one block per row."""
-        device = anchor_ids.device
-        at = place(anchors, count + 1, device=device)
-        anchor = at.positions[:, :1]
+    def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:
+        """Tokens of slots 1 … Q-1 of one block per row."""
+        positions = placement.positions
+        block_size = positions.shape[1]
         hidden = self._run(
-            anchor_ids[:, None], anchor, block_size=count + 1, used=max(anchors), all_visible=at.start is not None
+            anchor_ids[:, None],
+            positions[:, :1],
+            block_size=block_size,
+            used=placement.used - block_size,
+            all_visible=placement.start is not None,
         )
-        return draw(self.target.head(hidden[:, 0, 1:]), at.positions[:, 1:])
+        return draw(self.target.head(hidden[:, 0, 1:]), positions[:, 1:])
 
-    def first_slot_logits(self, anchor_ids: Tensor, placement: Placement) -> Tensor:  # (R, N), (R, N) -> (R, N, V)
-        """Logits of slot 1 of a full block anchored at each given position: the draft's word on the token after it."""
+    def first_slot_logits(
+        self,
+        anchor_ids: Tensor,  # (R, N)
+        placement: Placement,
+        *,
+        inclusive: bool = False,
+    ) -> Tensor:  # (R, N, V)
+        """Logits of slot 1 of a full block anchored at each given position: the draft's word on the token after it.
+
+        Args:
+            anchor_ids: Tokens at the anchors.
+            placement: Where they stand; their features have been read (`extend`).
+            inclusive: Blocks see the context up to their anchor and not only before it. The band of sliding-attention
+                layers moves along.
+        """
         block_size = self.draft.config.block_size
         # The cache already holds the anchors' own features, for the next cycle: the mask hides them from their blocks.
         hidden = self._run(
-            anchor_ids, placement.positions, block_size=block_size, used=placement.used, all_visible=False
+            anchor_ids,
+            placement.positions,
+            block_size=block_size,
+            used=placement.used,
+            all_visible=False,
+            context_ends=placement.positions + int(inclusive),
         )
         return self.target.head(hidden[:, :, 1])
 
-    def _run(self, anchor_ids: Tensor, anchors: Tensor, *, block_size: int, used: int, all_visible: bool) -> Tensor:
-        """Hidden states (R, N, K, D) of blocks whose keys stand in the scratch room behind the used context."""
+    def _run(
+        self,
+        anchor_ids: Tensor,
+        anchors: Tensor,
+        *,
+        block_size: int,
+        used: int,
+        all_visible: bool,
+        context_ends: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states (R, N, K, D) of blocks whose keys stand in the scratch room behind the used context.
+
+        A block sees the context before its `context_ends`, by default before its anchor.
+        """
         rows, num_anchors = anchors.shape
         slots = num_anchors * block_size
         scratch = torch.arange(used, used + slots, device=anchors.device).expand(rows, slots)
         self._cache.placement = Placement(scratch, used + slots, used)
         ids = block_input_ids(anchor_ids, block_size, self.draft.config.mask_token_id)
-        masks = self.draft.block_masks(anchors, context_slots=used, block_size=block_size, all_visible=all_visible)
+        masks = self.draft.block_masks(
+            anchors if context_ends is None else context_ends,
+            context_slots=used,
+            block_size=block_size,
+            layout="spans" if kernels_run(anchors.device, self.draft.config.head_dim) else "dense",
+            all_visible=all_visible,
+        )
         hidden = self.draft(self.target.embed(ids), block_positions(anchors, block_size), self._cache, masks)
         return hidden.unflatten(1, (num_anchors, block_size))

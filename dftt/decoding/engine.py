@@ -2,26 +2,32 @@
 
     target        no proposals                one position verified   no guidance
     speculative   block_size - 1 proposals    block_size verified     no guidance
-    guided        verify_size - 1 proposals   verify_size verified    slot-1 logits of a block at each verified position
+    guided        verify_size - 1 proposals   verify_size verified    the rule's sources read at each verified position
 
 Rows may have different lengths. A finished row keeps its slot and repeats its last position until all are done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dftt.decoding.acceptance import count_accepted
+from dftt.decoding.captured import Cycle, Run, capture_for
 from dftt.decoding.drafter import DFlashDrafter, Drafter
-from dftt.decoding.guidance import interpolate
+from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.source_set import SourceSet, apply_rule
 from dftt.decoding.sampling import draw
-from dftt.models.cache import Placement, RowCache, place
+from dftt.decoding.schedule import BlockScheduler
+from dftt.models.cache import Placement, RowCache, place, place_on_device
 from dftt.models.target import PREFILL_CHUNK, Target
 from dftt.types import DecodingSpec, Prefill
+
+Accept = Callable[[Tensor, Tensor], Tensor]
+Capture = Callable[[Cycle, int, torch.device], Run]
 
 
 @dataclass
@@ -48,12 +54,16 @@ class Engine:
 
     Args:
         target: The frozen target.
-        drafter: What proposes; None in mode target. Guidance needs a DFlashDrafter.
+        drafter: What proposes; None in mode target. Guidance by the draft needs a DFlashDrafter.
         spec: How to decode; block_size and verify_size already resolved (see `resolve_sizes`).
         prompts: Token ids, one sequence per row.
         prefills: Per row, a prefill of the prompt or of its first tokens, or None; the rest is read here, all rows at
             once.
         keys: One sample key per row.
+        materials: What the rule of guidance needs besides target and draft.
+        scheduler: Chooses the block size of every cycle, up to spec.block_size; mode speculative only.
+        accept: Counts the accepted proposals; benchmarks script it, since random weights accept nothing.
+        capture: Makes a cycle ready for replay; by default a CUDA graph where that pays, and nothing elsewhere.
     """
 
     def __init__(
@@ -64,14 +74,30 @@ class Engine:
         prompts: Sequence[Sequence[int]],
         prefills: Sequence[Prefill | None],
         keys: Sequence[int],
+        *,
+        materials: Materials | None = None,
+        scheduler: BlockScheduler | None = None,
+        accept: Accept = count_accepted,
+        capture: Capture | None = None,
     ) -> None:
+        if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
+            raise ValueError(
+                f"a scheduler of block sizes up to {scheduler.largest} needs mode speculative and a block at least "
+                f"as large, got mode {spec.mode} and block_size {spec.block_size}"
+            )
         self.target = target
         self.drafter = drafter
         self.spec = spec
+        self.scheduler = scheduler
+        self.accept = accept
         self.verified = {"target": 1, "speculative": spec.block_size, "guided": spec.verify_size}[spec.mode]
         self.taps = drafter.draft.config.tap_ids if isinstance(drafter, DFlashDrafter) else ()
+        self._rule = spec.rule if spec.mode == "guided" else None
+        self._sources = SourceSet([self._rule] if self._rule else [], target, drafter, prompts, materials)
         self.rows = [Row(len(prompt), len(prompt)) for prompt in prompts]
         device = target.device
+        self._capture = capture or (capture_for(device, len(self.rows)) if _replayable(drafter) else None)
+        self._runs: dict[int, Run] = {}
         self._eos_ids = frozenset(() if spec.ignore_eos else spec.eos_token_ids or target.eos_token_ids)
         self._eos = torch.tensor(sorted(self._eos_ids), dtype=torch.long, device=device)
         self._keys = torch.tensor(keys, device=device)
@@ -102,18 +128,50 @@ class Engine:
     @torch.no_grad()
     def step(self) -> None:
         """One cycle for all rows: propose, verify, guide where asked, commit."""
+        working = [row for row in self.rows if not row.finish_reason]
+        if self.scheduler is not None:
+            self.verified = self.scheduler.choose(len(working))
         starts = [row.length - 1 for row in self.rows]
-        at = place(starts, self.verified, device=self._tokens.device)
+        if self._capture is None:
+            outcome = self._cycle(place(starts, self.verified, device=self._tokens.device))
+        else:
+            outcome = self._run_of(self.verified, self._capture)(starts)
+        self._advance(outcome)
+        if self.scheduler is not None:
+            self.scheduler.observe(self.verified, [row.acceptance_lengths[-1] for row in working])
+
+    def _run_of(self, verified: int, capture: Capture) -> Run:
+        """The captured cycle of a block size, made on first use."""
+        if verified not in self._runs:
+            capacity = self._cache.capacity
+            cycle: Cycle = lambda starts: self._cycle(place_on_device(starts, verified, capacity=capacity))  # noqa: E731
+            self._runs[verified] = capture(cycle, len(self.rows), self._tokens.device)
+        return self._runs[verified]
+
+    def _cycle(self, at: Placement) -> Tensor:  # (R, 2)
+        """The device's part of a cycle, without waiting: tokens committed per row, and whether one of them ends it."""
         anchor_ids = self._tokens.gather(1, at.positions[:, :1])
         block = anchor_ids
-        if self.drafter is not None and self.verified > 1:
-            proposed = self.drafter.propose(anchor_ids[:, 0], starts, self.verified - 1, self._draw)
+        if self.drafter is not None and at.positions.shape[1] > 1:
+            proposed = self.drafter.propose(anchor_ids[:, 0], at, self._draw)
             block = torch.cat([anchor_ids, proposed], dim=1)
-        hidden, features = self.target.forward(block, at, self._cache, tap_ids=self.taps)
-        if self.drafter is not None:
-            self.drafter.extend(features, at)
-        drawn = self._draw(self._guided(self.target.head(hidden), block, at), at.positions + 1)
-        self._commit(count_accepted(block[:, 1:], drawn) + 1, drawn, at)
+        hidden, early = self._read(block, at)
+        drawn = self._draw(self._guided(self.target.head(hidden), block, at, early), at.positions + 1)
+        return self._commit(self.accept(block[:, 1:], drawn) + 1, drawn, at)
+
+    def _read(self, block: Tensor, at: Placement) -> tuple[Tensor, Tensor]:
+        """Final hidden states of a pass over a block, and those of the layers that sources of guidance tap.
+
+        The draft and the sources take the features as they come.
+        """
+        hidden, tapped = self.target.forward(block, at, self._cache, tap_ids=self.taps + self._sources.taps)
+        features, early = tapped.tensor_split([len(self.taps) * self.target.hidden_size], dim=-1)
+        for follower in self._followers():
+            follower.extend(features, at)
+        return hidden, early
+
+    def _followers(self) -> list[Drafter | SourceSet]:
+        return [self._sources] if self.drafter is None else [self.drafter, self._sources]
 
     def _read_prompts(
         self, prefills: Sequence[Prefill | None], known: Sequence[int], longest_rest: int, capacity: int
@@ -122,20 +180,15 @@ class Engine:
         for index, prefill in enumerate(prefills):
             if prefill is not None:
                 self._cache.fill_row(index, prefill.keys, prefill.values)
-        if self.drafter is not None:
-            none = torch.zeros(0, 0)
-            self.drafter.begin(
-                [none if prefill is None else prefill.features for prefill in prefills], capacity=capacity
-            )
+        none = torch.zeros(0, 0)
+        known_features = [none if prefill is None else prefill.features for prefill in prefills]
+        for follower in self._followers():
+            follower.begin(known_features, capacity=capacity)
         last: dict[int, Tensor] = {i: prefill.hidden[-1] for i, prefill in enumerate(prefills) if prefill is not None}
         for offset in range(0, longest_rest, PREFILL_CHUNK):
             starts = [start + offset for start in known]
             at = place(starts, min(PREFILL_CHUNK, longest_rest - offset), device=self._tokens.device)
-            hidden, features = self.target.forward(
-                self._tokens.gather(1, at.positions), at, self._cache, tap_ids=self.taps
-            )
-            if self.drafter is not None:
-                self.drafter.extend(features, at)
+            hidden, _ = self._read(self._tokens.gather(1, at.positions), at)
             for index, (row, start) in enumerate(zip(self.rows, starts, strict=True)):
                 if start < row.length <= start + hidden.shape[1]:
                     last[index] = hidden[index, row.length - 1 - start]
@@ -144,30 +197,34 @@ class Engine:
     def _draw_first(self, hidden: Tensor) -> None:
         """The token after the prompt, from the prefill; it belongs to no verify step."""
         at = place([row.prompt_length - 1 for row in self.rows], 1, device=self._tokens.device)
-        logits = self._guided(self.target.head(hidden), self._tokens.gather(1, at.positions), at)
+        last = self._tokens.gather(1, at.positions)
+        early = hidden[..., :0]
+        if self._sources.taps:  # a prefill holds the draft's layers only: read the last token again for the others
+            hidden, early = self._read(last, at)
+        logits = self._guided(self.target.head(hidden), last, at, early)
         drawn = self._draw(logits, at.positions + 1)
-        self._commit(torch.ones_like(drawn[:, 0]), drawn, at, counts_as_step=False)
+        self._advance(self._commit(torch.ones_like(drawn[:, 0]), drawn, at), counts_as_step=False)
 
-    def _guided(self, logits: Tensor, block: Tensor, at: Placement) -> Tensor:
-        if self.spec.mode != "guided":
+    def _guided(self, logits: Tensor, block: Tensor, at: Placement, early: Tensor) -> Tensor:
+        if self._rule is None:
             return logits
-        if not isinstance(self.drafter, DFlashDrafter):
-            raise ValueError("guided decoding needs the draft itself, not a scripted drafter")
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return interpolate(logits, self.drafter.first_slot_logits(block, at), self.spec.alpha)
+        target, values = self._sources.read(logits, block, at, early, self._keys)
+        return apply_rule(self._rule, target, values)
 
     def _draw(self, logits: Tensor, positions: Tensor) -> Tensor:
         spec = self.spec
         return draw(logits, self._keys, positions, temperature=spec.temperature, top_k=spec.top_k, top_p=spec.top_p)
 
-    def _commit(self, committed: Tensor, drawn: Tensor, at: Placement, *, counts_as_step: bool = True) -> None:
-        """Write what was drawn and advance the rows; the one place that waits for the device."""
+    def _commit(self, committed: Tensor, drawn: Tensor, at: Placement) -> Tensor:  # (R, 2)
+        """Write what was drawn; per row, how much of it counts and whether that ends the row."""
         self._tokens.scatter_(1, at.positions + 1, drawn)
         kept = torch.arange(drawn.shape[1], device=drawn.device) < committed[:, None]
         ended = (torch.isin(drawn, self._eos) & kept).any(1)
-        for index, (row, count, has_ended) in enumerate(
-            zip(self.rows, *torch.stack([committed, ended.long()]).tolist(), strict=True)
-        ):
+        return torch.stack([committed, ended.long()], dim=1)
+
+    def _advance(self, outcome: Tensor, *, counts_as_step: bool = True) -> None:
+        """Advance the rows by what was committed; the one place that waits for the device."""
+        for index, (row, (count, has_ended)) in enumerate(zip(self.rows, outcome.tolist(), strict=True)):
             if row.finish_reason:
                 continue
             row.length += count
@@ -179,3 +236,8 @@ class Engine:
                 row.length = min(row.length, row.prompt_length + self.spec.max_new_tokens)
                 ends_in_eos = self._eos_ids.intersection(self.new_tokens(index)[-1:])
                 row.finish_reason = "eos" if ends_in_eos else "length"
+
+
+def _replayable(drafter: Drafter | None) -> bool:
+    """Whether proposing is nothing but kernels: other drafters may do anything on the host."""
+    return drafter is None or isinstance(drafter, DFlashDrafter)

@@ -10,7 +10,9 @@ from typing import Literal, Protocol, cast, overload
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.engine import Engine
+from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.sampling import sample_key
+from dftt.decoding.schedule import BlockScheduler
 from dftt.models.lora import Adapter, applied
 from dftt.models.pair import Pair
 from dftt.models.target import check_window
@@ -38,6 +40,8 @@ def generate(
     prefill: Prefill | Sequence[Prefill] | None = ...,
     sample_names: Sequence[str] | None = ...,
     drafter: Drafter | None = ...,
+    materials: Materials | None = ...,
+    scheduler: BlockScheduler | None = ...,
     on_tokens: OnTokens | None = ...,
 ) -> Generation: ...
 
@@ -52,6 +56,8 @@ def generate(
     prefill: Prefill | Sequence[Prefill] | None = ...,
     sample_names: Sequence[str] | None = ...,
     drafter: Drafter | None = ...,
+    materials: Materials | None = ...,
+    scheduler: BlockScheduler | None = ...,
     on_tokens: OnTokens | None = ...,
 ) -> list[Generation]: ...
 
@@ -65,6 +71,8 @@ def generate(
     prefill: Prefill | Sequence[Prefill] | None = None,
     sample_names: Sequence[str] | None = None,
     drafter: Drafter | None = None,
+    materials: Materials | None = None,
+    scheduler: BlockScheduler | None = None,
     on_tokens: OnTokens | None = None,
 ) -> Generation | list[Generation]:
     """Decode one prompt, or several as rows of one batch.
@@ -78,10 +86,13 @@ def generate(
         sample_names: One name per prompt that keys its noise; by default the prompt's own tokens, so that a prompt
             draws the same tokens wherever and beside whatever it is decoded.
         drafter: Proposes instead of the pair's draft.
+        materials: What the rule of guidance needs besides the pair, such as the prompt without its context.
+        scheduler: Chooses the block size of every cycle; it may be kept for the next prompts.
         on_tokens: Called with (row, new token ids) after every cycle, for streaming.
 
     Raises:
-        ValueError: If a prompt and its answer do not fit the target's window, or the spec does not fit the draft.
+        ValueError: If a prompt and its answer do not fit the target's window, the spec does not fit the draft, or the
+            rule of guidance lacks a material.
     """
     prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
     if not prompts:
@@ -95,7 +106,8 @@ def generate(
         drafter = DFlashDrafter(pair.draft, pair.target)
     with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
         keys = [sample_key(spec.seed, name) for name in names]
-        engine = Engine(pair.target, drafter, spec, [each.input_ids for each in prompts], prefills, keys)
+        ids = [each.input_ids for each in prompts]
+        engine = Engine(pair.target, drafter, spec, ids, prefills, keys, materials=materials, scheduler=scheduler)
         begun = time.perf_counter()  # prompts are read by now
         _run(engine, on_tokens)
     seconds = time.perf_counter() - begun
@@ -110,9 +122,11 @@ def guided_generate(
     *,
     adaptation: HasAdapter | None = None,
     prefill: Prefill | None = None,
+    materials: Materials | None = None,
 ) -> Generation:
-    """`generate` in mode guided: at every position logits = target + spec.alpha * (draft - target)."""
-    return generate(pair, prompt, replace(spec, mode="guided"), adaptation=adaptation, prefill=prefill)
+    """`generate` in mode guided: at every position target + alpha * (draft - target), or what spec.guidance says."""
+    spec = replace(spec, mode="guided")
+    return generate(pair, prompt, spec, adaptation=adaptation, prefill=prefill, materials=materials)
 
 
 def resolve_sizes(spec: DecodingSpec, trained: int) -> DecodingSpec:

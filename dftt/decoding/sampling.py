@@ -14,6 +14,7 @@ from torch import Tensor
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15, splitmix64's increment, as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+_OTHER_STREAM = 0x5BD1E995A3C59AC3  # any constant: it keeps normal noise apart from Gumbel noise
 
 
 def sample_key(seed: int, name: str) -> int:
@@ -28,12 +29,28 @@ def gumbel_noise(
     num_tokens: int,
 ) -> Tensor:  # (R, Q, V), float32
     """Standard Gumbel noise for each token at each position."""
+    return -(-uniform_noise(keys, positions, num_tokens).log()).log().float()
+
+
+def normal_noise(
+    keys: Tensor,  # (R,), int64
+    positions: Tensor,  # (R, Q), int64
+    num_tokens: int,
+) -> Tensor:  # (R, Q, V), float64
+    """Standard normal noise for each token at each position, independent of the noise that tokens are drawn with."""
+    return torch.special.ndtri(uniform_noise(keys ^ _OTHER_STREAM, positions, num_tokens))
+
+
+def uniform_noise(
+    keys: Tensor,  # (R,), int64
+    positions: Tensor,  # (R, Q), int64
+    num_tokens: int,
+) -> Tensor:  # (R, Q, V), float64
+    """Uniform numbers in (0, 1) for each token at each position; in double precision devices agree closely."""
     at_position = _mix(keys[:, None] + positions * _GOLDEN)
     tokens = torch.arange(num_tokens, device=positions.device)
     bits = _mix(at_position[..., None] + tokens * _GOLDEN)
-    # The upper 53 bits as a uniform number in (0, 1); double precision: devices agree after rounding to float32.
-    uniform = (_shift_right(bits, 11).double() + 0.5) * 2.0**-53
-    return -(-uniform.log()).log().float()
+    return (_shift_right(bits, 11).double() + 0.5) * 2.0**-53
 
 
 def process_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: float) -> Tensor:

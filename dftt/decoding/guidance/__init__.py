@@ -1,0 +1,1 @@
+"""How other distributions steer the target: where their logits come from (sources), and how they are mixed (rules)."""

@@ -1,0 +1,99 @@
+"""The one rule of guidance, on logits that are given: target + alpha * (numerator - reference), bounded as asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dftt.decoding.guidance.distributions import entropy, jensen_shannon
+from dftt.types import GuidanceSpec
+
+Weight = float | Tensor  # alpha, or one per position (..., 1)
+
+
+def guide(
+    spec: GuidanceSpec,
+    target: Tensor,  # (..., V)
+    numerator: Tensor,  # (..., V)
+    reference: Tensor,  # (..., V)
+) -> Tensor:  # (..., V)
+    """The guided logits. Bitwise the target's at alpha 0; tokens that are ruled out are -inf.
+
+    Pass the very tensor `target` as numerator or reference where the spec names the target: the rule is then an
+    interpolation, exact at alpha 0 and 1.
+    """
+    if spec.alpha == 0:
+        return target
+    numerator, reference = numerator.to(target.dtype), reference.to(target.dtype)
+    weight = spec.alpha * FACTORS[spec.adapt](target, numerator, reference)
+    if spec.top_k:
+        mixed = _move_top(spec, target, numerator, reference, weight)
+    else:
+        mixed = SPACES[spec.space](target, numerator, reference, weight)
+    if spec.least_plausible:
+        mixed = mixed.masked_fill(~plausible(target, spec.least_plausible), -torch.inf)
+    return mixed
+
+
+def interpolate(target: Tensor, other: Tensor, alpha: Weight) -> Tensor:
+    """target + alpha * (other - target) on finite logits, alpha of any sign: bitwise target at 0, other at 1."""
+    other = other.to(target.dtype)
+    return torch.lerp(target, other, alpha.to(target.dtype) if isinstance(alpha, Tensor) else alpha)
+
+
+def plausible(target: Tensor, least: float) -> Tensor:
+    """Tokens at least `least` times as likely as the most likely one (arXiv 2210.15097: the mask V_head)."""
+    return target >= target.amax(-1, keepdim=True) + math.log(least)
+
+
+def _add_logits(target: Tensor, numerator: Tensor, reference: Tensor, weight: Weight) -> Tensor:
+    if reference is target:
+        return interpolate(target, numerator, weight)
+    if numerator is target:
+        return interpolate(target, reference, -weight)
+    return target + weight * (numerator - reference)
+
+
+def _add_probabilities(target: Tensor, numerator: Tensor, reference: Tensor, weight: Weight) -> Tensor:
+    """Logarithm of p + weight * (n - r); what falls to 0 or below becomes the smallest number there is."""
+    mixed = target.softmax(-1) + weight * (numerator.softmax(-1) - reference.softmax(-1))
+    # Not 0: where the plausible tokens were all at -inf, there would be nothing to draw.
+    return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
+
+
+def _move_top(spec: GuidanceSpec, target: Tensor, numerator: Tensor, reference: Tensor, weight: Weight) -> Tensor:
+    """Guided log-probabilities of the target's most likely tokens, the target's own of all others.
+
+    Logits have no zero point of their own, so those that move and those that stay are compared as log-probabilities.
+    """
+    own = target.log_softmax(-1)
+    parts = [own if part is target else part.log_softmax(-1) for part in (numerator, reference)]
+    least = target.topk(min(spec.top_k, target.shape[-1]), dim=-1).values[..., -1:]
+    return torch.where(target >= least, SPACES[spec.space](own, parts[0], parts[1], weight), own)
+
+
+def _whole(_target: Tensor, _numerator: Tensor, _reference: Tensor) -> float:
+    return 1.0
+
+
+def _by_divergence(_target: Tensor, numerator: Tensor, reference: Tensor) -> Tensor:
+    """As AdaCAD does for CAD (arXiv 2409.07394): the more the two disagree, the more their difference counts."""
+    return jensen_shannon(numerator, reference)[..., None]
+
+
+def _by_entropy(target: Tensor, _numerator: Tensor, _reference: Tensor) -> Tensor:
+    return (entropy(target) / math.log(target.shape[-1]))[..., None]
+
+
+SPACES: dict[str, Callable[[Tensor, Tensor, Tensor, Weight], Tensor]] = {
+    "logits": _add_logits,
+    "probability": _add_probabilities,
+}
+FACTORS: dict[str, Callable[[Tensor, Tensor, Tensor], Weight]] = {
+    "none": _whole,
+    "divergence": _by_divergence,
+    "entropy": _by_entropy,
+}
