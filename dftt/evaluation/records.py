@@ -23,10 +23,10 @@ class RecordStore:
 
     Args:
         folder: Created where missing; all ranks of a study share it.
-        rank: Each process writes its own file.
+        rank: Each process writes its own file, and so does what re-scores it.
     """
 
-    def __init__(self, folder: str | Path, rank: int = 0) -> None:
+    def __init__(self, folder: str | Path, rank: int | str = 0) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / f"records.{rank}.jsonl"
@@ -40,14 +40,6 @@ class RecordStore:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-
-    def finished(self, spec_hashes: Mapping[Key, str]) -> set[Key]:
-        """Those of the keys for which a record of the same spec hash exists, whichever rank wrote it.
-
-        Args:
-            spec_hashes: The spec hash of each (task, arm, seed) that is intended.
-        """
-        return {record.key for record in load_records(self.folder) if spec_hashes.get(record.key) == record.spec_hash}
 
 
 def load_records(folder: str | Path) -> list[Record]:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dftt.evaluation.final_answer import final_answer
 from dftt.types import Score, Task
 
 ARTICLES = frozenset({"a", "an", "the"})
@@ -44,19 +45,38 @@ def score(task: Task, answer: str) -> Score:
     Raises:
         ValueError: A mapping among the rubrics is not a checkable rubric.
     """
-    if not task.rubrics:
+    return score_rubrics(task.rubrics, answer)
+
+
+def score_rubrics(rubrics: Sequence[Any], answer: str) -> Score:
+    """As `score`, of rubrics alone.
+
+    Args:
+        rubrics: Strings (for a judge) or checkable mappings.
+        answer: The decoded text; thinking in it is not looked at.
+
+    Raises:
+        ValueError: A mapping among the rubrics is not a checkable rubric.
+    """
+    if not rubrics:
         return Score(passed=None, explanation="no rubrics")
-    if not answer.strip():
-        return Score(passed=False, statuses=(False,) * len(task.rubrics), explanation="empty answer")
-    rubrics = [read_rubric(rubric) for rubric in task.rubrics]
+    answer = final_answer(answer)
+    if not answer:
+        return Score(passed=False, statuses=(False,) * len(rubrics), explanation="empty answer")
+    read = [read_rubric(rubric) for rubric in rubrics]
     statuses = []
-    for number, rubric in enumerate(rubrics, start=1):
+    for number, rubric in enumerate(read, start=1):
         if isinstance(rubric, str):
             return Score(passed=None, explanation=f"rubric {number} needs a judge")
-        statuses.append(_CHECKS[rubric["type"]](rubric, answer))
+        statuses.append(check(rubric, answer))
     failed = [str(number) for number, status in enumerate(statuses, start=1) if not status]
     explanation = f"not fulfilled: rubric {', '.join(failed)}" if failed else ""
     return Score(passed=not failed, statuses=tuple(statuses), explanation=explanation)
+
+
+def check(rubric: Mapping[str, Any], answer: str) -> bool:
+    """Whether an answer fulfils a checkable rubric that `read_rubric` has let through."""
+    return _CHECKS[rubric["type"]](rubric, answer)
 
 
 def read_rubric(rubric: object) -> str | Mapping[str, Any]:

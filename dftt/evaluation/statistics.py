@@ -159,3 +159,38 @@ def _bootstrap(
     draws = np.random.default_rng(seed).multinomial(len(names), shares, num_resamples).astype(np.float64)
     low, high = np.percentile(statistic(sums @ draws.T), [2.5, 97.5])
     return Interval(estimate, float(low), float(high), n, len(names))
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value of McNemar's test; 1 where no pair disagrees.
+
+    Args:
+        only_a: Pairs in which arm a alone passed.
+        only_b: Pairs in which arm b alone passed.
+
+    Raises:
+        ValueError: A count is negative.
+    """
+    if min(only_a, only_b) < 0:
+        raise ValueError(f"counts of pairs must be >= 0, got {only_a} and {only_b}")
+    n = only_a + only_b
+    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1))
+    return min(1.0, float(2 * tail / 2**n)) if n else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: each below 0.05 can be claimed, whichever others are."""
+    adjusted = [1.0] * len(p_values)
+    least = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
+    return adjusted
+
+
+def normal_p(interval: Interval) -> float:
+    """Two-sided p-value of no effect, the interval read as that of a normal estimate; NaN where there is none."""
+    error = (interval.high - interval.low) / (2 * _Z)
+    if not error > 0:
+        return math.nan if math.isnan(error) else float(interval.estimate == 0)
+    return math.erfc(abs(interval.estimate) / error / math.sqrt(2))

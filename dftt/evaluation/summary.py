@@ -8,6 +8,7 @@ from typing import Any
 
 from dftt.evaluation.metrics import tau_per_prompt
 from dftt.evaluation.statistics import Interval, paired_difference, ratio_interval, wilson_interval
+from dftt.evaluation.tables import align, decimal, value_range
 from dftt.types import Record
 
 Row = dict[str, Any]
@@ -46,11 +47,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of `summarise` as aligned plain text; "-" stands where there is no number."""
     if not rows:
         return "no records"
-    lines = [_cells(row) for row in rows]
-    header = list(lines[0])
-    widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in header}
-    table = [{name: name for name in header}, {name: "-" * widths[name] for name in header}, *lines]
-    return "\n".join("  ".join(line[name].ljust(widths[name]) for name in header).rstrip() for line in table)
+    return align([_cells(row) for row in rows])
 
 
 def _arm_row(arm: str, records: Sequence[Record]) -> Row:
@@ -64,9 +61,9 @@ def _arm_row(arm: str, records: Sequence[Record]) -> Row:
         "arm": arm,
         "tasks": len({record.task_id for record in records}),
         "contexts": len({record.context_id for record in records}),
-        **_interval("tau", "tau", tau),
-        "tau_per_prompt": _number(tau_per_prompt(records)),
-        **_interval("pass_rate", "pass", wilson_interval(sum(scored), len(scored))),
+        **interval_row("tau", "tau", tau),
+        "tau_per_prompt": number(tau_per_prompt(records)),
+        **interval_row("pass_rate", "pass", wilson_interval(sum(scored), len(scored))),
         "scored": len(scored),
         "unscored": len(records) - len(scored),
         "errors": sum(record.finish_reason == "error" for record in records),
@@ -85,18 +82,20 @@ def _difference(records: Sequence[Record], baseline: Sequence[Record]) -> Row:
         steps_a=[len(a.acceptance_lengths) for a, _ in pairs],
         steps_b=[len(b.acceptance_lengths) for _, b in pairs],
     )
-    return {**_interval("tau_difference", "tau_difference", difference), "pairs": difference.n}
+    return {**interval_row("tau_difference", "tau_difference", difference), "pairs": difference.n}
 
 
-def _interval(name: str, prefix: str, interval: Interval) -> Row:
+def interval_row(name: str, prefix: str, interval: Interval) -> Row:
+    """An interval as values of a row: `name`, and `_low` and `_high` after the prefix."""
     return {
-        name: _number(interval.estimate),
-        f"{prefix}_low": _number(interval.low),
-        f"{prefix}_high": _number(interval.high),
+        name: number(interval.estimate),
+        f"{prefix}_low": number(interval.low),
+        f"{prefix}_high": number(interval.high),
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """The value as JSON can hold it: None where it is no number."""
     return value if math.isfinite(value) else None
 
 
@@ -105,25 +104,15 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "arm": row["arm"],
         "tasks": str(row["tasks"]),
         "contexts": str(row["contexts"]),
-        "tau [95 %]": _range(row["tau"], row["tau_low"], row["tau_high"]),
-        "tau per prompt": _decimal(row["tau_per_prompt"]),
-        "pass rate [95 %]": _range(row["pass_rate"], row["pass_low"], row["pass_high"]),
+        "tau [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
+        "tau per prompt": decimal(row["tau_per_prompt"]),
+        "pass rate [95 %]": value_range(row["pass_rate"], row["pass_low"], row["pass_high"]),
         "scored": str(row["scored"]),
         "unscored": str(row["unscored"]),
         "errors": str(row["errors"]),
     }
     if "tau_difference" in row:
         low, high = row["tau_difference_low"], row["tau_difference_high"]
-        cells["tau difference [95 %]"] = _range(row["tau_difference"], low, high, sign="+")
+        cells["tau difference [95 %]"] = value_range(row["tau_difference"], low, high, sign="+")
         cells["pairs"] = str(row["pairs"])
     return cells
-
-
-def _range(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    if value is None or low is None:
-        return _decimal(value, sign)
-    return f"{_decimal(value, sign)} [{_decimal(low, sign)}, {_decimal(high, sign)}]"
-
-
-def _decimal(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.3f}"

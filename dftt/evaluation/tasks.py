@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dftt.evaluation.rows import Row, read_rows, read_text, text_of
 from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric
 from dftt.types import Task, check_file
 
 _FORMS = "accepted are rows with `messages`, with `context` and `question`, or with `prompt`"
 _IS_NUMBER = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
 _BUCKETS = ((4, "0-4k"), (8, "4-8k"), (16, "8-16k"), (32, "16-32k"), (64, "32-64k"))
+_LONGEST = "64k+"
+LENGTH_BUCKETS: tuple[str, ...] = (*(name for _, name in _BUCKETS), _LONGEST)
 
 
 def load_tasks(path: str | Path) -> list[Task]:
     """Tasks of a JSONL file, one a row, in file order; a name that ends in .gz is decompressed.
 
-    Three forms of rows are read. CL-bench's: `messages`, `rubrics`, `metadata`. Checkable suites: `context`,
-    `question`, `answer` and optionally `distractor` (or lists `answers`, `distractors`), which become one
-    user message and rubrics "contains" and "excludes". Bare prompts: `prompt`, whose `answer` becomes a
-    rubric where it is a number; another reference answer (code, a formula, an essay) stays in the metadata,
-    because finding it as a phrase proves nothing. `rubrics` in a row replace those made of its answer. A row
-    that names no context is a context of its own.
+    Rows are in one of the forms that `task_from_row` reads.
 
     Args:
         path: The .jsonl or .jsonl.gz file.
@@ -34,22 +29,68 @@ def load_tasks(path: str | Path) -> list[Task]:
     Raises:
         ValueError: The file or a row cannot be read; the message names file and line.
     """
-    path = check_file("tasks", path)
-    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    return make_tasks(read_rows(path), task_from_row, source=str(path))
+
+
+def make_tasks(rows: Iterable[Row], make: Callable[[Mapping[str, Any], str], Task], *, source: str) -> list[Task]:
+    """One task per row, in order.
+
+    Args:
+        rows: The rows.
+        make: Makes a task of a row's values and its default id.
+        source: Where the rows come from, for the message that there are none.
+
+    Raises:
+        ValueError: A row cannot be read, two rows have the same task_id, or there is no row; the message names the
+            place.
+    """
     tasks: dict[str, Task] = {}
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for row in rows:
         try:
-            task = _task(_row(line), f"{stem}/{number}")
+            task = make(row.values, row.default_id)
             if task.task_id in tasks:
                 raise ValueError(f"task_id {task.task_id!r} is taken by an earlier row; give each task its own")
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+            raise ValueError(f"{row.place}: {error}") from None
         tasks[task.task_id] = task
     if not tasks:
-        raise ValueError(f"{path} holds no tasks; write one JSON row a line")
+        raise ValueError(f"{source} holds no tasks; write one JSON row a line")
     return list(tasks.values())
+
+
+def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
+    """The task that a row describes in one of three forms.
+
+    CL-bench's: `messages`, `rubrics`, `metadata`. Checkable suites: `context`, `question`, `answer` and optionally
+    `distractor` (or lists `answers`, `distractors`), which become one user message and rubrics "contains" and
+    "excludes". Bare prompts: `prompt`, whose `answer` becomes a rubric where it is a number; another reference answer
+    (code, a formula, an essay) stays in the metadata, because finding it as a phrase proves nothing. `rubrics` in a row
+    replace those made of its answer. A row that names no context is a context of its own.
+
+    Args:
+        row: What the row says; what is not used goes to the task's metadata.
+        default_id: Its task_id where it names none.
+
+    Raises:
+        ValueError: The row is in none of these forms, or a value in it is not accepted.
+    """
+    if "messages" in row:
+        messages, rubrics, used = _messages(row["messages"]), [], {"messages"}
+    elif "context" in row and "question" in row:
+        messages = _user_message(text_of(row, "context", may_be_blank=True), text_of(row, "question"))
+        rubrics, used = _phrase_rubrics(row), {"context", "question"}
+    elif "prompt" in row:
+        messages = ({"role": "user", "content": text_of(row, "prompt")},)
+        rubrics, used = _number_rubrics(row.get("answer")), {"prompt"}
+    else:
+        raise ValueError(f"JSONL row without `messages`; {_FORMS}")
+    given = row.get("rubrics", rubrics)
+    if not isinstance(given, list):
+        raise ValueError(f"`rubrics` must be a list, got {type(given).__name__}")
+    metadata = _metadata(row, used | {"rubrics", "metadata"})
+    task_id = str(metadata.get("task_id", metadata.get("id", default_id)))
+    context_id = str(metadata.get("context_id", task_id))
+    return Task(task_id, context_id, messages, tuple(read_rubric(rubric) for rubric in given), metadata)
 
 
 def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Task]:
@@ -71,7 +112,7 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
         if not question.strip():
             raise ValueError(f"question {number} on {path} is blank; write it or leave it out")
     in_rows = path.name.endswith((".jsonl", ".jsonl.gz"))
-    documents = _text_rows(path) if in_rows else {path.stem: _read_text(path)}
+    documents = _text_rows(path) if in_rows else {path.stem: read_text(path)}
     if empty := [name for name, document in documents.items() if not document.strip()]:
         raise ValueError(f"{path}: document {empty[0]!r} is empty; give a document with text")
     return [
@@ -79,19 +120,6 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
         for name, document in documents.items()
         for number, question in enumerate(questions, start=1)
     ]
-
-
-def demo_tasks() -> list[Task]:
-    """The bundled tasks: three questions on each of four fictional documents, with checkable rubrics."""
-    folder = resources.files("dftt.evaluation") / "documents"
-    tasks = []
-    for line in (folder / "tasks.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        document = (folder / row["document"]).read_text(encoding="utf-8")
-        messages = _user_message(document, f"{row['question']} Answer with a short phrase from the text above.")
-        metadata = row["metadata"]
-        tasks.append(Task(metadata["task_id"], metadata["context_id"], messages, tuple(row["rubrics"]), metadata))
-    return tasks
 
 
 def group_by_context(tasks: Sequence[Task]) -> dict[str, list[Task]]:
@@ -106,60 +134,18 @@ def length_bucket(num_tokens: int) -> str:
     """Name of the length class of a prompt, such as "4-8k" for 4,096 to 8,191 tokens (k is 1,024)."""
     if num_tokens < 0:
         raise ValueError(f"num_tokens must be >= 0, got {num_tokens}")
-    return next((name for limit, name in _BUCKETS if num_tokens < limit * 1024), "64k+")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (EOFError, gzip.BadGzipFile):
-        raise ValueError(f"{path} is not a complete gzip file; compress it again or drop the .gz") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text; convert it to UTF-8") from None
+    return next((name for limit, name in _BUCKETS if num_tokens < limit * 1024), _LONGEST)
 
 
 def _text_rows(path: Path) -> dict[str, str]:
     """`text` by `id` of a JSONL file's rows."""
     documents = {}
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                row = _row(line)
-                documents[_text(row, "id")] = _text(row, "text")
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
+    for row in read_rows(path):
+        try:
+            documents[text_of(row.values, "id")] = text_of(row.values, "text")
+        except ValueError as error:
+            raise ValueError(f"{row.place}: {error}") from None
     return documents
-
-
-def _row(line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"row is not JSON ({error.msg}); write one JSON object a line") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"row must be a JSON object, got {type(row).__name__}")
-    return row
-
-
-def _task(row: Mapping[str, Any], default_id: str) -> Task:
-    if "messages" in row:
-        messages, rubrics, used = _messages(row["messages"]), [], {"messages"}
-    elif "context" in row and "question" in row:
-        messages = _user_message(_text(row, "context", may_be_blank=True), _text(row, "question"))
-        rubrics, used = _phrase_rubrics(row), {"context", "question"}
-    elif "prompt" in row:
-        messages = ({"role": "user", "content": _text(row, "prompt")},)
-        rubrics, used = _number_rubrics(row.get("answer")), {"prompt"}
-    else:
-        raise ValueError(f"JSONL row without `messages`; {_FORMS}")
-    given = row.get("rubrics", rubrics)
-    if not isinstance(given, list):
-        raise ValueError(f"`rubrics` must be a list, got {type(given).__name__}")
-    metadata = _metadata(row, used | {"rubrics", "metadata"})
-    task_id = str(metadata.get("task_id", metadata.get("id", default_id)))
-    context_id = str(metadata.get("context_id", task_id))
-    return Task(task_id, context_id, messages, tuple(read_rubric(rubric) for rubric in given), metadata)
 
 
 def _metadata(row: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
@@ -178,13 +164,6 @@ def _messages(messages: object) -> tuple[Mapping[str, str], ...]:
     if not any(message["content"].strip() for message in messages):
         raise ValueError("empty context: no message has content; give at least one with text")
     return tuple({"role": message["role"], "content": message["content"]} for message in messages)
-
-
-def _text(row: Mapping[str, Any], key: str, may_be_blank: bool = False) -> str:
-    text = row[key]
-    if not isinstance(text, str) or not (text.strip() or may_be_blank):
-        raise ValueError(f"empty context: `{key}` must be text, got {text!r}")
-    return text
 
 
 def _user_message(context: str, question: str) -> tuple[Mapping[str, str], ...]:

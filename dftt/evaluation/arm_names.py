@@ -1,0 +1,26 @@
+"""What the id of an arm says, for tables and pictures that only have records."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_ARM = re.compile(r"(?P<mode>[a-z_]+)(?:@(?P<alpha>[-+]?[0-9.]+(?:e[-+]?\d+)?))?(?:\+(?P<ttt>.+))?")
+
+
+class ArmParts(NamedTuple):
+    """Mode, guidance weight (0 for mode target, None where the id names none), and what follows: the adaptation."""
+
+    mode: str
+    alpha: float | None
+    ttt: str
+
+
+def arm_parts(arm: str) -> ArmParts:
+    """The parts of an id such as "guided@0.3+own"; an id of another form is a mode of its own."""
+    match = _ARM.fullmatch(arm)
+    if match is None:
+        return ArmParts(arm, None, "none")
+    mode = match["mode"]
+    alpha = 0.0 if mode == "target" else None if match["alpha"] is None else float(match["alpha"])
+    return ArmParts(mode, alpha, match["ttt"] or "none")

@@ -1,0 +1,1 @@
+"""Judges: rubrics and an answer in, a score out."""

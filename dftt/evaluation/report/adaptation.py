@@ -1,0 +1,149 @@
+"""What adapting does: losses over its steps, the gain in τ by its settings, and when it pays for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dftt.evaluation.report.budget import cost_of
+from dftt.evaluation.report.charts import Point, lines
+from dftt.evaluation.report.figure import Figure
+from dftt.evaluation.report.markup import Child, join, table
+from dftt.evaluation.report.run import ArmData, arm_of
+from dftt.evaluation.report.section import Section, note, shown
+from dftt.evaluation.statistics import Interval, paired_difference
+from dftt.evaluation.summary import number
+from dftt.evaluation.tables import value_range
+
+SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")
+_AXES = ("steps", "lr", "rank")  # of these a curve says something
+_MOST_LINES = 12
+
+
+def adaptation_section(arms: Sequence[ArmData]) -> Section:
+    """Losses, gains by setting and break-even of the arms whose draft was adapted."""
+    adapted = [arm for arm in arms if any(record.adaptation for record in arm.records)]
+    if not adapted:
+        return Section("adaptation", "Adaptation", note("No arm adapted its draft."))
+    figures = [figure for figure in (_losses(adapted), *_gains(adapted, arms)) if figure is not None]
+    body = join(
+        table([_row(arm, arms) for arm in adapted], caption="Adaptations per arm"),
+        note(
+            "Δτ is against the unadapted arm of the same mode, on the same tasks. Break-even is the number of new "
+            "tokens per context after which the seconds saved exceed the seconds of adapting; 'never' where a token "
+            "costs no less than before."
+        ),
+        shown(figures),
+    )
+    return Section("adaptation", "Adaptation", body, figures)
+
+
+def settings_of(arm: ArmData) -> dict[str, Any]:
+    """How an arm adapts: as its records say, else as the run's config does."""
+    recorded = next((record.adaptation for record in arm.records if record.adaptation), {})
+    configured = (arm.run.config.get("model") or {}).get("ttt") or {}
+    known: Mapping[str, Any] = {**configured, **(recorded.get("settings") or {})}
+    return {name: known[name] for name in SETTINGS if name in known}
+
+
+def unadapted(arm: ArmData, arms: Sequence[ArmData]) -> ArmData | None:
+    """The arm of the same run, mode and alpha without an adaptation."""
+    same = f"{arm.arm.partition('+')[0]}+none"
+    return arm_of(arms, arm.run, same)
+
+
+def tau_gain(arm: ArmData, base: ArmData) -> Interval:
+    """Tau of an arm minus that of another, on equal tasks and seeds."""
+    others = {(r.task_id, r.seed): r.acceptance_lengths for r in base.records}
+    pairs = [(r, others[r.task_id, r.seed]) for r in arm.records if (r.task_id, r.seed) in others]
+    return paired_difference(
+        [sum(r.acceptance_lengths) for r, _ in pairs],
+        [sum(lengths) for _, lengths in pairs],
+        [r.context_id for r, _ in pairs],
+        steps_a=[len(r.acceptance_lengths) for r, _ in pairs],
+        steps_b=[len(lengths) for _, lengths in pairs],
+    )
+
+
+def _row(arm: ArmData, arms: Sequence[ArmData]) -> dict[str, Child]:
+    made = {r.context_id: r.adaptation for r in arm.records if r.adaptation}
+    base = unadapted(arm, arms)
+    gain = None if base is None else tau_gain(arm, base)
+    seconds = sum(float(each.get("seconds") or 0) for each in made.values()) / len(made)
+    first = [each["first_loss"] for each in made.values() if each.get("first_loss") is not None]
+    last = [each["last_loss"] for each in made.values() if each.get("last_loss") is not None]
+    return {
+        "arm": arm.label,
+        "settings": ", ".join(f"{name} {value}" for name, value in settings_of(arm).items()) or "–",
+        "contexts": len(made),
+        "seconds each": f"{seconds:.1f}",
+        "loss": f"{sum(first) / len(first):.3f} → {sum(last) / len(last):.3f}" if first and last else "–",
+        "Δτ [95 %]": "–"
+        if gain is None
+        else value_range(number(gain.estimate), number(gain.low), number(gain.high), "+"),
+        "break-even": _break_even(arm, base, seconds),
+    }
+
+
+def _break_even(arm: ArmData, base: ArmData | None, seconds: float) -> str:
+    if base is None:
+        return "–"
+    before, after = cost_of(base.records).seconds_per_token, cost_of(arm.records).seconds_per_token
+    if before is None or after is None:
+        return "–"
+    return f"{seconds / (before - after):,.0f} tokens" if after < before else "never"
+
+
+def _losses(arms: Sequence[ArmData]) -> Figure | None:
+    """Mean loss before each step, over the contexts of an arm; arms under the same adaptations are one line."""
+    traces: dict[tuple[str, ...], tuple[str, list[list[float]]]] = {}
+    for arm in arms:
+        made = {r.context_id: r.adaptation["losses"] for r in arm.records if r.adaptation.get("losses")}
+        if made:
+            traces.setdefault(tuple(map(repr, made.values())), (arm.label, list(made.values())))
+    rows, drawn = [], {}
+    for label, losses in traces.values():
+        line = []
+        for step in range(max(map(len, losses))):
+            reached = [trace[step] for trace in losses if step < len(trace)]
+            line.append(Point(step, sum(reached) / len(reached)))
+            rows.append({"arm": label, "step": step, "loss": line[-1].y, "contexts": len(reached)})
+        if len(drawn) < _MOST_LINES:
+            drawn[label] = line
+    if not drawn:
+        return None
+    title = "Loss before each step of test-time training, mean over contexts"
+    return Figure("losses", title, lines(drawn, x_axis="step", y_axis="loss"), rows)
+
+
+def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
+    """Δτ against each setting that varies between arms, one line for each combination of the others."""
+    found = [
+        (arm, settings_of(arm), tau_gain(arm, base))
+        for arm in arms
+        if arm.mode == "speculative" and (base := unadapted(arm, every)) is not None
+    ]
+    figures = []
+    for axis in _AXES:
+        by_rest: dict[str, list[tuple[float, Interval]]] = {}
+        for arm, settings, gain in found:
+            if axis in settings and number(gain.estimate) is not None:
+                rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != axis)
+                source = arm.ttt.partition(",")[0].partition("[")[0]
+                by_rest.setdefault(f"{source}; {rest}", []).append((float(settings[axis]), gain))
+        curves = {
+            name: sorted(line, key=lambda p: p[0]) for name, line in by_rest.items() if len({x for x, _ in line}) > 1
+        }
+        if not curves:
+            continue
+        drawn = {
+            name: [Point(x, gain.estimate, number(gain.low), number(gain.high)) for x, gain in line]
+            for name, line in list(curves.items())[:_MOST_LINES]
+        }
+        rows = [
+            {"line": name, axis: x, "gain": gain.estimate, "low": number(gain.low), "high": number(gain.high)}
+            for name, line in curves.items()
+            for x, gain in line
+        ]
+        figures.append(Figure(f"gain_by_{axis}", f"Δτ against {axis}", lines(drawn, x_axis=axis, y_axis="Δτ"), rows))
+    return figures

@@ -1,0 +1,108 @@
+"""The head: what was run, what came out in a sentence, what could not be scored."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dftt.evaluation.report.markup import Child, Markup, join, shortened, table, tag
+from dftt.evaluation.report.run import ArmData, Run
+from dftt.evaluation.report.section import Section, note
+from dftt.evaluation.summary import summarise
+from dftt.evaluation.tables import value_range
+
+_REASON = 200  # characters shown of why an answer has no score
+_MOST_REASONS = 12
+
+
+def head(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
+    """What was run, the verdict or what was measured in its place, and the unscored answers."""
+    facts = [_facts(run) for run in runs]
+    rows = [{"": name, **{run.name: fact[name] for run, fact in zip(runs, facts, strict=True)}} for name in facts[0]]
+    body = join(
+        [_verdict(run, several=len(runs) > 1) for run in runs],
+        table(rows, caption="What was run", numbers=False),
+        _unscored(arms),
+    )
+    return Section("head", "What was run", body)
+
+
+def _facts(run: Run) -> dict[str, Child]:
+    model, data = run.config.get("model") or {}, (run.config.get("data") or {}).get("init_args") or {}
+    made_by, packages = run.provenance, run.provenance.get("packages") or {}
+    records = run.records
+    commit = str(made_by.get("commit") or "")[:12]
+    return {
+        "target": _or_dash(model.get("target")),
+        "draft": model.get("draft") or ("the target's bundled one" if model else "–"),
+        "precision": _or_dash(model.get("target_dtype")),
+        "data": _or_dash(data.get("suite") or data.get("path")),
+        "tasks": f"{len({r.task_id for r in records}):,} on {len({r.context_id for r in records}):,} contexts",
+        "arms": len({record.arm for record in records}),
+        "seeds": ", ".join(map(str, sorted({record.seed for record in records}))),
+        "records": f"{len(records):,}",
+        "baseline": run.baseline or "–",
+        "command": tag("code", shlex.join(map(str, made_by["command"]))) if made_by.get("command") else "–",
+        "commit": commit + (" with local changes" if made_by.get("modified") else "") if commit else "–",
+        "machine": _or_dash(made_by.get("device")),
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version) or "–",
+    }
+
+
+def _verdict(run: Run, *, several: bool) -> Markup:
+    title = f"{run.name}: " if several else ""
+    if run.verdict:
+        return tag("div", tag("p", tag("strong", title, str(_sentence(run.verdict)))), class_="verdict")
+    return tag("div", tag("p", tag("strong", title, measured(run))), class_="verdict")
+
+
+def _sentence(verdict: Mapping[str, Any]) -> str:
+    return verdict.get("sentence") or verdict.get("verdict") or "verdict.json holds no sentence"
+
+
+def measured(run: Run) -> str:
+    """What the acceptance length did under adaptation, in one sentence with interval and n; no verdict on guidance."""
+    if not run.baseline:
+        return "No arm to compare with was recorded."
+    rows = {row["arm"]: row for row in summarise(run.records, run.baseline)}
+    base = rows[run.baseline]
+    own = rows.get("speculative+own")
+    if base["tau"] is None or own is None or own["tau_difference"] is None:
+        return (
+            f"{len(rows)} arms on {base['tasks']} tasks were measured; no arm with test-time training can be compared."
+        )
+    change = value_range(own["tau_difference"], own["tau_difference_low"], own["tau_difference_high"], sign="+")
+    text = f"Test-time training took τ from {base['tau']:.2f} to {own['tau']:.2f}: {change}, n = {own['pairs']} answers"
+    wrong = rows.get("speculative+wrong")
+    if wrong is not None and wrong["tau_difference"] is not None:
+        control = value_range(
+            wrong["tau_difference"], wrong["tau_difference_low"], wrong["tau_difference_high"], sign="+"
+        )
+        text += f"; on the wrong document {control}"
+    return text + ". (Measured; no verdict was computed.)"
+
+
+def _unscored(arms: Sequence[ArmData]) -> Markup:
+    reasons = Counter(
+        shortened(record.explanation or "no rubric that a program can check, and no judge", _REASON)
+        for arm in arms
+        for record in arm.records
+        if record.passed is None
+    )
+    if not reasons:
+        return note("Every answer was scored.")
+    rows = [{"reason": reason, "answers": count} for reason, count in reasons.most_common(_MOST_REASONS)]
+    total, of = reasons.total(), sum(len(arm.records) for arm in arms)
+    left = len(reasons) - len(rows)
+    return join(
+        tag("h3", f"Unscored: {total:,} of {of:,} answers"),
+        note("Unscored is not failed: these answers are in no pass rate."),
+        table(rows),
+        note(f"and {left} more reasons") if left else None,
+    )
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None or value == "" else str(value)

@@ -1,0 +1,226 @@
+"""The acceptance length: arms with intervals, by group, how long steps were, and what was published."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+
+from dftt.evaluation.breakdown import GROUPINGS
+from dftt.evaluation.metrics import tau_per_prompt
+from dftt.evaluation.report.budget import cost_of
+from dftt.evaluation.report.charts import Estimate, Point, intervals, lines
+from dftt.evaluation.report.figure import Figure
+from dftt.evaluation.report.markup import Child, Markup, join, shortened, table, tag
+from dftt.evaluation.report.run import ArmData, Run, arm_of
+from dftt.evaluation.report.section import Section, note, shown
+from dftt.evaluation.statistics import Interval, ratio_interval
+from dftt.evaluation.summary import number, summarise
+from dftt.evaluation.tables import decimal, value_range
+from dftt.types import Record
+
+_GROUP = 40  # characters of a group's name in a picture
+MOST_LINES = 8  # in one picture; the numbers below it have all arms
+_RESAMPLES = 1000  # of a group's interval: there are many groups
+
+
+def tau_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
+    """Arms that draft, in all, by category and by length; histograms and slots; published values."""
+    drafting = [arm for arm in arms if arm.mode != "target" and any(r.acceptance_lengths for r in arm.records)]
+    if not drafting:
+        return Section("tau", "Acceptance length τ", note("No arm drafted: there is no acceptance length."))
+    figures = [
+        _overall(drafting),
+        *(_by(drafting, name, GROUPINGS[name]) for name in ("category", "length")),
+        _lengths(drafting),
+        _slots(drafting),
+    ]
+    figures = [figure for figure in figures if figure is not None]
+    body = join(
+        note(
+            "τ = tokens committed per verify step, the target's own token included: Σ tokens / Σ steps over an arm. "
+            "Intervals are at 95 %, whole contexts resampled."
+        ),
+        table(_rows(runs, arms), caption="Acceptance length per arm"),
+        shown(figures),
+        _published(arms),
+    )
+    return Section("tau", "Acceptance length τ", body, figures)
+
+
+def tau_of(records: Sequence[Record], *, num_resamples: int = 2000) -> Interval:
+    """Tau of records with its interval."""
+    return ratio_interval(
+        [sum(record.acceptance_lengths) for record in records],
+        [len(record.acceptance_lengths) for record in records],
+        [record.context_id for record in records],
+        num_resamples=num_resamples,
+    )
+
+
+def _rows(runs: Sequence[Run], arms: Sequence[ArmData]) -> list[dict[str, Child]]:
+    labels = {(arm.run.name, arm.arm): arm.label for arm in arms}
+    rows = []
+    for run in runs:
+        for row in summarise(run.records, run.baseline or None):
+            if row["arm"] == "target":
+                continue
+            low, high = row.get("tau_difference_low"), row.get("tau_difference_high")
+            rows.append(
+                {
+                    "arm": labels[run.name, row["arm"]],
+                    "τ [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
+                    "τ per prompt": decimal(row["tau_per_prompt"]),
+                    "against the baseline": value_range(row.get("tau_difference"), low, high, sign="+"),
+                    "pairs": row.get("pairs", 0),
+                    "tasks": row["tasks"],
+                }
+            )
+    return rows
+
+
+def _overall(arms: Sequence[ArmData]) -> Figure:
+    taus = [tau_of(arm.records) for arm in arms]
+    return Figure(
+        "tau",
+        "τ per arm",
+        intervals([_estimate(arm.label, tau, arm) for arm, tau in zip(arms, taus, strict=True)], axis="τ"),
+        [{"arm": arm.label, **_numbers(tau)} for arm, tau in zip(arms, taus, strict=True)],
+    )
+
+
+def _by(arms: Sequence[ArmData], name: str, group_of: Callable[[Record], str]) -> Figure | None:
+    """Tau per group and arm, of the arms that a picture has room for; None where there is only one group."""
+    rows, estimates = [], []
+    groups = sorted({group for arm in arms for record in arm.records if (group := group_of(record))})
+    if len(groups) < 2:
+        return None
+    few = few_arms(arms)
+    for group in groups:
+        for arm in arms:
+            tau = tau_of([r for r in arm.records if group_of(r) == group], num_resamples=_RESAMPLES)
+            rows.append({name: group, "arm": arm.label, **_numbers(tau)})
+            if arm in few:
+                estimates.append(_estimate(f"{shortened(group, _GROUP)} · {arm.label}", tau, arm))
+    return Figure(f"tau_by_{name}", f"τ by {name}{_few(few, arms)}", intervals(estimates, axis="τ"), rows)
+
+
+def _lengths(arms: Sequence[ArmData]) -> Figure:
+    """Share of verify steps that committed so many tokens."""
+    shares = {arm.label: _shares(arm) for arm in arms}
+    few = few_arms(arms)
+    drawn = {arm.label: [Point(k, share) for k, share in shares[arm.label].items()] for arm in few}
+    return Figure(
+        "acceptance_lengths",
+        f"Acceptance lengths: how many tokens a verify step committed{_few(few, arms)}",
+        lines(drawn, x_axis="tokens committed by a step", y_axis="share of steps", from_zero=True),
+        [{"arm": arm, "tokens": k, "share": share} for arm, each in shares.items() for k, share in each.items()],
+    )
+
+
+def _slots(arms: Sequence[ArmData]) -> Figure:
+    """Share of steps that kept the proposal of a slot, among those that kept all before it."""
+    rows, drawn = [], {}
+    few = few_arms(arms)
+    for arm in arms:
+        counts = Counter(length for record in arm.records for length in record.acceptance_lengths)
+        reached = [sum(n for length, n in counts.items() if length >= k) for k in range(1, max(counts) + 1)]
+        for slot, (before, kept) in enumerate(zip(reached, [*reached[1:], 0], strict=True), start=1):
+            if slot < len(reached) or len(reached) == 1:
+                rows.append({"arm": arm.label, "slot": slot, "reached": before, "accepted": kept / before})
+        if arm in few:
+            drawn[arm.label] = [Point(row["slot"], row["accepted"]) for row in rows if row["arm"] == arm.label]
+    return Figure(
+        "slot_acceptance",
+        f"Acceptance per slot, of the steps that reached it{_few(few, arms)}",
+        lines(drawn, x_axis="slot", y_axis="accepted", from_zero=True),
+        rows,
+    )
+
+
+def few_arms(arms: Sequence[ArmData]) -> list[ArmData]:
+    """As many arms as a picture can show: speculative ones first, in their order."""
+    ranked = sorted(arms, key=lambda arm: (not arm.is_baseline, arm.mode != "speculative"))
+    chosen = ranked[:MOST_LINES]
+    return [arm for arm in arms if arm in chosen]
+
+
+def _few(few: Sequence[ArmData], arms: Sequence[ArmData]) -> str:
+    return "" if len(few) == len(arms) else f" ({len(few)} of {len(arms)} arms; the numbers have all)"
+
+
+def _published(arms: Sequence[ArmData]) -> Markup:
+    """Published values for the suites that were run, with ours beside them; they are of other models."""
+    text = files("dftt.evaluation.report").joinpath("published.csv").read_text(encoding="utf-8")
+    by_suite: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        by_suite.setdefault(row["suite"], []).append(row)
+    rows: list[dict[str, Child]] = []
+    for suite, published in by_suite.items():
+        ours = [
+            (arm, records)
+            for arm in arms
+            if arm.mode == "speculative"
+            and (records := [r for r in arm.records if str(r.metadata.get("suite", "")) == suite])
+        ]
+        if not ours:
+            continue
+        rows += [_our_row(suite, arm, records, arms) for arm, records in ours]
+        rows += [_published_row(row) for row in published]
+    if not rows:
+        return join()
+    return join(
+        tag("h3", "Beside published values"),
+        note("Published values are of other targets, drafts and machines: they say what a good draft reaches there."),
+        table(rows, numbers=False),
+    )
+
+
+def _our_row(suite: str, arm: ArmData, records: Sequence[Record], arms: Sequence[ArmData]) -> dict[str, Child]:
+    return {
+        "suite": suite,
+        "who": f"{arm.label}, here",
+        "T": _temperature(arm.run),
+        "τ per prompt": decimal(number(tau_per_prompt(records))),
+        "speed-up": _speed_up(arm, arms),
+        "source": f"this run, n = {len(records)}",
+    }
+
+
+def _published_row(row: dict[str, str]) -> dict[str, Child]:
+    return {
+        "suite": row["suite"],
+        "who": f"{row['target']}, {row['draft']}",
+        "T": row["temperature"],
+        "τ per prompt": row["tau"],
+        "speed-up": f"{row['speed_up']}×",
+        "source": row["source"],
+    }
+
+
+def _speed_up(arm: ArmData, arms: Sequence[ArmData]) -> str:
+    """Seconds per token of the target alone over those of the arm, adapting left out."""
+    target = arm_of(arms, arm.run, "target")
+    before = None if target is None else cost_of(target.records).seconds_per_token
+    after = cost_of(arm.records).seconds_per_token
+    return f"{before / after:.2f}×" if before and after else "–"
+
+
+def _temperature(run: Run) -> str:
+    decoding = (run.config.get("evaluator") or {}).get("decoding") or {}
+    return f"{decoding['temperature']:g}" if "temperature" in decoding else "–"
+
+
+def _shares(arm: ArmData) -> dict[int, float]:
+    counts = Counter(length for record in arm.records for length in record.acceptance_lengths)
+    return {length: counts[length] / counts.total() for length in range(1, max(counts) + 1)}
+
+
+def _estimate(label: str, tau: Interval, arm: ArmData) -> Estimate:
+    colour = {"none": 7, "own": 0, "wrong": 1}.get(arm.ttt, 2)
+    return Estimate(label, number(tau.estimate), number(tau.low), number(tau.high), colour)
+
+
+def _numbers(tau: Interval) -> dict[str, float | int | None]:
+    return {"tau": number(tau.estimate), "low": number(tau.low), "high": number(tau.high), "answers": tau.n}

@@ -1,0 +1,39 @@
+"""MemoTrap: an instruction that contradicts a memorised phrase."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from dftt.evaluation.suites.base import Suite
+
+_FILE_ID = re.compile(r"memotrap/(\w+)/")
+
+
+class MemoTrap(Suite):
+    """Passed: the answer holds the ending that was asked for and not the memorised one."""
+
+    name = "memotrap"
+    hub_id = "Albertmade/memo-trap"
+    hub_split = "train"  # the only one
+    homepage = "https://github.com/liujch1998/memo-trap"
+    licence = "MIT"
+    citation = "Liu and Liu, The MemoTrap Dataset, 2023, github.com/liujch1998/memo-trap"
+    category_keys = ("category",)
+    categories: ClassVar = {"proverb": (), "scihist": ()}
+
+    def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The hub's `prompt`, `classes` and `answer_index` become question, answer and distractor."""
+        if "classes" in row:
+            classes, right = row["classes"], row.get("answer_index")
+            if not isinstance(classes, list) or len(classes) != 2 or right not in (0, 1):
+                raise ValueError(f"`classes` must be two endings, `answer_index` 0 or 1, got {classes!r} and {right!r}")
+            return {
+                "context": "",
+                "question": row.get("prompt"),
+                "answer": classes[right],
+                "distractor": classes[1 - right],
+            }
+        of_file = _FILE_ID.match(str(row.get("id", "")))
+        return {**row, "category": of_file.group(1)} if of_file else row

@@ -1,0 +1,70 @@
+"""Tau and speed of each arm by suite, category and length of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dftt.evaluation.breakdown import GROUPINGS
+from dftt.evaluation.summary import Row, summarise
+from dftt.evaluation.tables import align, decimal, value_range
+from dftt.types import Record
+
+_BY = {"suite": lambda record: str(record.metadata.get("suite") or ""), **GROUPINGS}
+
+
+def tau_by_group(records: Sequence[Record], baseline: str) -> list[Row]:
+    """The rows of `summarise` for each group of a grouping that divides the records, with `by`, `group` and `speed_up`.
+
+    `speed_up` is tokens per second against the arm `target` on equal tasks; None without that arm. Time spent on
+    prefill and adaptation is left out.
+
+    Args:
+        records: Of a study.
+        baseline: The arm that others are compared with.
+    """
+    rows = []
+    for by, group_of in _BY.items():
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            groups.setdefault(group_of(record), []).append(record)
+        if len(groups) < 2:
+            continue
+        for group, members in sorted(groups.items()):
+            known = baseline if any(record.arm == baseline for record in members) else None
+            rows += [
+                {"by": by, "group": group or "none", **row, "speed_up": _speed_up(members, row["arm"])}
+                for row in summarise(members, baseline=known)
+            ]
+    return rows
+
+
+def format_groups(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of `tau_by_group` as aligned plain text; arms that never draft are left out."""
+    drafting = [row for row in rows if row["tau"] is not None]
+    return align([_cells(row) for row in drafting]) if drafting else ""
+
+
+def _speed_up(records: Sequence[Record], arm: str) -> float | None:
+    plain = {(each.task_id, each.seed): each for each in records if each.arm == "target" and each.seconds > 0}
+    pairs = [
+        (each, plain[each.task_id, each.seed])
+        for each in records
+        if each.arm == arm and each.seconds > 0 and (each.task_id, each.seed) in plain
+    ]
+    tokens, other_tokens = (sum(len(pair[side].token_ids) for pair in pairs) for side in (0, 1))
+    seconds, other_seconds = (sum(pair[side].seconds for pair in pairs) for side in (0, 1))
+    return tokens / seconds / (other_tokens / other_seconds) if tokens and other_tokens else None
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    low, high = row.get("tau_difference_low"), row.get("tau_difference_high")
+    return {
+        "group": f"{row['by']}: {row['group']}",
+        "arm": row["arm"],
+        "tasks": str(row["tasks"]),
+        "tau [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
+        "tau per prompt": decimal(row["tau_per_prompt"]),
+        "tau difference [95 %]": value_range(row.get("tau_difference"), low, high, sign="+"),
+        "speed-up": decimal(row["speed_up"]),
+    }

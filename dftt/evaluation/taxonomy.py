@@ -1,0 +1,146 @@
+"""Why an answer failed: five classes, told by program where the task's metadata allows it.
+
+Metadata used: `answer`, `prior_answer` (what a model believes without the context), `distractors` (wrong answers that
+do not come from the context) and `entities` (of the context, of the answer's kind); each a value or a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from dftt.evaluation.final_answer import final_answer
+from dftt.evaluation.scoring import contains_phrase
+from dftt.evaluation.summary import Row
+from dftt.evaluation.tables import align
+from dftt.types import Record
+
+ErrorClass = Literal["context-ignored", "context-misused", "format", "reasoning", "refusal"]
+ERROR_CLASSES: dict[ErrorClass, str] = {
+    "context-ignored": "the answer rests on prior belief or on nothing, and not on what the context says",
+    "context-misused": "the answer uses the context, but the wrong part of it, or takes it wrongly",
+    "format": "the content is right, but its form, length or a demanded phrase is not; or there is no final answer",
+    "reasoning": "the right parts of the context are used, but a step of deduction or arithmetic goes wrong",
+    "refusal": "the answer declines, or claims that the question cannot be answered",
+}
+UNCLASSIFIED = "unclassified"
+
+Key = tuple[str, str, int]
+
+_REFUSAL = re.compile(
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)|i (?:can(?:'t|not)|won't|do not|don't) "
+    r"(?:help|answer|assist|provide|comply|know|have)|as an ai\b|(?:is|was) not (?:given|stated|specified|mentioned))",
+    re.IGNORECASE,
+)
+
+
+def classify(record: Record) -> ErrorClass | None:
+    """Class of a failed answer, told by program; None where it did not fail or the metadata says too little.
+
+    The prior's answer or a distractor makes it ignored, another entity of the context misused; the right answer that
+    failed all the same is a matter of format, unless it stands beside something excluded; all else is reasoning.
+    """
+    if record.passed is not False:
+        return None
+    answer = final_answer(record.answer).replace("\u2019", "'")
+    if not answer:
+        return "format"
+    right = _phrases(record.metadata, "answer")
+    if not right:
+        return None
+    ignored = _phrases(record.metadata, "prior_answer") + _phrases(record.metadata, "distractors")
+    if _holds(answer, ignored, right):
+        return "context-ignored"
+    given = any(contains_phrase(answer, phrase) for phrase in right)
+    if given and not _breaks_an_exclusion(record):
+        return "format"
+    if _holds(answer, _phrases(record.metadata, "entities"), right):
+        return "context-misused"
+    return "refusal" if _REFUSAL.search(answer) else "reasoning"
+
+
+def classify_all(records: Sequence[Record]) -> dict[Key, str]:
+    """Class of every failed record by its key, `unclassified` where a program cannot tell."""
+    return {record.key: classify(record) or UNCLASSIFIED for record in records if record.passed is False}
+
+
+def transitions(records: Sequence[Record], classes: Mapping[Key, str], baseline: str) -> list[Row]:
+    """What each arm changes against the baseline, per class, on tasks and seeds that are scored in both.
+
+    A row holds `arm`, `class`, `baseline_failures` and `arm_failures` of that class, `fixed` (the baseline failed so,
+    the arm passed), `broken` (the baseline passed, the arm failed so) and `moved` (the baseline failed so, the arm
+    failed otherwise); `pairs` is the number of pairs behind all rows of the arm.
+
+    Args:
+        records: Of the baseline and other arms.
+        classes: Class of each failed record, by key.
+        baseline: The arm that others are compared with.
+
+    Raises:
+        ValueError: No record is of the baseline arm.
+    """
+    base = {(record.task_id, record.seed): record for record in records if record.arm == baseline}
+    if not base:
+        raise ValueError(f"baseline {baseline!r} has no records; arms are {sorted({r.arm for r in records})}")
+    rows = []
+    for arm in sorted({record.arm for record in records} - {baseline}):
+        pairs = [
+            (_state(base[record.task_id, record.seed], classes), _state(record, classes))
+            for record in records
+            if record.arm == arm and (record.task_id, record.seed) in base
+        ]
+        rows += _rows(arm, [(before, after) for before, after in pairs if before and after])
+    return rows
+
+
+def format_transitions(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of `transitions` as aligned plain text."""
+    return align([{name: str(value) for name, value in row.items()} for row in rows]) if rows else "no other arm"
+
+
+def _rows(arm: str, pairs: Sequence[tuple[str, str]]) -> list[Row]:
+    counts, before, after = Counter(pairs), Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    names = [name for name in (*ERROR_CLASSES, UNCLASSIFIED) if before[name] or after[name]]
+    return [
+        {
+            "arm": arm,
+            "class": name,
+            "baseline_failures": before[name],
+            "arm_failures": after[name],
+            "fixed": counts[name, "passed"],
+            "broken": counts["passed", name],
+            "moved": before[name] - counts[name, "passed"] - counts[name, name],
+            "pairs": len(pairs),
+        }
+        for name in names
+    ]
+
+
+def _state(record: Record, classes: Mapping[Key, str]) -> str:
+    """ "passed", the class of the failure, or nothing where the record has no score."""
+    if record.passed is None:
+        return ""
+    return "passed" if record.passed else classes.get(record.key, UNCLASSIFIED)
+
+
+def _phrases(metadata: Mapping[str, object], key: str) -> list[str]:
+    value = metadata.get(key)
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return [str(phrase) for phrase in values if str(phrase).strip()]
+
+
+def _breaks_an_exclusion(record: Record) -> bool:
+    """Whether the answer also says what it must not: then the right phrase in it may be one of several guesses."""
+    return any(
+        not status and isinstance(rubric, Mapping) and rubric.get("type") == "excludes"
+        for rubric, status in zip(record.rubrics, record.statuses, strict=False)
+    )
+
+
+def _holds(answer: str, phrases: Sequence[str], right: Sequence[str]) -> bool:
+    """Whether the answer holds one of the phrases that is no part of a right answer."""
+    return any(
+        contains_phrase(answer, phrase) for phrase in phrases if not any(contains_phrase(ok, phrase) for ok in right)
+    )
