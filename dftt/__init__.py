@@ -2,15 +2,18 @@
 
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate, guided_generate
+from dftt.decoding.guidance.materials import Materials
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair, load_pair
-from dftt.types import DecodingSpec, Generation, Prefill, Prompt, TTTSpec
+from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TTTSpec
 
 __all__ = [
     "Adaptation",
     "Adapter",
     "DecodingSpec",
     "Generation",
+    "GuidanceSpec",
+    "Materials",
     "Pair",
     "Prefill",
     "Prompt",

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from dftt.data import ContextDataModule, CorpusDataModule
+from dftt.evaluation.conversation import later_turns, whole_conversation
 from dftt.evaluation.licence import NOTICE, clbench_contexts
+from dftt.evaluation.records import load_records
 from dftt.evaluator import GuidedDecodingEvaluator
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
 from dftt.provenance import write_provenance
-from dftt.study import Arm
+from dftt.study import Arm, check_arms
+from dftt.study.plan import ROUGH, format_plan, make_plan, measured_rates
 from dftt.types import check_file
 
 # Lightning's advice on what is meant to be so here.
@@ -71,8 +75,12 @@ class DfttCLI(LightningCLI):
             self._check_lengths(data, new_tokens=0)
 
     def before_test(self) -> None:
-        """As before_fit; answers must fit the window too."""
-        self._check_study(self.evaluator.arms)
+        """As before_fit; answers must fit the window too. A dry run ends here."""
+        data = self._check_study(self.evaluator.arms)
+        check_arms(self.evaluator.arms, self.evaluator.baseline)
+        if self.evaluator.dry_run:
+            print(self._plan(data))
+            sys.exit(0)
 
     def before_predict(self) -> None:
         """As before_test."""
@@ -86,9 +94,27 @@ class DfttCLI(LightningCLI):
     def _checked_data(self) -> ContextDataModule | CorpusDataModule:
         if not isinstance(self.datamodule, (ContextDataModule, CorpusDataModule)):
             raise ValueError(f"{self.subcommand} needs data: give --data ContextDataModule or --data CorpusDataModule")
+        if isinstance(self.datamodule, ContextDataModule) and self.datamodule.length_buckets:
+            tokenizer, _ = load_tokenizer(self.model.target_name)
+            self.datamodule.keep_lengths(lambda task: len(encode(tokenizer, task.messages)))
         return self.datamodule
 
-    def _check_study(self, arms: Sequence[Arm]) -> None:
+    def _plan(self, data: ContextDataModule) -> str:
+        """What `test` would compute; records of earlier runs in its folder count, and say how long parts took."""
+        evaluator, folder = self.evaluator, self.evaluator.run_dir
+        records = load_records(folder) if folder is not None and Path(folder).is_dir() else []
+        wanted = {task.task_id for task in data.tasks}, {arm.id for arm in evaluator.arms}, set(evaluator.seeds)
+        there = [
+            record for record in records if all(part in known for part, known in zip(record.key, wanted, strict=True))
+        ]
+        turns = [[1 + len(later_turns(task)) for task in tasks] for tasks in data.contexts.values()]
+        plan = make_plan(turns, evaluator.arms, evaluator.seeds, self.model.ttt, evaluator.decoding)
+        rates = measured_rates(
+            records, ROUGH["gpu" if isinstance(self.trainer.accelerator, CUDAAccelerator) else "cpu"]
+        )
+        return format_plan(plan, evaluator.arms, self.model.ttt, evaluator.decoding, rates, len(there))
+
+    def _check_study(self, arms: Sequence[Arm]) -> ContextDataModule:
         data = self._checked_data()
         if not isinstance(data, ContextDataModule):
             raise ValueError(f"{self.subcommand} works on contexts: give --data ContextDataModule")
@@ -101,14 +127,16 @@ class DfttCLI(LightningCLI):
                 )
             print(NOTICE, file=sys.stderr)
         self._check_lengths(data, new_tokens=self.evaluator.decoding.max_new_tokens)
+        return data
 
     def _check_lengths(self, data: ContextDataModule, *, new_tokens: int) -> None:
         if self.model.allow_long:
             return
         tokenizer, window = load_tokenizer(self.model.target_name)
         for task in data.tasks:
-            length = len(encode(tokenizer, task.messages))
-            check_window(window, length, new_tokens, name=f"context {task.context_id}")
+            length = len(encode(tokenizer, whole_conversation(task)))
+            turns = 1 + len(later_turns(task))
+            check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
 
     def _parse_ckpt_path(self) -> None:
         """Take what identifies the weights from the checkpoint, but refuse where a flag says something else."""
@@ -137,10 +165,13 @@ class DfttCLI(LightningCLI):
 class SaveConfigAndProvenance(SaveConfigCallback):
     """Writes config.yaml and provenance.json into the run's folder."""
 
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Called by Lightning on the first process only."""
-        if trainer.log_dir is not None:
-            write_provenance(trainer.log_dir)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write both once."""
+        written = self.already_saved
+        super().setup(trainer, pl_module, stage)
+        log_dir = trainer.log_dir  # the processes agree on it, so all of them must ask
+        if trainer.is_global_zero and not written and log_dir is not None:
+            write_provenance(log_dir)
 
 
 def main(args: Sequence[str] | None = None) -> None:

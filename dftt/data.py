@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus, collate, plan_batches
-from dftt.evaluation.tasks import demo_tasks, group_by_context, load_tasks, tasks_from_documents
+from dftt.evaluation.subsets import check_buckets, fraction_of, of_categories, of_lengths
+from dftt.evaluation.suites.registry import get_suite
+from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks
+from dftt.evaluation.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
 from dftt.types import Task
 
 DEMO = "demo"
+DEMO_WORLDS = WorldsSpec(contexts=4, tasks=3)  # one document of each category
 
 
 @dataclass(frozen=True)
@@ -39,34 +44,67 @@ class ContextDataModule(L.LightningDataModule):
 
     Args:
         path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite; or documents
-            (a text or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for the documents
-            that ship with the project.
+            (a text or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for four generated
+            documents, one of each category of tasks. With a suite: a file of its rows or a folder in the hub's layout.
+            By default `demo`, and with a suite its own source.
+        suite: Read and score the rows as the authors of a suite do: clbench, gsm8k, math500, humaneval, mbpp, mtbench,
+            nqswap, babi, memotrap, worlds, documents. CL-bench is for evaluation only.
+        suites: Several suites at once, each with its file or folder, or null for its own source; instead of path and
+            suite.
         questions: Questions asked on every document.
         context_ids: Use these contexts only; `fit` needs one where the file has several.
+        categories: Use the contexts of these categories only.
+        fraction: Use so large a part of the contexts of each category, at least one of each.
+        subset_seed: Seeds the choice of that part.
+        length_buckets: Use the tasks with prompts of these lengths only: 0-4k, 4-8k, 8-16k, 16-32k, 32-64k, 64k+.
+        context: A document to ask about, or a JSONL(.gz) file of rows with context and question; takes the place of
+            path and suite.
+        question: Asked on the document, beside those of questions.
         max_contexts: Use the first so many contexts; 0 uses all.
         max_tasks: Use the first so many tasks of each context; 0 uses all.
     """
 
     def __init__(
         self,
-        path: str = DEMO,
+        path: str | None = None,
+        suite: str | None = None,
+        suites: dict[str, str | None] | None = None,
         questions: list[str] | None = None,
         context_ids: list[str] | None = None,
+        categories: list[str] | None = None,
+        fraction: float = 1.0,
+        subset_seed: int = 0,
+        length_buckets: list[str] | None = None,
         max_contexts: int = 0,
         max_tasks: int = 0,
+        context: str | None = None,
+        question: str | None = None,
     ) -> None:
         super().__init__()
-        self.path = path
-        tasks = _read(path, questions or [])
+        if context is not None:
+            path, suite = context, None
+        questions = [*(questions or []), *([question] if question is not None else [])]
+        if suites and (path or suite or questions):
+            raise ValueError("data.suites stands alone: leave data.path, data.suite and data.questions out")
+        self.source = ", ".join(suites) if suites else path or suite or DEMO
+        tasks = _read_all(suites) if suites else _read(path, suite, questions)
         groups = group_by_context(tasks)
         for name in context_ids or []:
             if name not in groups:
                 raise ValueError(
-                    f"data.context_ids: no context {name!r} in {path}; it has {', '.join(list(groups)[:5])}"
+                    f"data.context_ids: no context {name!r} in {self.source}; it has {', '.join(list(groups)[:5])}"
                 )
         groups = {name: groups[name] for name in context_ids} if context_ids else groups
-        chosen = list(groups.items())[: max_contexts or None]
-        self.contexts = {name: tuple(members[: max_tasks or None]) for name, members in chosen}
+        chosen = fraction_of(of_categories(groups, categories) if categories else groups, fraction, seed=subset_seed)
+        self.contexts: Mapping[str, Sequence[Task]] = {
+            name: tuple(members[: max_tasks or None]) for name, members in list(chosen.items())[: max_contexts or None]
+        }
+        check_buckets(length_buckets or [])
+        self.length_buckets = length_buckets
+
+    def keep_lengths(self, length_of: Callable[[Task], int]) -> None:
+        """Drop the tasks that are not in length_buckets; called by whoever has the target's tokenizer."""
+        self.contexts = of_lengths(self.contexts, self.length_buckets or LENGTH_BUCKETS, length_of)
 
     @property
     def tasks(self) -> list[Task]:
@@ -78,7 +116,7 @@ class ContextDataModule(L.LightningDataModule):
         names = list(self.contexts)
         others = [*names[1:], names[0]] if len(names) > 1 else [""]
         return [
-            ContextItem(name, self.contexts[name], other, self.contexts.get(other, ()))
+            ContextItem(name, tuple(self.contexts[name]), other, tuple(self.contexts.get(other, ())))
             for name, other in zip(names, others, strict=True)
         ]
 
@@ -86,7 +124,7 @@ class ContextDataModule(L.LightningDataModule):
         """The context that `fit` adapts to; ValueError where there are several."""
         if len(self.contexts) != 1:
             raise ValueError(
-                f"fit adapts to one context, {self.path} has {len(self.contexts)}: "
+                f"fit adapts to one context, {self.source} has {len(self.contexts)}: "
                 f"choose one with --data.context_ids, such as [{next(iter(self.contexts))}]"
             )
         return self.items()[0]
@@ -102,7 +140,9 @@ class ContextDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         """This process's share of the contexts."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return _loader(_Items(self.items()[rank::world]))
+        items = _Items(self.items())
+        # A sampler of this kind is what keeps Lightning from sharing the share out once more.
+        return _loader(items, sampler=_Share(items, num_replicas=world, rank=rank, shuffle=False))
 
     def predict_dataloader(self) -> DataLoader:
         """As test_dataloader."""
@@ -204,6 +244,19 @@ class _Items(Dataset):
         return self.contexts[index]
 
 
+class _Share(DistributedSampler):
+    """Every n-th place, none of them twice: the stock sampler repeats some, so that all shares are equally long."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places())
+
+    def __len__(self) -> int:
+        return len(self._places())
+
+    def _places(self) -> range:
+        return range(self.rank, len(cast(_Items, self.dataset)), self.num_replicas)
+
+
 class _Repeat(torch.utils.data.IterableDataset):
     """One context for ever; trainer.max_steps says how often."""
 
@@ -215,15 +268,24 @@ class _Repeat(torch.utils.data.IterableDataset):
             yield self.item
 
 
-def _loader(dataset: Dataset, *, workers: int = 0) -> DataLoader:
+def _loader(dataset: Dataset, *, workers: int = 0, sampler: _Share | None = None) -> DataLoader:
     # Datasets hand out finished batches; a worker process pays only where collating long batches would hold up a card.
     workers = workers if torch.cuda.is_available() else 0
-    return DataLoader(dataset, batch_size=None, num_workers=workers)
+    return DataLoader(dataset, batch_size=None, num_workers=workers, sampler=sampler)
 
 
-def _read(path: str, questions: Sequence[str]) -> list[Task]:
-    if path == DEMO:
-        return demo_tasks()
+def _read_all(suites: Mapping[str, str | None]) -> list[Task]:
+    tasks = [task for name, path in suites.items() for task in get_suite(name).tasks(path)]
+    if len({task.task_id for task in tasks}) < len(tasks):
+        raise ValueError(f"data.suites {', '.join(suites)} have tasks of the same id; run them as studies of their own")
+    return tasks
+
+
+def _read(path: str | None, suite: str | None, questions: Sequence[str]) -> list[Task]:
+    if suite is not None:
+        return get_suite(suite).tasks(path, questions)
+    if path is None or path == DEMO:
+        return list(generate_tasks(DEMO_WORLDS))
     if not questions and path.endswith((".jsonl", ".jsonl.gz")):
         return load_tasks(path)
     return tasks_from_documents(path, questions)

@@ -2,72 +2,90 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.adaptation.ttt import Adaptation
 from dftt.data import ContextItem
+from dftt.evaluation.answers import answer_costs, write_answers
+from dftt.evaluation.curves import write_curves
+from dftt.evaluation.judges.base import Judge
+from dftt.evaluation.judging import BackgroundJudging, needs_judge
 from dftt.evaluation.metrics import AcceptanceLength, PassRate
-from dftt.evaluation.records import RecordStore, load_records, spec_hash
-from dftt.evaluation.scoring import score
+from dftt.evaluation.records import RecordStore, load_records
+from dftt.evaluation.report.page import write_report
 from dftt.evaluation.summary import format_table, summarise
-from dftt.models.lora import Adapter
-from dftt.models.target import encode
-from dftt.module import DraftTTTModule, context_of
-from dftt.progress import StudyProgress
+from dftt.evaluation.tau_groups import format_groups, tau_by_group
+from dftt.evaluation.verdict import write_verdict
+from dftt.measuring import ContextMeasurer
+from dftt.module import DraftTTTModule
+from dftt.progress import AnswerPrinter, StudyProgress
 from dftt.study import Arm, check_arms
-from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Record, Task
-
-_KEPT_ADAPTATIONS = 4  # own, wrong (= the next context's own) and some slack: enough for every adapter to be made once
-
-
-@dataclass(frozen=True)
-class _Context:
-    """A context ready to decode from: one prefill of what its tasks share."""
-
-    context_id: str
-    prompts: tuple[Prompt, ...]
-    prefill: Prefill
+from dftt.study.arms import check_seeds
+from dftt.study.description import write_arms
+from dftt.study.grid import expand
+from dftt.types import DecodingSpec, Record
 
 
 class GuidedDecodingEvaluator(L.Callback):
     """Runs every arm on every context in `test`, and answers in `predict`.
 
     Args:
-        arms: What is compared. Each has mode (target, speculative, guided), ttt (none, own, wrong) and, where guided,
-            alpha. By default target, speculative+none and speculative+own.
+        arms: What is compared. Each has mode (target, speculative, guided), ttt (none, own, wrong, shuffled) and, where
+            guided, alpha. By default, where there is no grid either, target, speculative+none and speculative+own.
+        grid: More arms: every combination of the values of axes, {axis: [value, ...]}. Axes are mode, alpha,
+            temperature, top_p, guidance, source (an arm's ttt), taps, rounds, and the settings of model.ttt.
+        seeds: Every task is decoded under each of these; by default under decoding.seed.
         decoding: Decoding settings that all arms share.
         baseline: Id of the arm that the others are compared with.
+        dry_run: Print the arms, what is to be computed and about how long it takes, and stop before weights are loaded.
         run_dir: Folder of the records; a run that finds finished ones there skips them. By default the run's own log
             folder.
         answer_with: The arm that `predict` answers with.
         allow_clbench_ttt: Adapt to contexts of CL-bench, whose data card forbids parameter updates on them: only for
             disclosed research that stays off its leaderboard. Adapters of such contexts are never saved.
+        allow_code_execution: Run answers of HumanEval and MBPP against their tests, in a sandbox (Linux on x86-64 only;
+            dftt/evaluation/sandbox.py says what it holds back). Without it they are unscored.
+        judge: Scores answers whose rubrics are in words, beside decoding; without one they stay unscored, and
+            `python -m dftt.evaluation.rescore` can score them later.
+        trace_tasks: Trace the answers to the first so many tasks, for the report's token view; each costs about as much
+            again as decoding it.
+        answers: JSONL file that `predict` writes its answers to, one row per task, instead of printing them.
     """
 
     def __init__(
         self,
         arms: list[Arm] | None = None,
+        grid: dict[str, list[Any]] | None = None,
+        seeds: list[int] | None = None,
         decoding: DecodingSpec = DecodingSpec(),
         baseline: str = "speculative+none",
+        dry_run: bool = False,
         run_dir: str | None = None,
         answer_with: Arm = Arm("speculative", "own"),
         allow_clbench_ttt: bool = False,
+        allow_code_execution: bool = False,
+        judge: Judge | None = None,
+        trace_tasks: int = 1,
+        answers: str | None = None,
     ) -> None:
         # Not a default of the signature: a list of instances cannot be written into config.yaml.
         default = [Arm("target"), Arm("speculative"), Arm("speculative", "own")]
-        self.arms, self.decoding, self.baseline = default if arms is None else list(arms), decoding, baseline
+        self.arms = default if arms is None and grid is None else [*(arms or []), *expand(grid or {})]
+        self.seeds = check_seeds([decoding.seed] if seeds is None else seeds)
+        self.decoding, self.baseline, self.dry_run = decoding, baseline, dry_run
         self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
-        self._adaptations: OrderedDict[str, Adaptation] = OrderedDict()
-        self._initial: Adapter | None = None
+        self.allow_code_execution = allow_code_execution
+        if trace_tasks < 0:
+            raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
+        self.judge, self.trace_tasks, self.answers = judge, trace_tasks, answers
+        self._measurer: ContextMeasurer | None = None
+        self._judging: BackgroundJudging | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)
 
     # -- Lightning -----------------------------------------------------------------------------------------------------
@@ -84,10 +102,15 @@ class GuidedDecodingEvaluator(L.Callback):
             check_arms(self.arms, self.baseline)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the records and the counters."""
-        self._tau = {arm.id: AcceptanceLength().to(pl_module.device) for arm in self.arms}
-        self._passes = {arm.id: PassRate().to(pl_module.device) for arm in self.arms}
-        self._store = RecordStore(self._folder(trainer), rank=trainer.global_rank)
+        """Open the records."""
+        self._tau = {arm.id: AcceptanceLength() for arm in self.arms}
+        self._store, self._measurer = RecordStore(self._folder(trainer), rank=trainer.global_rank), None
+        self._curves = Path(trainer.log_dir or self._store.folder).parent  # the processes agree on it: all must ask
+        if trainer.is_global_zero:
+            write_arms(self._store.folder, self.arms, _checked(pl_module).ttt, self.decoding)
+        if self.judge is not None:
+            self.judge.keep_replies(self._store.folder / "verdicts")
+            self._judging = BackgroundJudging(self.judge, self._store)
         self._progress = StudyProgress(
             num_contexts=int(sum(trainer.num_test_batches)), quiet=not trainer.is_global_zero
         )
@@ -104,216 +127,130 @@ class GuidedDecodingEvaluator(L.Callback):
     ) -> None:
         """All arms on one context."""
         module = _checked(pl_module)
-        with module.bare_draft() as self._initial:
-            records = self._measure(module, batch)
+        if self._measurer is None:
+            self._measurer = self._new_measurer(module, self._store, traced_tasks=self._traced_tasks(trainer))
+        with module.bare_draft() as self._measurer.initial:
+            records = self._measurer.measure(batch)
         for record in records:
             self._tau[record.arm].update(record.acceptance_lengths)
-            self._passes[record.arm].update(record.passed)
+            if self._judging is not None and needs_judge(record):
+                self._judging.submit(record)
+        self._collect_judged(wait=False)
         self._progress.finish_context(batch.context_id, self._current(trainer.is_global_zero))
 
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Ratios, made once, from sums over all processes."""
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ratios, made once, from the records of all processes; the judge's last scores are waited for."""
+        self._collect_judged(wait=True)
+        trainer.strategy.barrier("records")
+        # Not from what this process saw: a context that two processes measured is one record of each arm and task.
+        records = self._records()
         for arm in self.arms:
-            tau, passes = float(self._tau[arm.id].compute()), float(self._passes[arm.id].compute())
-            if arm.mode != "target" and math.isfinite(tau):
-                pl_module.log(f"test/tau@{arm.id}", tau)
-            if math.isfinite(passes):
-                pl_module.log(f"test/pass_rate@{arm.id}", passes)
+            tau, passes = AcceptanceLength(sync_on_compute=False), PassRate(sync_on_compute=False)
+            for record in records:
+                if record.arm == arm.id:
+                    tau.update(record.acceptance_lengths)
+                    passes.update(record.passed)
+            for name, metric in (("tau", tau), ("pass_rate", passes)):
+                value = float(metric.compute())
+                if math.isfinite(value) and (name != "tau" or arm.mode != "target"):
+                    pl_module.log(f"test/{name}@{arm.id}", value, sync_dist=True)  # equal on all of them
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """The final table, from the records on disk: also those of earlier runs and other processes."""
+        """The final table and the verdict, from the records on disk: also those of earlier runs and other processes."""
         self._progress.stop()
-        trainer.strategy.barrier("records")
+        folder = self._store.folder
         if not trainer.is_global_zero:
             return
-        folder = self._folder(trainer)
-        ids = {arm.id for arm in self.arms}
-        rows = summarise([record for record in load_records(folder) if record.arm in ids], baseline=self.baseline)
+        records = self._records()
+        rows = summarise(records, baseline=self.baseline)
         (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
         print(format_table(rows))
-        print(f"records and summary: {folder}")
-        print(f"curves: tensorboard --logdir {Path(trainer.log_dir or folder).parent}")
+        groups = tau_by_group(records, self.baseline)
+        (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
+        if table := format_groups(groups):
+            print(table)
+        print(write_verdict(folder, records))
+        if self.judge is not None and (usage := self.judge.usage()):
+            print(usage)
+        print(f"report: {write_report([folder])}")
+        if isinstance(trainer.logger, TensorBoardLogger):
+            write_curves(trainer.logger.log_dir, trainer.logger.experiment, records)
+        print(f"curves: tensorboard --logdir {self._curves}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         """Give the terminal back."""
         self._progress.stop()
+        if self._judging is not None:
+            self._judging.stop()
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Open the records."""
+        self._store = RecordStore(self._folder(trainer), rank=trainer.global_rank)
 
     def on_predict_batch_end(
         self,
-        trainer: L.Trainer,
+        trainer: L.Trainer,  # noqa: ARG002
         pl_module: L.LightningModule,
         outputs: Any,  # noqa: ARG002
         batch: ContextItem,
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Adapt to the context and answer its questions, token by token on the terminal, and as records."""
+        """Adapt to the context and answer its questions: printed token by token as they come, and as records."""
         module = _checked(pl_module)
-        arm = self.answer_with
-        store = RecordStore(self._folder(trainer), rank=trainer.global_rank)
-        with module.bare_draft() as self._initial:
-            context = self._prepare(module, batch.context_id, batch.tasks)
-            adaptation = self._adaptation_for(module, arm, batch, context)
-            if adaptation is not None:
-                print(f"adapted to {batch.context_id} in {adaptation.seconds:.1f} s ({len(adaptation.losses)} steps)")
-            for task, prompt in zip(batch.tasks, context.prompts, strict=True):
-                pieces = _Printer(module.pair.target.tokenizer)
-                generation = self._decode(module, arm, context, prompt, adaptation, task, on_tokens=pieces)
-                print(f"\n[{len(generation.token_ids)} tokens, tau {generation.tau:.2f}, {generation.seconds:.1f} s]")
-                store.append(self._record(task, arm, generation, prompt, adaptation, self._hash(module, arm, prompt)))
+        measurer = self._new_measurer(module, self._store)
+        tokenizer = module.pair.target.tokenizer
+        printer = (lambda: AnswerPrinter(tokenizer)) if self.answers is None else (lambda: None)
+        adaptation: Adaptation | None = None
+        with module.bare_draft() as measurer.initial:
+            for made in measurer.answer(batch, self.answer_with, printer):
+                if isinstance(made, Adaptation):
+                    adaptation = made
+                    print(f"adapted to {batch.context_id} in {made.seconds:.1f} s ({len(made.losses)} steps)")
+                elif self.answers is None:
+                    print(f"\n[{answer_costs(made, adaptation)}]")
 
-    # -- one context ---------------------------------------------------------------------------------------------------
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """All answers of the run as one file, where one is asked for."""
+        trainer.strategy.barrier("answers")
+        if self.answers is not None and trainer.is_global_zero:
+            arm = self.answer_with.id
+            made = [record for record in load_records(self._store.folder) if record.arm == arm]
+            write_answers(self.answers, made)
+            print(f"{len(made)} answers: {self.answers}")
 
-    def _measure(self, module: DraftTTTModule, item: ContextItem) -> list[Record]:
-        """Every arm on every task of a context; finished records are read back instead."""
-        prompts = [Prompt(tuple(ids)) for ids in _encode_all(module, item.tasks)]
-        wanted = {
-            (task.task_id, arm.id, self.decoding.seed): self._hash(module, arm, prompt, item.other_id)
-            for task, prompt in zip(item.tasks, prompts, strict=True)
-            for arm in self.arms
-        }
-        finished = self._store.finished(wanted)
-        records = [record for record in load_records(self._store.folder) if record.key in finished] if finished else []
-        if len(finished) == len(wanted):
-            return records
-        problems = {}
-        for task, prompt in zip(item.tasks, prompts, strict=True):
-            for arm in self.arms:
-                key = (task.task_id, arm.id, self.decoding.seed)
-                problem = self._problem(module, item, arm, prompt)
-                if problem and key not in finished:
-                    problems[key] = self._unmeasured(task, arm, prompt, problem, wanted[key])
-                    self._store.append(problems[key])
-        records += problems.values()
-        if len(finished) + len(problems) == len(wanted):
-            return records
-        context = self._prepare(module, item.context_id, item.tasks)
-        self._progress.start_context(item.context_id, num_parts=len(wanted) - len(finished) - len(problems))
-        for arm in self.arms:
-            for task, prompt in zip(item.tasks, context.prompts, strict=True):
-                key = (task.task_id, arm.id, self.decoding.seed)
-                if key in finished or key in problems:
-                    continue
-                adaptation = self._adaptation_for(module, arm, item, context)
-                generation = self._decode(module, arm, context, prompt, adaptation, task)
-                record = self._record(task, arm, generation, prompt, adaptation, wanted[key])
-                self._store.append(record)
-                records.append(record)
-                self._progress.finish_part(arm.id)
-        return records
+    def _traced_tasks(self, trainer: L.Trainer) -> frozenset[str]:
+        """Ids of the first tasks, the same ones on every process."""
+        tasks = getattr(getattr(trainer, "datamodule", None), "tasks", [])
+        return frozenset(task.task_id for task in tasks[: self.trace_tasks])
 
-    def _problem(self, module: DraftTTTModule, item: ContextItem, arm: Arm, prompt: Prompt) -> str:
-        """Why an arm cannot be measured on a prompt; empty where it can."""
-        window = module.pair.target.window
-        if len(prompt) + self.decoding.max_new_tokens > window:
-            return f"context too long: {len(prompt)} tokens for a window of {window}"
-        if arm.ttt == "wrong" and item.other_tasks:
-            length = len(context_of(_encode_all(module, item.other_tasks)))
-            if length > window:
-                return f"wrong context {item.other_id} too long: {length} tokens for a window of {window}"
-        return ""
-
-    def _prepare(self, module: DraftTTTModule, context_id: str, tasks: tuple[Task, ...]) -> _Context:
-        """Prompts of a context's tasks, and one prefill of the tokens that they share."""
-        encoded = _encode_all(module, tasks)
-        shared = context_of(encoded)
-        with module.trainer.precision_plugin.forward_context():
-            prefill = module.pair.prefill(shared)
-        prompts = tuple(Prompt(tuple(ids), len(shared)) for ids in encoded)
-        return _Context(context_id, prompts, prefill)
-
-    def _adaptation_for(
-        self, module: DraftTTTModule, arm: Arm, item: ContextItem, context: _Context
-    ) -> Adaptation | None:
-        """The adaptation an arm decodes under: made once per context and kept while the next one may need it."""
-        if arm.ttt == "none":
-            return None
-        if arm.ttt == "wrong" and not item.other_id:
-            raise ValueError("arm ttt 'wrong' needs at least two contexts: there is no other one to adapt to")
-        wanted = item.context_id if arm.ttt == "own" else item.other_id
-        if wanted not in self._adaptations:
-            self._progress.note(f"adapting to {wanted}")
-            source = context if arm.ttt == "own" else self._prepare(module, wanted, item.other_tasks)
-            self._adaptations[wanted] = module.adapt(source.prefill, len(source.prefill), initial=self._initial)
-            while len(self._adaptations) > _KEPT_ADAPTATIONS:
-                self._adaptations.popitem(last=False)
-        return self._adaptations[wanted]
-
-    def _decode(
-        self,
-        module: DraftTTTModule,
-        arm: Arm,
-        context: _Context,
-        prompt: Prompt,
-        adaptation: Adaptation | None,
-        task: Task,
-        **options: Any,
-    ) -> Generation:
-        # Without an adaptation of its own an arm still decodes under the adapter that a checkpoint brought.
-        under = adaptation or (_Carrier(self._initial) if self._initial is not None else None)
-        return module.generate(
-            prompt,
-            arm.decoding(self.decoding),
-            adaptation=under,
-            prefill=context.prefill,
-            sample_names=[task.task_id],
-            **options,
+    def _new_measurer(
+        self, module: DraftTTTModule, store: RecordStore, traced_tasks: frozenset[str] = frozenset()
+    ) -> ContextMeasurer:
+        return ContextMeasurer(
+            module,
+            self.arms,
+            self.decoding,
+            store,
+            self._progress,
+            seeds=self.seeds,
+            allow_code_execution=self.allow_code_execution,
+            traced_tasks=traced_tasks,
+            rank=module.global_rank,
         )
 
-    # -- records -------------------------------------------------------------------------------------------------------
+    def _records(self) -> list[Record]:
+        """All records on disk of this study's arms and seeds."""
+        arms = {arm.id for arm in self.arms}
+        return [each for each in load_records(self._store.folder) if each.arm in arms and each.seed in self.seeds]
 
-    def _record(
-        self, task: Task, arm: Arm, generation: Generation, prompt: Prompt, adaptation: Adaptation | None, digest: str
-    ) -> Record:
-        judged = score(task, generation.text)
-        return Record(
-            task_id=task.task_id,
-            context_id=task.context_id,
-            arm=arm.id,
-            seed=self.decoding.seed,
-            spec_hash=digest,
-            answer=generation.text,
-            token_ids=generation.token_ids,
-            acceptance_lengths=generation.acceptance_lengths,
-            finish_reason=generation.finish_reason,
-            seconds=generation.seconds,
-            target_calls=generation.target_calls,
-            prompt_tokens=len(prompt),
-            passed=judged.passed,
-            statuses=judged.statuses,
-            explanation=judged.explanation,
-            adaptation=_describe(adaptation),
-            metadata=dict(task.metadata),
-        )
-
-    def _unmeasured(self, task: Task, arm: Arm, prompt: Prompt, problem: str, digest: str) -> Record:
-        return Record(
-            task_id=task.task_id,
-            context_id=task.context_id,
-            arm=arm.id,
-            seed=self.decoding.seed,
-            spec_hash=digest,
-            finish_reason="error",
-            prompt_tokens=len(prompt),
-            explanation=problem,
-            metadata=dict(task.metadata),
-        )
-
-    def _hash(self, module: DraftTTTModule, arm: Arm, prompt: Prompt, other_id: str = "") -> str:
-        """Hash of everything that decides a record: models, prompt, arm and specs."""
-        return spec_hash(
-            {
-                "target": module.target_name,
-                "draft": module.draft_name or "bundled",
-                "dtype": module.target_dtype,
-                "prompt": hashlib.sha256(repr(prompt.input_ids).encode()).hexdigest(),
-                "arm": arm,
-                "decoding": arm.decoding(self.decoding),
-                "ttt": asdict(module.ttt) if arm.ttt != "none" else None,
-                "other": other_id if arm.ttt == "wrong" else "",
-                "initial": _digest(self._initial),
-            }
-        )
+    def _collect_judged(self, *, wait: bool) -> None:
+        if self._judging is None:
+            return
+        for _ in self._judging.collect(wait=wait):  # each is on disk by now
+            pass
+        if wait:
+            self._judging.stop()
 
     def _folder(self, trainer: L.Trainer) -> Path:
         folder = self.run_dir or trainer.log_dir
@@ -332,58 +269,6 @@ class GuidedDecodingEvaluator(L.Callback):
             for arm in self.arms
             if arm.mode != "target" and (steps := float(self._tau[arm.id].steps))
         }
-
-
-@dataclass(frozen=True)
-class _Carrier:
-    """An adapter where decoding expects an adaptation."""
-
-    adapter: Adapter
-
-
-class _Printer:
-    """Prints new tokens as text; holds back a piece that may be half a character."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.tokens: list[int] = []
-        self.shown = ""
-
-    def __call__(self, _row: int, tokens: list[int]) -> None:
-        self.tokens += tokens
-        text = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
-        if not text.endswith("\ufffd"):
-            print(text[len(self.shown) :], end="", flush=True)
-            self.shown = text
-
-
-def _encode_all(module: DraftTTTModule, tasks: Sequence[Task]) -> list[list[int]]:
-    return [encode(module.pair.target.tokenizer, task.messages) for task in tasks]
-
-
-def _describe(adaptation: Adaptation | None) -> dict[str, Any]:
-    if adaptation is None:
-        return {}
-    losses = adaptation.losses
-    return {
-        "steps": len(losses),
-        "seconds": adaptation.seconds,
-        "peak_bytes": adaptation.peak_bytes,
-        "first_loss": losses[0] if losses else None,
-        "last_loss": losses[-1] if losses else None,
-        "stopped": adaptation.stopped,
-    }
-
-
-def _digest(adapter: Adapter | None) -> str:
-    """Hash of an adapter's weights, empty for none."""
-    if adapter is None:
-        return ""
-    hashed = hashlib.sha256()
-    for name in sorted(adapter.weights):
-        hashed.update(name.encode())
-        hashed.update(adapter.weights[name].contiguous().view(-1).numpy().tobytes())
-    return hashed.hexdigest()
 
 
 def _checked(module: L.LightningModule) -> DraftTTTModule:

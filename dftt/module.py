@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block
 from dftt.adaptation.ttt import Adaptation, context_batch, make_optimizer, ttt_adapt
 from dftt.data import ContextItem, CorpusDataModule
 from dftt.decoding.generate import generate
+from dftt.decoding.replay import TokenTrace, replay
 from dftt.models import lora
 from dftt.models.checkpoint import load_draft, save_draft
 from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
@@ -26,6 +27,7 @@ from dftt.models.pair import BUNDLED, Pair, check_fit, find_draft
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt, TrainingSpec, TTTSpec
 
+Tokens = tuple[TokenTrace, ...]
 _HELD_OUT = 1_000_000_000  # steps of validation anchors, out of reach of training
 
 
@@ -41,7 +43,8 @@ class DraftTTTModule(L.LightningModule):
             draft).
         new_layers: Layers of a new draft.
         new_block_size: Block size of a new draft, anchor included.
-        new_taps: Hidden states that a new draft reads.
+        new_taps: Hidden states that a new draft reads, evenly spread.
+        new_tap_ids: The hidden states themselves instead, 0 the embedding output, i the output of layer i.
         new_mask_token_id: Mask token of a new draft: a reserved token, never padding or end-of-sequence.
         ttt: Test-time training: used by fit on one context, by test and by predict.
         training: Optimisation of fit over a corpus.
@@ -57,6 +60,7 @@ class DraftTTTModule(L.LightningModule):
         new_layers: int = 3,
         new_block_size: int = 8,
         new_taps: int = 5,
+        new_tap_ids: list[int] | None = None,
         new_mask_token_id: int = -1,
         ttt: TTTSpec = TTTSpec(),
         training: TrainingSpec = TrainingSpec(),
@@ -72,7 +76,7 @@ class DraftTTTModule(L.LightningModule):
         resolve_dtype(target_dtype)
         self.target_name, self.draft_name, self.target_dtype = target, draft, target_dtype
         self.trainable, self.ttt, self.recipe, self.allow_long = trainable, ttt, training, allow_long
-        self.new = (new_layers, new_block_size, new_taps, new_mask_token_id)
+        self.new = (new_layers, new_block_size, new_tap_ids or new_taps, new_mask_token_id)
         self.draft: DFlashDraft | None = None
         self.target: Target | None = None
         self._prefills: dict[str, Prefill] = {}
@@ -125,16 +129,28 @@ class DraftTTTModule(L.LightningModule):
             self._attach_adapter()
             lora.load_weights_(draft, adapter.weights)
 
-    def adapt(self, prefill: Prefill, context_length: int, *, initial: Adapter | None = None) -> Adaptation:
-        """Test-time training on the first `context_length` tokens of a prefill, within `bare_draft`."""
+    def adapt(
+        self,
+        prefill: Prefill,
+        context_length: int,
+        *,
+        spec: TTTSpec | None = None,
+        initial: Adapter | None = None,
+    ) -> Adaptation:
+        """Test-time training on a prefill's first `context_length` tokens, in `bare_draft`; by default as ttt says."""
         prompt = Prompt(prefill.input_ids, context_length)
         with self.trainer.precision_plugin.forward_context():
-            return ttt_adapt(self.pair, prompt, self.ttt, prefill=prefill, initial=initial)
+            return ttt_adapt(self.pair, prompt, spec or self.ttt, prefill=prefill, initial=initial)
 
     def generate(self, prompt: Prompt, spec: DecodingSpec, **options: Any) -> Generation:
         """`dftt.generate` in the trainer's precision (callbacks run outside it), within `bare_draft`."""
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():
             return generate(self.pair, prompt, spec, **options)
+
+    def replay(self, prompt: Prompt, spec: DecodingSpec, generation: Generation, **options: Any) -> Tokens:
+        """The distributions behind an answer that `generate` gave; the options are those of `replay`."""
+        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
+            return replay(self.pair, prompt, spec, generation, **options)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -206,8 +222,9 @@ class DraftTTTModule(L.LightningModule):
 
     def on_fit_end(self) -> None:
         """Leave the result in a format that others read, a z-lab draft or a PEFT folder, beside the checkpoints."""
-        if self.trainer.is_global_zero and self.trainer.log_dir:
-            folder = Path(self.trainer.log_dir)
+        log_dir = self.trainer.log_dir  # the processes agree on it, so all of them must ask
+        if self.trainer.is_global_zero and log_dir:
+            folder = Path(log_dir)
             if self.trainable == "full":
                 save_draft(self._need_draft(), folder / "draft")
             else:
@@ -294,7 +311,9 @@ class DraftTTTModule(L.LightningModule):
         return self.draft
 
 
-def make_draft(target: Target, layers: int, block_size: int, taps: int, mask_token_id: int) -> DFlashDraft:
+def make_draft(
+    target: Target, layers: int, block_size: int, taps: int | Sequence[int], mask_token_id: int
+) -> DFlashDraft:
     """A draft with random weights, shaped like the target's own layers.
 
     Raises:
@@ -317,7 +336,7 @@ def make_draft(target: Target, layers: int, block_size: int, taps: int, mask_tok
             intermediate_size=config.intermediate_size,
             vocab_size=target.vocab_size,
             num_target_layers=target.num_layers,
-            tap_ids=default_tap_ids(target.num_layers, taps),
+            tap_ids=default_tap_ids(target.num_layers, taps) if isinstance(taps, int) else tuple(taps),
             block_size=block_size,
             mask_token_id=mask_token_id,
             rms_norm_eps=config.rms_norm_eps,
@@ -329,7 +348,7 @@ def make_draft(target: Target, layers: int, block_size: int, taps: int, mask_tok
     return draft
 
 
-def context_of(prompts: list[list[int]]) -> Prompt:
+def context_of(prompts: Sequence[list[int]]) -> Prompt:
     """The context of tasks: the longest common token prefix of their prompts, or the whole prompt of a lone task."""
     shortest = min(prompts, key=len)
     length = len(shortest)

@@ -1,9 +1,10 @@
-"""What a study shows while it runs: bars on a terminal, one line per context elsewhere."""
+"""What a run shows: bars on a terminal, one line per context elsewhere; answers as they come."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -64,3 +65,20 @@ class StudyProgress:
         self._console.print(
             f"[{self._done}/{self._num_contexts}] {context_id}  tau: {state}  ({left:.0f} s left)", markup=False
         )
+
+
+class AnswerPrinter:
+    """Prints new tokens as text; holds back a piece that may be half a character."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.tokens: list[int] = []
+        self.shown = ""
+
+    def __call__(self, _row: int, tokens: list[int]) -> None:
+        """Print what these tokens complete."""
+        self.tokens += tokens
+        text = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
+        if not text.endswith("\ufffd"):
+            print(text[len(self.shown) :], end="", flush=True)
+            self.shown = text

@@ -1,0 +1,59 @@
+"""Grids: every combination of the values that axes may take, as arms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from dftt.study.arms import TTT_SETTINGS, Arm
+
+ARM_AXES: tuple[str, ...] = ("mode", "alpha", "temperature", "top_p", "guidance", "source", "taps", "rounds")
+AXES: tuple[str, ...] = ARM_AXES + TTT_SETTINGS
+_GUIDED_ONLY = ("alpha", "guidance")
+
+
+def expand(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
+    """Arms of all combinations, in the order of the axes, each arm once; none of no axes.
+
+    An axis that has no meaning for an arm (alpha where nothing is guided, steps where nothing is adapted) is left out
+    of it, so that a grid over modes and sources holds each plain arm once.
+
+    Args:
+        grid: Axis to its values: mode, alpha, temperature, top_p, guidance, source (the arm's ttt), taps, rounds, and
+            each setting of model.ttt.
+
+    Raises:
+        ValueError: An axis is unknown, or has no values or a value that no arm accepts.
+    """
+    for axis, values in grid.items():
+        if axis not in AXES:
+            raise ValueError(f"evaluator.grid: unknown axis {axis!r}; choose from {', '.join(AXES)}")
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise ValueError(f"evaluator.grid.{axis} must be a list of at least one value, got {values!r}")
+    if not grid:
+        return []
+    arms = [_arm(dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
+    return list({arm.id: arm for arm in arms}.values())
+
+
+def _arm(values: Mapping[str, Any]) -> Arm:
+    return Arm(**dict(_meaningful(values)))
+
+
+def _meaningful(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    mode, source = values.get("mode", "speculative"), values.get("source", "none")
+    adapts = source != "none" and mode != "target"
+    for axis, value in values.items():
+        if axis in ARM_AXES and _applies(axis, mode=mode, adapts=adapts):
+            yield ("ttt" if axis == "source" else axis), (value or {}) if axis == "guidance" else value
+    if adapts and (overrides := {axis: value for axis, value in values.items() if axis in TTT_SETTINGS}):
+        yield "ttt_overrides", overrides
+
+
+def _applies(axis: str, *, mode: str, adapts: bool) -> bool:
+    if axis in _GUIDED_ONLY:
+        return mode == "guided"
+    if axis in ("source", "rounds"):
+        return adapts
+    return axis != "taps" or mode != "target"

@@ -1,0 +1,159 @@
+"""What a study is going to compute, and about how long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from dftt.evaluation.records import spec_hash
+from dftt.evaluation.tables import align
+from dftt.study.arms import Arm
+from dftt.study.description import describe
+from dftt.types import DecodingSpec, Record, TTTSpec
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds that the parts of a study take.
+
+    Args:
+        token: A new token.
+        step: A step of test-time training.
+        prefill: A prefill.
+        source: Where these come from.
+    """
+
+    token: float
+    step: float
+    prefill: float
+    source: str
+
+
+# Orders of magnitude: the bundled pair on two CPU cores at 1.5k tokens, Qwen3-8B on one H200 at 8k.
+ROUGH = {
+    "cpu": Rates(0.05, 1.0, 3.0, "rough figures of the bundled pair on two CPU cores"),
+    "gpu": Rates(0.02, 0.1, 1.0, "rough figures of an 8B target on one H200"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study computes in one process, nothing being there yet.
+
+    Args:
+        contexts: Contexts.
+        tasks: Tasks.
+        records: (task, arm, seed) in all.
+        prefills: Target passes over contexts, and over contexts with answers.
+        adaptations: Adapters made.
+        steps: Steps of test-time training in all.
+        generations: Answers decoded; more than records where arms have rounds or tasks have turns.
+        new_tokens: Most tokens that these can have.
+    """
+
+    contexts: int
+    tasks: int
+    records: int
+    prefills: int
+    adaptations: int
+    steps: int
+    generations: int
+    new_tokens: int
+
+    def seconds(self, rates: Rates) -> float:
+        """Estimated time, scoring and loading left out."""
+        return self.new_tokens * rates.token + self.steps * rates.step + self.prefills * rates.prefill
+
+
+def make_plan(
+    turns: Sequence[Sequence[int]], arms: Sequence[Arm], seeds: Sequence[int], ttt: TTTSpec, decoding: DecodingSpec
+) -> Plan:
+    """The plan of a study.
+
+    Args:
+        turns: For each context, the number of turns of each of its tasks.
+        arms: The arms.
+        seeds: Decoding seeds.
+        ttt: Settings of model.ttt.
+        decoding: Settings that the arms share.
+    """
+    contexts, tasks, all_turns = len(turns), sum(map(len, turns)), sum(map(sum, turns))
+    first = {_settings(arm, ttt): arm for arm in arms if arm.ttt != "none"}
+    # Another context's adaptation is that context's own, where an arm asks for the same one of its own.
+    made = [arm for arm in first.values() if arm.ttt != "wrong" or _settings(replace(arm, ttt="own"), ttt) not in first]
+    adaptations = contexts * len(made)
+    steps = contexts * sum(arm.ttt_spec(ttt).steps for arm in made)
+    prefills = contexts * (1 + sum(arm.ttt == "shuffled" for arm in made))
+    if contexts > 1:
+        prefills += any(arm.ttt == "wrong" for arm in made)  # the first context once more, for the last one
+    for arm in arms:
+        for number in range(1, arm.rounds):
+            later = tasks * len(seeds)
+            prefills, adaptations = prefills + later, adaptations + later
+            steps += later * arm.ttt_spec(ttt, number=number).steps
+    answers = sum(arm.rounds for arm in arms) * len(seeds)
+    return Plan(
+        contexts=contexts,
+        tasks=tasks,
+        records=tasks * len(arms) * len(seeds),
+        prefills=prefills,
+        adaptations=adaptations,
+        steps=steps,
+        generations=all_turns * answers,
+        new_tokens=all_turns * answers * decoding.max_new_tokens,
+    )
+
+
+def measured_rates(records: Iterable[Record], otherwise: Rates) -> Rates:
+    """Rates of earlier records; those that records do not tell are taken from `otherwise`."""
+    answered = [record for record in records if record.token_ids and record.seconds > 0]
+    if not answered:
+        return otherwise
+    adapted = [record.adaptation for record in answered if record.adaptation.get("steps")]
+    return Rates(
+        token=median(record.seconds / len(record.token_ids) for record in answered),
+        step=median(each["seconds"] / each["steps"] for each in adapted) if adapted else otherwise.step,
+        prefill=otherwise.prefill,
+        source=f"{len(answered)} records in this folder, prefills from {otherwise.source}",
+    )
+
+
+def format_plan(plan: Plan, arms: Sequence[Arm], ttt: TTTSpec, decoding: DecodingSpec, rates: Rates, done: int) -> str:
+    """The arms with their settings, what is to be computed and about how long it takes.
+
+    Args:
+        plan: The plan.
+        arms: The arms.
+        ttt: Settings of model.ttt.
+        decoding: Settings that the arms share.
+        rates: What the estimate rests on.
+        done: Records of these tasks, arms and seeds that are there already.
+    """
+    hours, rest = divmod(round(plan.seconds(rates)), 3600)
+    lines = [
+        align([_cells(describe(arm, ttt, decoding)) for arm in arms]),
+        f"{len(arms)} arms, {plan.contexts} contexts, {plan.tasks} tasks: {plan.records} records, {done} there already",
+        f"{plan.prefills} prefills, {plan.adaptations} adaptations ({plan.steps} steps), {plan.generations} answers "
+        f"(at most {plan.new_tokens} tokens)",
+        f"about {hours} h {rest // 60} min {rest % 60} s in one process, if all were new ({rates.source})",
+    ]
+    return "\n".join(lines)
+
+
+def _settings(arm: Arm, ttt: TTTSpec) -> str:
+    """What makes the adaptation that an arm starts from."""
+    return spec_hash({"of": arm.ttt, "ttt": arm.ttt_spec(ttt), "taps": arm.taps})
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    ttt = row["ttt_settings"]
+    return {
+        "arm": row["id"],
+        "T": f"{row['temperature']:g}",
+        "top p": f"{row['top_p']:g}",
+        "ttt": "-" if ttt is None else f"{row['ttt']}: {ttt['steps']} steps, lr {ttt['lr']:g}, rank {ttt['rank']}",
+        "taps": str(row["taps"]),
+        "rounds": str(row["rounds"]),
+    }
