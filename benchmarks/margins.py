@@ -1,0 +1,87 @@
+"""Which rule of guidance believes the passage: margins on NQ-Swap rows, without generating.
+
+    python -m benchmarks.margins nqswap.jsonl --rows 40
+
+Per row the margin is the mean log-probability per token of the passage's answer minus that of the memorised one. The
+draft is adapted to the row's passage (own) and to the previous row's (other). Printed is the change against the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dftt
+from dftt.decoding.sampling import sample_key
+from dftt.evaluation.margin import Margin, answer_margins
+
+RULES = [
+    *(dftt.GuidanceSpec("interpolate", alpha=alpha) for alpha in (-1.0, -0.5, 0.3, 1.0)),
+    *(dftt.GuidanceSpec("own_minus_base", alpha=alpha) for alpha in (1.0, 2.0)),
+    *(dftt.GuidanceSpec("own_minus_other", alpha=alpha) for alpha in (1.0, 2.0)),
+    *(dftt.GuidanceSpec("cad", alpha=alpha) for alpha in (0.3, 1.0)),
+    dftt.GuidanceSpec("cad", alpha=1.0, adapt="divergence"),
+    dftt.GuidanceSpec("contrastive", alpha=0.5, reference="early_exit:15", plausibility=0.0),
+    dftt.GuidanceSpec("noise_norm", alpha=0.3),
+    dftt.GuidanceSpec("noise_spread", alpha=0.3),
+]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure the rows of a file and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="JSONL with id, context, question, answer and distractor")
+    parser.add_argument("--rows", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=20, help="steps of test-time training")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    with options.file.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(options.rows + 1), strict=False)]
+    pair = dftt.load_pair(device=options.device)
+    spec = dftt.TTTSpec(steps=options.steps)
+    measured = []
+    other = adapted(pair, rows[0], spec)
+    for row in rows[1:]:
+        own = adapted(pair, row, spec)
+        measured.append(margins_of(pair, row, own, other))
+        other = own
+    show(measured)
+
+
+def adapted(pair: dftt.Pair, row: Mapping[str, Any], spec: dftt.TTTSpec) -> dftt.Adaptation:
+    """The draft's adaptation to a row's passage."""
+    return dftt.ttt_adapt(pair, pair.encode(row["context"]), spec)
+
+
+def margins_of(pair: dftt.Pair, row: Mapping[str, Any], own: dftt.Adaptation, other: dftt.Adaptation) -> list[Margin]:
+    """The target's margin, then that of each rule."""
+    ask = f"Answer in a few words. {row['question']}?"
+    prompt, question = (
+        pair.encode([{"role": "user", "content": content}]) for content in (f"{row['context']}\n\n{ask}", ask)
+    )
+    answer, distractor = (pair.encode(row[name]).input_ids for name in ("answer", "distractor"))
+    materials = dftt.Materials({"other": other.adapter}, (question,))
+    key = sample_key(0, row["id"])  # every row meets noise of its own
+    return answer_margins(pair, prompt, answer, distractor, RULES, adaptation=own, materials=materials, key=key)
+
+
+def show(measured: list[list[Margin]]) -> None:
+    """A Markdown table: the mean change against the target with its 95 % interval, and the answer's log-probability."""
+    print(
+        f"n = {len(measured)}\n\n| rule | alpha | change in margin | log-probability of the answer |\n|---|---|---|---|"
+    )
+    names = [("target", ""), *((f"{rule.rule} {rule.adapt.replace('none', '')}", f"{rule.alpha:g}") for rule in RULES)]
+    for index, (name, alpha) in enumerate(names):
+        changes = [row[index].mean - row[0].mean for row in measured]
+        half = 1.96 * statistics.stdev(changes) / math.sqrt(len(changes))
+        answer = statistics.mean(statistics.mean(row[index].in_context) for row in measured)
+        print(f"| {name} | {alpha} | {statistics.mean(changes):+.2f} ± {half:.2f} | {answer:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
