@@ -1,10 +1,11 @@
-"""Tiny real models and scripted drafters."""
+"""Tiny real models, scripted drafters and canned judges."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -16,11 +17,12 @@ from transformers.models.qwen3_moe import Qwen3MoeConfig
 from dftt.adaptation.losses import block_loss
 from dftt.adaptation.ttt import context_batch
 from dftt.decoding.drafter import Draw
+from dftt.evaluation.judges.base import Judge
 from dftt.models.cache import Placement
 from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
 from dftt.models.pair import Pair
-from dftt.types import Prompt, TTTSpec
+from dftt.types import Prompt, Score, TTTSpec
 
 VOCAB = 288
 MASK_ID, EOS_ID = 256, 257
@@ -165,8 +167,9 @@ class ScriptedDrafter:
     def begin(self, features: Sequence[torch.Tensor], *, capacity: int) -> None:
         self.cycle = 0
 
-    def propose(self, anchor_ids: torch.Tensor, anchors: Sequence[int], count: int, draw: Draw) -> torch.Tensor:
-        offset = anchors[0] + 1 - self.prompt_length
+    def propose(self, anchor_ids: torch.Tensor, placement: Placement, draw: Draw) -> torch.Tensor:
+        anchor, count = int(placement.positions[0, 0]), placement.positions.shape[1] - 1
+        offset = anchor + 1 - self.prompt_length
         proposed = torch.tensor([self.continuation[offset : offset + count]])
         keep = self.script[self.cycle % len(self.script)]
         proposed[:, keep:] = (proposed[:, keep:] + 1) % VOCAB
@@ -175,3 +178,22 @@ class ScriptedDrafter:
 
     def extend(self, features: torch.Tensor, placement: Placement) -> None:
         pass
+
+
+class CannedJudge(Judge):
+    """Gives the score that a function says, and remembers what it was asked.
+
+    Args:
+        verdict: Score of rubrics and answer.
+        shares_device: As in Judge.
+    """
+
+    name = "canned"
+
+    def __init__(self, verdict: Callable[[Sequence[Any], str], Score], *, shares_device: bool = False) -> None:
+        self.verdict, self.shares_device = verdict, shares_device
+        self.asked: list[tuple[tuple[Any, ...], str]] = []
+
+    def judge(self, rubrics: Sequence[Any], answer: str) -> Score:
+        self.asked.append((tuple(rubrics), answer))
+        return self.verdict(rubrics, answer)

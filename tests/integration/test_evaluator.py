@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dftt.cli import DfttCLI
 from dftt.evaluation.records import load_records
+from dftt.evaluation.traces import load_traces
 from dftt.models.pair import load_pair
 from dftt.types import Record
 from tests.commands import Commands, log_dir, row
@@ -64,6 +65,23 @@ def test_run_leaves_summary_config_and_provenance(study: DfttCLI) -> None:
     assert {entry["arm"] for entry in summary} == set(ARM_IDS)
     assert json.loads((folder / "provenance.json").read_text())["packages"]["torch"]
     assert (folder / "config.yaml").is_file()
+
+
+def test_run_leaves_a_report_with_traces_of_the_first_task(study: DfttCLI) -> None:
+    folder = log_dir(study)
+    traces = load_traces(folder)
+    assert {(task, arm) for task, arm, _ in traces} == {("rules/0", arm) for arm in ARM_IDS}
+    for (task, arm, _), trace in traces.items():
+        assert tuple(token.token_id for token in trace.tokens) == records_of(study)[task, arm].token_ids
+    assert "guided@0.3+own" in (folder / "report.html").read_text(encoding="utf-8")
+    assert (folder / "figures" / "losses.csv").is_file()
+
+
+def test_curves_hold_histograms_and_arms_to_compare(study: DfttCLI) -> None:
+    events = EventAccumulator(str(log_dir(study)))
+    events.Reload()
+    assert "test/acceptance_length@speculative+own" in events.Tags()["histograms"]
+    assert {path.name for path in (log_dir(study) / "arms").iterdir()} == set(ARM_IDS)
 
 
 def test_curves_hold_tau_and_pass_rate(study: DfttCLI) -> None:
@@ -242,6 +260,31 @@ def test_predict_streams_the_answer_and_writes_a_record(commands: Commands, caps
     assert f"[12 tokens, tau {sum(record.acceptance_lengths) / len(record.acceptance_lengths):.2f}" in printed
     assert "adapted to rules" in printed
     assert (log_dir(cli) / "provenance.json").is_file()
+
+
+def test_predict_takes_a_document_and_a_question_instead_of_the_configs_data(
+    commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = commands.root / "book.md"
+    book.write_text("No goat may vote twice.")
+    asked = (f"--data.context={book}", "--data.question=Who may not vote?")
+    cli = commands("predict", *SHORT, STEPS, *asked, data=commands.contexts())
+    (record,) = records_of(cli).values()
+    assert record.context_id == "book"
+    assert "such tokens]" in capsys.readouterr().out
+
+
+def test_predict_writes_answers_as_jsonl(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"context": f"Goat {name} is red.", "question": "Which?", "id": name} for name in "ab"]
+    path = commands.root / "out" / "answers.jsonl"
+    cli = commands("predict", *SHORT, STEPS, f"--evaluator.answers={path}", data=commands.write(rows))
+    answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [answer["task_id"] for answer in answers] == ["a", "b"]
+    for answer in answers:
+        record = records_of(cli)[answer["task_id"], "speculative+own"]
+        assert (answer["answer"], answer["tokens"]) == (record.answer, 12)
+        assert answer["adaptation_seconds"] > 0
+    assert "tokens, tau" not in capsys.readouterr().out
 
 
 def fail(*_args: object, **_options: object) -> None:

@@ -292,4 +292,4 @@ def test_a_wrong_number_of_prefills_is_refused(tiny_pair: Callable[..., Pair]) -
 def test_guidance_with_a_scripted_drafter_is_refused(tiny_pair: Callable[..., Pair]) -> None:
     drafter = ScriptedDrafter([0] * 50, 1, [0])
     with pytest.raises(ValueError, match="guided decoding needs the draft itself"):
-        generate(tiny_pair("qwen3"), PROMPTS[0], DecodingSpec(mode="guided"), drafter=drafter)
+        generate(tiny_pair("qwen3"), PROMPTS[0], DecodingSpec(mode="guided", alpha=0.3), drafter=drafter)

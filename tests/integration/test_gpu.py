@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from dftt.adaptation.losses import block_loss, run_blocks
+from dftt.adaptation.slot_loss import plain_slot_loss, slot_loss
 from dftt.adaptation.ttt import context_batch, ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.decoding.sampling import draw, gumbel_noise, sample_key
 from dftt.models import bundled, flex
+from dftt.models.attention import grouped_attention
 from dftt.models.blocks import dense_block_mask, flex_block_mask
 from dftt.models.checkpoint import load_draft
 from dftt.models.draft import DFlashDraft
 from dftt.models.pair import BUNDLED, Pair, load_pair
+from dftt.models.spans import block_spans, causal_spans, dense_of_spans
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import random_prompt
@@ -168,3 +171,46 @@ def test_guided_on_the_card_keeps_its_endpoints(pair: Pair, prompts: list[Prompt
     spec = DecodingSpec(mode="guided", alpha=0.0, verify_size=1, max_new_tokens=24, ignore_eos=True)
     plain = generate(pair, prompts[0], replace(spec, mode="target"))
     assert generate(pair, prompts[0], spec).token_ids == plain.token_ids
+
+
+@pytest.mark.parametrize("loss", ["ce", "kl", "mixed"])
+def test_fused_slot_loss_is_the_plain_one(loss) -> None:
+    logits, teacher = torch.randn(2, 300, 5000, device="cuda").mul(3).bfloat16().unbind()
+    labels, weights = torch.randint(0, 5000, (300,), device="cuda"), torch.rand(300, device="cuda")
+    fused = slot_loss(logits.device)
+    assert fused is not plain_slot_loss
+    ours, wanted = (each(logits, teacher, labels, weights, loss) for each in (fused, plain_slot_loss))
+    torch.testing.assert_close(ours[0], wanted[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(ours[1], wanted[1])
+    torch.testing.assert_close(ours[2].float(), wanted[2].float(), rtol=2e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_span_attention_is_attention_under_the_dense_mask(dtype: torch.dtype) -> None:
+    from dftt.models.span_attention import span_attention
+
+    generator = torch.Generator("cuda").manual_seed(0)
+    query, key, value = (
+        torch.randn(2, heads, slots, 64, device="cuda", generator=generator).to(dtype)
+        for heads, slots in ((12, 48), (3, 3000), (3, 3000))
+    )
+    anchors = torch.tensor([[2900, 17, 511], [0, 1024, 2047]], device="cuda")
+    spans = block_spans(anchors, block_size=16, context_slots=2950)
+    causal = causal_spans(anchors.repeat_interleave(16, dim=1))
+    for each in (spans, causal):
+        ours = span_attention(query, key, value, each, scale=0.125)
+        wanted = grouped_attention(query, key, value, dense_of_spans(each, 3000), scale=0.125)
+        tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+        torch.testing.assert_close(ours, wanted, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
+def test_captured_cycles_equal_plain_ones_in_fp32(tiny_target, tiny_draft, mode, monkeypatch) -> None:
+    pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
+    spec = DecodingSpec(mode, alpha=0.5 if mode == "guided" else 0.0, max_new_tokens=40, ignore_eos=True)
+    prompts = [random_prompt(20), random_prompt(7)]
+    captured = [row.token_ids for row in generate(pair, prompts, spec)]
+    monkeypatch.setenv("DFTT_GRAPHS", "0")
+    assert [row.token_ids for row in generate(pair, prompts, spec)] == captured
+    monkeypatch.setenv("DFTT_KERNELS", "0")
+    assert [row.token_ids for row in generate(pair, prompts, spec)] == captured

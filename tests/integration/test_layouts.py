@@ -11,7 +11,7 @@ from dftt.adaptation.losses import run_blocks
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.drafter import DFlashDrafter, Draw
 from dftt.decoding.generate import generate
-from dftt.models.cache import place
+from dftt.models.cache import Placement, place
 from dftt.models.draft import FULL, SLIDING
 from dftt.models.lora import applied
 from dftt.models.pair import Pair
@@ -49,7 +49,7 @@ def proposed_logits(drafter: DFlashDrafter, anchor_ids: list[int], anchors: list
         return logits.argmax(-1)
 
     with torch.no_grad():
-        drafter.propose(torch.tensor(anchor_ids), anchors, count, capture)
+        drafter.propose(torch.tensor(anchor_ids), place(anchors, count + 1, device=CPU), capture)
     return seen[0]
 
 
@@ -60,12 +60,12 @@ class Spy(DFlashDrafter):
         super().__init__(pair.draft, pair.target)
         self.seen: dict[int, Tensor] = {}
 
-    def propose(self, anchor_ids: Tensor, anchors: Sequence[int], count: int, draw: Draw) -> Tensor:
+    def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:
         def keep(logits: Tensor, positions: Tensor) -> Tensor:
-            self.seen[anchors[0]] = logits[0]
+            self.seen[int(placement.positions[0, 0])] = logits[0]
             return draw(logits, positions)
 
-        return super().propose(anchor_ids, anchors, count, keep)
+        return super().propose(anchor_ids, placement, keep)
 
 
 @pytest.mark.parametrize("draft", DRAFTS)

@@ -13,6 +13,7 @@ from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.generate import generate
 from dftt.models import bundled
+from dftt.models.cache import place
 from dftt.models.pair import BUNDLED, Pair, check_fit, load_pair
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
@@ -105,8 +106,9 @@ def test_every_slot_gets_the_logits_it_was_trained_with(random_pair: Pair, ask: 
         for number, anchor in enumerate(anchors):
             drafter = DFlashDrafter(pair.draft, pair.target)
             drafter.begin([features[:anchor]], capacity=len(ids) + 16)
+            at = place([anchor], 16, device=torch.device("cpu"))
             # A draw that draws nothing: `propose` returns its logits.
-            got = drafter.propose(torch.tensor([ids[anchor]]), [anchor], 15, lambda logits, _: logits)
+            got = drafter.propose(torch.tensor([ids[anchor]]), at, lambda logits, _: logits)
             torch.testing.assert_close(got[0], expected[number], atol=1e-4, rtol=0)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus
 from dftt.data import ContextDataModule, CorpusDataModule
+from dftt.evaluation.suites.worlds import CATEGORIES
 
 
 @pytest.fixture
@@ -81,10 +82,10 @@ def test_processes_share_the_contexts_and_keep_their_wrong_ones(path: str) -> No
     assert seen == [[("a", "b"), ("c", "a")], [("b", "c")]]
 
 
-def test_bundled_documents_are_the_default() -> None:
+def test_generated_documents_of_all_categories_are_the_default() -> None:
     module = ContextDataModule()
-    assert len(module.contexts) == 4
-    assert all(len(tasks) == 3 for tasks in module.contexts.values())
+    assert [len(tasks) for tasks in module.contexts.values()] == [3, 3, 3, 3]
+    assert {task.metadata["context_category"] for task in module.tasks} == set(CATEGORIES)
 
 
 def test_text_file_with_questions(tmp_path: Path) -> None:

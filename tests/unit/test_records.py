@@ -133,17 +133,10 @@ def test_missing_folder_is_refused(tmp_path):
         load_records(tmp_path / "none")
 
 
-def test_finished_are_the_keys_of_equal_spec_hash_from_any_rank(tmp_path):
-    RecordStore(tmp_path, rank=0).append(record("same", spec="h1"))
-    RecordStore(tmp_path, rank=1).append(record("changed", spec="h1"))
-    wanted = {("same", "a", 0): "h1", ("changed", "a", 0): "h2", ("new", "a", 0): "h1"}
-    assert RecordStore(tmp_path, rank=5).finished(wanted) == {("same", "a", 0)}
-
-
-def test_rerun_on_another_rank_finishes_the_key(tmp_path):
+def test_rerun_on_another_rank_replaces_the_record(tmp_path):
     RecordStore(tmp_path, rank=1).append(record(spec="old"))
     RecordStore(tmp_path, rank=0).append(record(spec="new"))
-    assert RecordStore(tmp_path).finished({("t", "a", 0): "new"}) == {("t", "a", 0)}
+    assert [each.spec_hash for each in load_records(tmp_path)] == ["new"]
 
 
 def test_spec_hash_ignores_the_order_of_keys():

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.statistics import paired_difference, ratio_interval, wilson_interval
+from dftt.evaluation.statistics import (
+    Interval,
+    holm,
+    mcnemar,
+    normal_p,
+    paired_difference,
+    ratio_interval,
+    wilson_interval,
+)
 
 CLUSTERS = ["a", "a", "b", "b", "c", "d"]
 
@@ -126,3 +134,28 @@ def test_wilson_interval_holds_its_estimate_and_has_width(case):
 
 def test_wilson_interval_of_nothing_is_nan():
     assert math.isnan(wilson_interval(0, 0).estimate)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p"), [(0, 0, 1.0), (5, 0, 0.0625), (1, 9, 0.021484375), (9, 1, 0.021484375), (4, 4, 1.0)]
+)
+def test_mcnemar_is_the_two_sided_sign_test(only_a: int, only_b: int, p: float) -> None:
+    assert mcnemar(only_a, only_b) == pytest.approx(p)
+
+
+def test_mcnemar_takes_thousands_and_refuses_negatives() -> None:
+    assert 0 < mcnemar(2000, 2200) < 0.01
+    with pytest.raises(ValueError, match="counts of pairs must be >= 0"):
+        mcnemar(-1, 0)
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
+    assert holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_normal_p_of_an_interval() -> None:
+    assert normal_p(Interval(1.96, 0.0, 3.92, 10, 10)) == pytest.approx(0.05, abs=1e-3)
+    assert normal_p(Interval(0.0, -1.0, 1.0, 10, 10)) == 1.0
+    assert math.isnan(normal_p(Interval(1.0, math.nan, math.nan, 1, 1)))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dftt.study import Arm, check_arms
-from dftt.types import DecodingSpec
+from dftt.study.arms import check_seeds
+from dftt.types import DecodingSpec, TTTSpec
 
 
 @pytest.mark.parametrize(
@@ -19,10 +20,32 @@ from dftt.types import DecodingSpec
         (Arm("speculative", "wrong"), "speculative+wrong"),
         (Arm("guided", "own", 0.5), "guided@0.5+own"),
         (Arm("guided", "none", -1.0), "guided@-1+none"),
+        (Arm("target", temperature=0.3, top_p=0.9), "target,T=0.3,top_p=0.9"),
+        (Arm("speculative", "shuffled"), "speculative+shuffled"),
+        (Arm(ttt="own", ttt_overrides={"lr": 1e-4, "steps": 10}), "speculative+own,steps=10,lr=0.0001"),
+        (Arm(ttt="own", ttt_overrides={"modules": ["fc", "q_proj"]}), "speculative+own,modules=fc-q_proj"),
+        (Arm(ttt="own", taps="deep", rounds=2), "speculative+own,taps=deep,rounds=2"),
+        (Arm(taps=0), "speculative+none,taps=0"),
     ],
 )
 def test_id_names_mode_strength_and_source(arm: Arm, name: str) -> None:
     assert arm.id == name
+
+
+def test_an_arm_sets_its_own_temperature_and_seed() -> None:
+    base = DecodingSpec(temperature=0.6, top_p=0.5)
+    spec = Arm("target", temperature=1.0).decoding(base, seed=7)
+    assert (spec.temperature, spec.top_p, spec.seed) == (1.0, 0.5, 7)
+
+
+def test_an_arm_overrides_what_it_names_of_ttt() -> None:
+    base = TTTSpec(steps=40, rank=4)
+    assert Arm(ttt="own", ttt_overrides={"lr": 0.5}).ttt_spec(base) == TTTSpec(steps=40, rank=4, lr=0.5)
+
+
+def test_rounds_share_out_the_steps() -> None:
+    arm = Arm(ttt="own", rounds=3)
+    assert [arm.ttt_spec(TTTSpec(steps=11), number=number).steps for number in range(3)] == [4, 4, 3]
 
 
 def test_decoding_takes_all_but_mode_and_alpha_from_the_base() -> None:
@@ -36,9 +59,20 @@ def test_decoding_takes_all_but_mode_and_alpha_from_the_base() -> None:
     ("fields", "message"),
     [
         ({"mode": "fast"}, "unknown mode 'fast'; choose from target, speculative, guided"),
-        ({"ttt": "others"}, "unknown ttt 'others'; choose from none, own, wrong"),
+        ({"ttt": "others"}, "unknown ttt 'others'; choose from none, own, wrong, shuffled"),
         ({"mode": "target", "ttt": "own"}, "never looks at the draft"),
         ({"mode": "speculative", "alpha": 0.5}, "alpha 0.5 needs mode guided"),
+        ({"ttt": "own", "ttt_overrides": {"stps": 3}}, "unknown setting 'stps' of ttt; choose from steps, lr"),
+        ({"ttt": "own", "ttt_overrides": {"steps": -3}}, "ttt.steps must be >= 0, got -3"),
+        ({"ttt_overrides": {"steps": 3}}, "need a ttt other than none"),
+        ({"ttt": "own", "rounds": 0}, "rounds must be >= 1, got 0"),
+        ({"ttt": "wrong", "rounds": 2}, "use ttt own, got wrong"),
+        ({"ttt": "own", "rounds": 4, "ttt_overrides": {"steps": 3}}, "3 ttt steps cannot be shared out over 4"),
+        ({"taps": "middle"}, "unknown taps 'middle'; choose from all, shallow, deep, or a number"),
+        ({"taps": -1}, "unknown taps -1"),
+        ({"mode": "target", "taps": 1}, "taps 1 have no meaning; use all"),
+        ({"temperature": -1.0}, "decoding.temperature must be finite and >= 0, got -1"),
+        ({"guidance": {"rule": "cad"}}, "needs mode guided, got mode speculative"),
         ({"mode": "guided", "alpha": math.nan}, "must be a finite number, got nan"),
         ({"mode": "guided", "alpha": math.inf}, "must be a finite number, got inf"),
     ],
@@ -64,3 +98,9 @@ def test_senseless_studies_are_refused(arms: list[Arm], baseline: str, message: 
 
 def test_a_sensible_study_passes() -> None:
     check_arms([Arm("target"), Arm(), Arm("guided", alpha=0.2), Arm("guided", alpha=0.3)], "target")
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_senseless_seeds_are_refused(seeds: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"evaluator\.seeds must be different numbers, at least one"):
+        check_seeds(seeds)

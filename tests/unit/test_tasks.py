@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.scoring import contains_phrase, score
+from dftt.evaluation.scoring import score
 from dftt.evaluation.tasks import (
-    demo_tasks,
     group_by_context,
     length_bucket,
     load_tasks,
@@ -224,23 +223,6 @@ def test_length_bucket(num_tokens, bucket):
 def test_negative_length_is_refused():
     with pytest.raises(ValueError, match="num_tokens"):
         length_bucket(-1)
-
-
-def test_demo_has_three_tasks_on_each_of_four_documents():
-    assert [len(tasks) for tasks in group_by_context(demo_tasks()).values()] == [3, 3, 3, 3]
-
-
-def test_demo_answers_stand_in_their_documents():
-    for task in demo_tasks():
-        document = task.messages[0]["content"].rpartition("\n\n")[0]
-        (rubric,) = task.rubrics
-        assert any(contains_phrase(document, phrase) for phrase in rubric["any_of"]), task.task_id
-
-
-def test_demo_questions_do_not_give_the_answer_away():
-    for task in demo_tasks():
-        question = task.messages[0]["content"].rpartition("\n\n")[2]
-        assert score(task, question).passed is False, task.task_id
 
 
 def test_clbench_sample_loads_with_its_contexts():

@@ -1,0 +1,54 @@
+"""A study shared out over two processes leaves the records of one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dftt.evaluation.records import load_records
+from tests.commands import QUESTIONS, Commands, row
+from tests.integration.test_evaluator import outcome
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "--evaluator.decoding.max_new_tokens=6",
+    "--evaluator.decoding.ignore_eos=true",
+    "--model.ttt.anchors=4",
+    "--model.ttt.steps=2",
+    "--evaluator.arms=[{mode: target}, {mode: speculative}, {mode: speculative, ttt: own},"
+    " {mode: speculative, ttt: wrong}]",
+)
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_records_of_one(commands: Commands) -> None:
+    """Three contexts over two processes: a share that is filled up would count one of them twice."""
+    rows = [
+        row(f"Context {name}. {question}", task_id=f"{name}{number}", context_id=name)
+        for name in "abc"
+        for number, question in enumerate(QUESTIONS)
+    ]
+    data = commands.write(rows)
+    folders = [commands.root / "one", commands.root / "two"]
+    values = []
+    for folder, devices in zip(folders, (1, 2), strict=True):
+        flags = (*FLAGS, f"--evaluator.run_dir={folder}", f"--trainer.devices={devices}")
+        flags += ("--trainer.strategy=ddp", "--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={folder}")
+        call = [sys.executable, ROOT / "cli.py", *commands.arguments("test", *flags, data=data)]
+        environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "NODE_RANK")}
+        done = subprocess.run(
+            list(map(str, call)), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        values.append(next(folder.rglob("metrics.csv")).read_text())
+    one, two = map(load_records, folders)
+    assert sorted(path.name for path in folders[1].glob("records.*")) == ["records.0.jsonl", "records.1.jsonl"]
+    assert len(two) == 24
+    assert [outcome(record) for record in two] == [outcome(record) for record in one]
+    assert sum(len((folders[1] / f"records.{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)) == 24
+    assert values[0] == values[1]
+    assert (folders[0] / "summary.json").read_text() == (folders[1] / "summary.json").read_text()

@@ -1,0 +1,99 @@
+"""Every study that ships runs from its config: on the tiny pair with a few words, and (slow) on the bundled pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dftt.evaluation.records import load_records
+from dftt.models import bundled
+from tests.cli.test_cli import CONFIGS
+from tests.commands import Commands, row
+
+STUDIES = {
+    "matrix": 33,
+    "table1": 2,
+    "delta_tau_standard": 3,
+    "delta_tau_long": 3,
+    "sweep": 55,
+    "layers": 16,
+    "hardest": 17,
+    "rounds": 9,
+}
+ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds")  # no arm of theirs needs a wrong one
+# Few tokens, few blocks, and no step after one that did not help.
+SMALL = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.patience=1")
+FILES = {
+    name: f"{file}.jsonl"
+    for name, file in (
+        ("gsm8k", "gsm8k_test"),
+        ("math500", "math500"),
+        ("humaneval", "humaneval"),
+        ("mbpp", "mbpp"),
+        ("mtbench", "mtbench"),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    "study", [pytest.param(name, marks=pytest.mark.slow if name == "sweep" else ()) for name in STUDIES]
+)
+def test_on_the_tiny_pair(commands: Commands, tiny_draft: Callable[..., Path], study: str) -> None:
+    contexts = "a" if study in ONE_CONTEXT else "ab"
+    rows = [row(f"Rule {name}. What?", task_id=name, context_id=name, category=name) for name in contexts]
+    commands.draft = tiny_draft(taps=(0, 1, 2, 3, 3))
+    folder = commands.root / "study"
+    commands(
+        "test",
+        *("--config", CONFIGS / "experiment" / f"{study}.yaml", "--data=ContextDataModule"),
+        *("--data.path", commands.write(rows), *SMALL, f"--evaluator.run_dir={folder}"),
+        *(f"--data.{name}=null" for name in ("suite", "suites", "questions", "context_ids", "categories")),
+        *(f"--model.target={commands.target}", f"--model.draft={commands.draft}"),
+    )
+    records = load_records(folder)
+    assert len({record.arm for record in records}) == STUDIES[study]
+    assert len(records) == len(contexts) * STUDIES[study]
+    assert {record.finish_reason for record in records} <= {"length", "eos"}
+    verdicts = json.loads((folder / "verdict.json").read_text())["verdicts"]
+    assert {each["answer"] for each in verdicts} <= {"cannot tell"}  # so few tasks tell nothing
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("study", STUDIES)
+def test_on_the_bundled_pair(
+    commands: Commands, shared_data: Path, capsys: pytest.CaptureFixture[str], study: str
+) -> None:
+    try:
+        bundled.gguf_file()
+    except ValueError as error:
+        pytest.skip(str(error))
+    config, folder = CONFIGS / "experiment" / f"{study}.yaml", commands.root / "study"
+    suites = {"table1": list(FILES), "delta_tau_standard": ["gsm8k", "humaneval"]}.get(study)
+    if suites:
+        files = ", ".join(f"{name}: {shared_data / FILES[name]}" for name in suites)
+        # A fraction so small leaves one task of each suite and category.
+        data = (f"--data.init_args.suites={{{files}}}", "--data.init_args.fraction=0.001")
+    elif study in ("delta_tau_long", "sweep", "layers"):
+        data = (
+            f"--data.init_args.path={shared_data / 'contexts.jsonl'}",
+            "--data.init_args.context_ids=[pep-0802]",
+        )
+        data += ("--data.init_args.max_tasks=1", "--data.init_args.questions=[Why?]")
+        data = data if study != "delta_tau_long" else (data[0], "--data.init_args.max_contexts=2", *data[2:])
+    else:
+        data = ("--data.init_args.suite=null", "--data.init_args.path=demo", "--data.init_args.max_tasks=1")
+        # The demo holds one document of each category, and controls need two.
+        data += ("--data.init_args.max_contexts=2", "--data.init_args.categories=null")
+    where = (f"--trainer.default_root_dir={commands.root}", f"--evaluator.run_dir={folder}")
+    with pytest.raises(SystemExit) as stopped:
+        commands.run("test", "--config", config, *data, *where, "--evaluator.dry_run=true")
+    assert stopped.value.code == 0
+    assert f"{STUDIES[study]} arms, " in capsys.readouterr().out
+    commands.run("test", "--config", config, *data, *where, *SMALL)
+    records = load_records(folder)
+    assert len({record.arm for record in records}) == STUDIES[study]
+    assert "error" not in {record.finish_reason for record in records}

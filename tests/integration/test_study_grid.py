@@ -1,0 +1,193 @@
+"""A study over a grid: what is shared between arms, what is made anew, and what a dry run says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+import dftt.module
+from dftt.evaluation.records import load_records
+from dftt.models.pair import Pair
+from dftt.models.target import Target
+from dftt.study.grid import expand
+from dftt.study.plan import make_plan
+from dftt.types import DecodingSpec, TTTSpec
+from tests.commands import Commands, row
+from tests.fakes import tiny_draft_dir
+from tests.integration.test_evaluator import outcome, records_of
+
+SHORT = ("--evaluator.decoding.max_new_tokens=5", "--evaluator.decoding.ignore_eos=true", "--model.ttt.anchors=4")
+GRID = {
+    "mode": ["target", "speculative", "guided"],
+    "alpha": [0.3, 0.6],
+    "source": ["none", "own", "wrong", "shuffled"],
+    "steps": [2, 4],
+    "lr": [1e-3],
+}
+FLAGS = (*SHORT, "--model.ttt.steps=3", "--evaluator.arms=[]", "--evaluator.seeds=[0, 1]")
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, int]]:
+    """Counts prefills, adaptations, steps and answers."""
+    counts = {"prefills": 0, "adaptations": 0, "steps": 0, "generations": 0}
+
+    def counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            counts[name] += 1
+            made = function(*args, **options)
+            counts["steps"] += len(getattr(made, "losses", ()))
+            return made
+
+        return call
+
+    with (
+        patch.object(Pair, "prefill", counting("prefills", Pair.prefill)),
+        patch.object(dftt.module, "ttt_adapt", counting("adaptations", dftt.module.ttt_adapt)),
+        patch.object(dftt.module, "generate", counting("generations", dftt.module.generate)),
+    ):
+        yield counts
+
+
+@pytest.mark.parametrize(
+    ("grid", "seeds"),
+    [
+        (GRID, "[0, 1]"),
+        ({"mode": ["speculative"], "source": ["none", "own"], "rounds": [1, 2], "taps": ["all", "deep"]}, "[3]"),
+        ({"mode": ["guided"], "alpha": [0.1, 0.5], "source": ["wrong"]}, "[0]"),
+    ],
+)
+def test_the_plan_says_what_is_computed(commands: Commands, grid: dict[str, list[Any]], seeds: str) -> None:
+    arms = expand(grid)
+    flags = (*SHORT, "--model.ttt.steps=3", f"--evaluator.grid={grid}", f"--evaluator.seeds={seeds}")
+    with counted() as counts:
+        cli = commands("test", *flags, f"--evaluator.baseline={arms[0].id}", data=three_contexts(commands))
+    spec = DecodingSpec(max_new_tokens=5)
+    plan = make_plan([[1], [1], [1]], arms, cli.evaluator.seeds, TTTSpec(steps=3), spec)
+    assert counts == {name: getattr(plan, name) for name in counts}
+    assert len(records_of(cli)) * len(cli.evaluator.seeds) == plan.records
+
+
+def test_one_prefill_and_one_adaptation_serve_all_arms_of_a_context(commands: Commands) -> None:
+    grid = {"mode": ["speculative", "guided"], "alpha": [0.1, 0.2, 0.3, 0.4], "source": ["own"], "temperature": [0, 1]}
+    data = commands.contexts("rules")
+    with counted() as counts:
+        commands(
+            "test",
+            *SHORT,
+            "--model.ttt.steps=3",
+            f"--evaluator.grid={grid}",
+            "--evaluator.baseline=speculative+own,T=0",
+            data=data,
+        )
+    assert counts == {"prefills": 1, "adaptations": 1, "steps": 3, "generations": 20}
+
+
+def test_a_value_added_to_an_axis_computes_only_its_arms(commands: Commands, tmp_path: Path) -> None:
+    data, folder = commands.contexts(tasks=1), tmp_path / "study"
+
+    def run(steps: list[int], *, new: int) -> None:
+        grid = {"source": ["none", "own"], "steps": steps}
+        flags = (*SHORT, f"--evaluator.grid={grid}", f"--evaluator.run_dir={folder}")
+        with counted() as counts:
+            commands("test", *flags, data=data)
+        assert counts["generations"] == new
+
+    run([2], new=4)
+    before = {record.key: outcome(record) for record in load_records(folder)}
+    run([2, 3], new=2)
+    after = {record.key: outcome(record) for record in load_records(folder)}
+    assert {key: after[key] for key in before} == before
+    assert len(after) == 6
+
+
+def test_seeds_draw_different_tokens_of_the_same_task(commands: Commands) -> None:
+    flags = (*SHORT, "--evaluator.arms=[{mode: target, temperature: 2.0}]", "--evaluator.baseline=target,T=2")
+    cli = commands("test", *flags, "--evaluator.seeds=[0, 1]", data=commands.contexts("rules", tasks=1))
+    one, other = load_records(Path(str(cli.trainer.log_dir)))
+    assert (one.seed, other.seed) == (0, 1)
+    assert one.token_ids != other.token_ids
+
+
+def test_another_draft_under_the_same_name_is_measured_anew(commands: Commands, tmp_path: Path) -> None:
+    """The bundled draft may be replaced: its name stays, and records of the old one must not pass for its own."""
+    commands.draft = tiny_draft_dir(tmp_path / "draft")
+    data, folder = commands.contexts("rules", tasks=1), f"--evaluator.run_dir={tmp_path / 'study'}"
+    arms = "--evaluator.arms=[{mode: target}, {mode: speculative}]"
+    commands("test", *SHORT, arms, folder, data=data)
+    first = {record.arm: record.spec_hash for record in load_records(tmp_path / "study")}
+    tiny_draft_dir(tmp_path / "draft", num_layers=1)
+    commands("test", *SHORT, arms, folder, data=data)
+    second = {record.arm: record.spec_hash for record in load_records(tmp_path / "study")}
+    assert first["target"] == second["target"]
+    assert first["speculative+none"] != second["speculative+none"]
+
+
+def test_changed_context_of_equal_prompt_is_measured_anew(commands: Commands, tmp_path: Path) -> None:
+    """What is adapted to is what the tasks of a context share, so it changes with the choice of tasks."""
+    data, folder = commands.contexts("rules", tasks=2), tmp_path / "study"
+    run = (
+        "test",
+        *SHORT,
+        "--model.ttt.steps=1",
+        f"--evaluator.run_dir={folder}",
+        "--evaluator.grid={source: [none, own]}",
+    )
+    commands(*run, "--data.max_tasks=1", data=data)
+    before = {record.key: record.spec_hash for record in load_records(folder)}
+    commands(*run, data=data)
+    after = {record.key: record.spec_hash for record in load_records(folder)}
+    assert after["rules/0", "speculative+none", 0] == before["rules/0", "speculative+none", 0]
+    assert after["rules/0", "speculative+own", 0] != before["rules/0", "speculative+own", 0]
+
+
+def test_rounds_record_what_they_cost(commands: Commands) -> None:
+    arms = "--evaluator.arms=[{mode: speculative, ttt: own}, {mode: speculative, ttt: own, rounds: 2}]"
+    flags = (*SHORT, "--model.ttt.steps=5", arms, "--evaluator.baseline=speculative+own")
+    records = records_of(commands("test", *flags, data=commands.contexts("rules", tasks=1)))
+    one, two = records["rules/0", "speculative+own"], records["rules/0", "speculative+own,rounds=2"]
+    assert (one.adaptation["steps"], two.adaptation["steps"]) == (5, 5)
+    assert two.adaptation["rounds"] == 2
+    assert len(two.adaptation["earlier_taus"]) == 1
+    assert two.token_ids == one.token_ids  # lossless, however the draft was adapted
+
+
+# -- dry run ----------------------------------------------------------------------------------------------------------
+
+
+def test_dry_run_prints_the_plan_and_loads_nothing(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = (*FLAGS, f"--evaluator.grid={GRID}", "--evaluator.baseline=target", "--evaluator.dry_run=true")
+    arguments = commands.arguments("test", *flags, data=three_contexts(commands))
+    with patch.object(Target, "load", side_effect=AssertionError), pytest.raises(SystemExit) as stopped:
+        commands.run(*arguments)
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert "guided@0.6+wrong,steps=4,lr=0.001" in printed
+    assert "22 arms, 3 contexts, 3 tasks: 132 records, 0 there already" in printed
+    assert "about 0 h " in printed
+
+
+def test_dry_run_counts_and_times_by_what_is_there(
+    commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = (*SHORT, "--model.ttt.steps=2", f"--evaluator.run_dir={tmp_path / 'study'}")
+    data = commands.contexts(tasks=1)
+    commands("test", *flags, "--data.max_contexts=1", data=data)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        commands("test", *flags, "--evaluator.dry_run=true", data=data)
+    printed = capsys.readouterr().out
+    assert "6 records, 3 there already" in printed
+    assert "(3 records in this folder, prefills from rough figures" in printed
+
+
+def three_contexts(commands: Commands) -> Path:
+    """Three contexts of one task."""
+    return commands.write(
+        [row(f"A text on {name}. What?", task_id=name, context_id=name) for name in "xyz"], "abc.jsonl"
+    )

@@ -1,0 +1,78 @@
+"""Grids: which arms they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from dftt.study.grid import expand
+from tests.cli.test_cli import CONFIGS
+
+
+def test_arms_are_the_product_in_the_order_of_the_axes() -> None:
+    arms = expand({"mode": ["guided"], "temperature": [0.3, 1.0], "alpha": [0.1, 0.5], "source": ["none"]})
+    assert [arm.id for arm in arms] == [
+        "guided@0.1+none,T=0.3",
+        "guided@0.5+none,T=0.3",
+        "guided@0.1+none,T=1",
+        "guided@0.5+none,T=1",
+    ]
+
+
+def test_axes_without_meaning_for_an_arm_do_not_repeat_it() -> None:
+    grid = {
+        "mode": ["target", "speculative", "guided"],
+        "alpha": [0.1, 0.2],
+        "source": ["none", "own"],
+        "lr": [0.1, 1.0],
+    }
+    assert [arm.id for arm in expand(grid)] == [
+        "target",
+        "speculative+none",
+        "speculative+own,lr=0.1",
+        "speculative+own,lr=1",
+        *("guided@0.1+none", "guided@0.1+own,lr=0.1", "guided@0.1+own,lr=1"),
+        *("guided@0.2+none", "guided@0.2+own,lr=0.1", "guided@0.2+own,lr=1"),
+    ]
+
+
+def test_no_axes_are_no_arms() -> None:
+    assert expand({}) == []
+
+
+def test_rounds_and_taps_go_to_arms_that_have_them() -> None:
+    grid = {"mode": ["target", "speculative"], "source": ["none", "own"], "rounds": [1, 2], "taps": ["all", 0]}
+    assert [arm.id for arm in expand(grid)] == [
+        "target",
+        "speculative+none",
+        "speculative+none,taps=0",
+        *("speculative+own", "speculative+own,taps=0"),
+        *("speculative+own,rounds=2", "speculative+own,taps=0,rounds=2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"alhpa": [1]}, "unknown axis 'alhpa'; choose from mode, alpha"),
+        ({"alpha": []}, r"evaluator.grid.alpha must be a list of at least one value, got \[\]"),
+        ({"mode": "guided"}, "evaluator.grid.mode must be a list of at least one value, got 'guided'"),
+        ({"source": ["own"], "rank": [0]}, "ttt.rank must be >= 1, got 0"),
+        ({"source": ["others"]}, "unknown ttt 'others'"),
+    ],
+)
+def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        expand(grid)
+
+
+@pytest.mark.parametrize(
+    ("name", "arms"), [("matrix", 33), ("sweep", 55), ("layers", 16), ("rounds", 9), ("guided", 17)]
+)
+def test_shipped_grids_have_so_many_arms(name: str, arms: int) -> None:
+    config = yaml.safe_load((CONFIGS / "evaluator" / f"{name}.yaml").read_text())
+    expanded = expand(config["grid"])
+    assert len(expanded) == arms
+    assert config["baseline"] in [arm.id for arm in expanded]

@@ -1,0 +1,250 @@
+"""The report from records alone: what it says, and that nothing a model wrote can act on it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dftt.evaluation.report.__main__ import main
+from dftt.evaluation.report.markup import embedded_json, shortened, tag, visible
+from dftt.evaluation.report.page import make_page, make_sections, write_report
+from dftt.evaluation.report.run import arms_of, load_run, load_runs
+from dftt.evaluation.summary import summarise
+from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
+
+HOSTILE = (
+    "<script>document.title = 'owned'</script>",
+    "</textarea></pre></script><img src=x onerror=alert(1)>",
+    "</title><style>*{display:none}</style>",
+    "safe\u202etxt.exe\u2066 \u200f\u0000\x1b[31m",
+    "x" * 1_000_000,
+    '"><a href="https://example.org/">{{7*7}}</a><!--',
+    "\ud800 half a pair",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, and the text in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "input", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, name: str) -> int:
+        return sum(element == name for element, _ in self.elements)
+
+
+def text_of(*folders: Path) -> str:
+    runs = load_runs(folders)
+    return make_page(runs, make_sections(runs))
+
+
+def page_of(*folders: Path) -> Page:
+    return Page(text_of(*folders))
+
+
+def names(page: Page) -> list[str]:
+    return [name for name, _ in page.elements]
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+def test_every_section_and_figure_is_there(tmp_path: Path) -> None:
+    page = Page(write_report([small_run(tmp_path)]).read_text(encoding="utf-8"))
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert {"head", "tau", "guidance", "adaptation", "budget", "errors", "tokens", "answers"} <= ids
+    assert page.open == []
+    assert page.count("figure") == page.count("svg") == len(list((tmp_path / "figures").glob("*.svg")))
+    assert "bundled:smollm2-135m" in page.text
+    assert "cli.py test --x 'a b'" in page.text
+    assert "Qwen3-8B, DFlash block 16" in page.text
+
+
+def test_tau_in_the_page_is_that_of_the_summary(tmp_path: Path) -> None:
+    page = page_of(small_run(tmp_path))
+    for row in summarise(load_run(tmp_path).records, "speculative+none"):
+        if row["arm"] != "target":
+            assert f"{row['tau']:.3f} [{row['tau_low']:.3f}, {row['tau_high']:.3f}]" in page.text
+
+
+def test_figures_are_saved_as_svg_png_and_csv(tmp_path: Path) -> None:
+    write_report([small_run(tmp_path)])
+    drawn = sorted((tmp_path / "figures").glob("*.svg"))
+    assert {"tau", "losses", "pass_rate_by_alpha", "slot_acceptance"} <= {path.stem for path in drawn}
+    for path in drawn:
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(--" not in path.read_text(encoding="utf-8")
+        with Image.open(path.with_suffix(".png")) as image:
+            assert len(image.convert("L").getcolors(256) or []) > 2
+        with path.with_suffix(".csv").open(encoding="utf-8") as file:
+            assert list(csv.DictReader(file))
+
+
+def test_slot_acceptance_is_of_the_steps_that_reached_the_slot(tmp_path: Path) -> None:
+    record = made_record(0, "speculative+none")
+    fixed = [type(record)(**{**record.to_json(), "acceptance_lengths": (1, 3, 3, 2)})]
+    write_report([write_run(tmp_path, fixed)])
+    with (tmp_path / "figures" / "slot_acceptance.csv").open() as file:
+        rows = [(row["slot"], row["reached"], float(row["accepted"])) for row in csv.DictReader(file)]
+    assert rows == [("1", "4", 0.75), ("2", "3", pytest.approx(2 / 3))]
+
+
+def test_the_verdict_is_quoted(tmp_path: Path) -> None:
+    small_run(tmp_path)
+    (tmp_path / "verdict.json").write_text(json.dumps({"sentence": "Nothing can be claimed: n = 7."}))
+    assert "Nothing can be claimed: n = 7." in page_of(tmp_path).text
+
+
+def test_unscored_answers_are_named_with_their_reason(tmp_path: Path) -> None:
+    page = page_of(small_run(tmp_path, tasks=8))
+    assert f"Unscored: {len(ARMS)} of {8 * len(ARMS)} answers" in page.text
+    assert "no judge" in page.text
+
+
+def test_several_runs_are_told_apart(tmp_path: Path) -> None:
+    page = page_of(small_run(tmp_path / "one"), small_run(tmp_path / "two", tasks=4))
+    assert "one: speculative+own" in page.text
+    assert "two: speculative+own" in page.text
+
+
+@pytest.mark.parametrize(("arm", "parts"), [
+    ("target", ("target", 0.0, "none")),
+    ("speculative+own", ("speculative", None, "own")),
+    ("guided@-0.5+wrong", ("guided", -0.5, "wrong")),
+    ("guided@1e-05+own[steps=3,lr=0.001]", ("guided", 1e-5, "own[steps=3,lr=0.001]")),
+    ("Something else!", ("Something else!", None, "none")),
+])  # fmt: skip
+def test_arm_ids_are_read(tmp_path: Path, arm: str, parts: tuple[str, float | None, str]) -> None:
+    record = made_record(0, "target")
+    run = load_run(write_run(tmp_path, [type(record)(**{**record.to_json(), "arm": arm})]))
+    (data,) = arms_of([run])
+    assert (data.mode, data.alpha, data.ttt) == parts
+
+
+@pytest.mark.parametrize("arms", [("target",), ("speculative+own",), ("speculative+none",)])
+def test_one_arm_alone_makes_a_report(tmp_path: Path, arms: Sequence[str]) -> None:
+    assert page_of(small_run(tmp_path, arms=arms, tasks=1)).open == []
+
+
+def test_a_run_of_nothing_but_errors_makes_a_report(tmp_path: Path) -> None:
+    record = made_record(6, "speculative+own")
+    row = record.to_json() | {"acceptance_lengths": (), "token_ids": (), "adaptation": {}, "finish_reason": "error"}
+    page = page_of(write_run(tmp_path, [type(record)(**row)]))
+    assert "there is no acceptance length" in page.text
+
+
+# -- model text --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_changes_nothing(tmp_path: Path, text: str) -> None:
+    """The same elements with the same attributes as with harmless text, wherever a model's words may stand."""
+
+    def run(folder: Path, said: str) -> Path:
+        records = [
+            type(made)(**{**made.to_json(), "explanation": said, "metadata": {"category": f"{said}{task}"}})
+            for task in (0, 1)
+            for made in (made_record(task, arm, answer=said) for arm in ARMS[1:5])
+        ]
+        traces = [made_trace(record, texts=(said, *"abcdefgh")) for record in records]
+        return write_run(folder, records, traces)
+
+    written = text_of(run(tmp_path / "run", text))
+    page, plain = Page(written), page_of(run(tmp_path / "plain" / "run", "harmless"))
+    outline = lambda one: [(name, sorted(attributes)) for name, attributes in one.elements if name != "line"]  # noqa: E731
+    assert outline(page) == outline(plain)
+    assert page.count("script") == 2
+    assert "img" not in names(page)
+    assert "\u202e" not in written
+    assert "\x1b" not in written
+    assert len(written) < 1_000_000
+
+
+def test_unseen_marks_are_written_out() -> None:
+    assert visible("a\u202eb\u0000") == "a⟨U+202E⟩b⟨U+0000⟩"
+    assert visible("ordinary\ttext\n") == "ordinary\ttext\n"
+
+
+def test_markup_escapes_text_and_attributes() -> None:
+    assert tag("p", "<b>", tag("i", "&"), title='"x"') == '<p title="&quot;x&quot;">&lt;b&gt;<i>&amp;</i></p>'
+
+
+def test_embedded_data_cannot_end_its_element_and_reads_back() -> None:
+    value = {"text": "</script><!-- <script> & \u2028"}
+    written = embedded_json(value, id="data")
+    assert written.count("<") == 2
+    assert json.loads(written.partition(">")[2].rpartition("<")[0]) == value
+
+
+def test_long_text_is_shortened_and_says_so() -> None:
+    assert shortened("abc", 3) == "abc"
+    assert shortened("a" * 1000, 3) == "aaa … (1,000 characters in all)"
+
+
+# -- traces ------------------------------------------------------------------------------------------------------------
+
+
+def test_traces_of_older_answers_are_left_out(tmp_path: Path) -> None:
+    record = made_record(0, "guided@0.2+own")
+    trace = made_trace(record)
+    folder = write_run(tmp_path, [type(record)(**{**record.to_json(), "spec_hash": "new"})], [trace])
+    assert load_run(folder).traces == {}
+
+
+def test_a_half_written_trace_is_passed_over(tmp_path: Path) -> None:
+    folder = small_run(tmp_path)
+    with (folder / "traces.0.jsonl").open("a") as file:
+        file.write('{"task_id": "task 0", "arm"')
+    assert len(load_run(folder).traces) == 2 * len(ARMS)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_where_the_report_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_run(tmp_path / "run")
+    main([str(tmp_path / "run"), "--out", str(tmp_path / "pages" / "r.html")])
+    assert capsys.readouterr().out == f"report: {tmp_path / 'pages' / 'r.html'}\n"
+    assert (tmp_path / "pages" / "figures" / "tau.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("broken", "complaint"),
+    [("missing", "no folder at"), ("empty", "holds no records"), ("twice", "named twice"), ("json", "verdict.json")],
+)
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str, complaint: str) -> None:
+    folder = tmp_path / broken
+    if broken != "missing":
+        folder.mkdir()
+    if broken in ("twice", "json"):
+        small_run(folder)
+        (folder / "verdict.json").write_text("{" if broken == "json" else "{}")
+    with pytest.raises(SystemExit) as stopped:
+        main([str(folder), *([str(folder)] if broken == "twice" else [])])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert complaint in said
+    assert said.count("\n") == 1

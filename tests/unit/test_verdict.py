@@ -1,0 +1,195 @@
+"""The verdict: what may be claimed from records, and when nothing may."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dftt.evaluation.comparison import adjust, compare
+from dftt.evaluation.records import RecordStore
+from dftt.evaluation.verdict import contexts_verdict, guidance_verdict, main, tau_verdict, verdicts, write_verdict
+from dftt.study import Arm
+from dftt.study.description import describe, write_arms
+from dftt.types import DecodingSpec, Record, TTTSpec
+
+TARGET, PLAIN, ADAPTED = Arm("target"), Arm("guided", "none", 0.3), Arm("guided", "own", 0.3)
+NONE, OWN, WRONG = Arm(), Arm(ttt="own"), Arm(ttt="wrong")
+GUIDANCE = (TARGET, PLAIN, ADAPTED)
+
+
+def rows(*arms: Arm) -> list[dict[str, Any]]:
+    """Lines of arms.json."""
+    return [describe(arm, TTTSpec(), DecodingSpec()) for arm in arms]
+
+
+def passing(rates: Mapping[str, float], *, n: int = 400, unscored: float = 0.0) -> list[Record]:
+    """Records of arms that pass at these rates; a task that passes under one passes under every better one."""
+    draw, records = random.Random(1), []
+    for number in range(n):
+        luck, lost = draw.random(), draw.random() < unscored
+        for arm, rate in rates.items():
+            passed = None if lost else luck < rate
+            records.append(Record(f"t{number}", f"c{number // 4}", arm, 0, "", passed=passed))
+    return records
+
+
+def ids(*rates: float) -> dict[str, float]:
+    """Rates of target, guided, and guided with TTT."""
+    return {arm.id: rate for arm, rate in zip(GUIDANCE, rates, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("rates", "answer", "says"),
+    [
+        ((0.2, 0.35, 0.5), "full", "(TTT + guided) > guided > baseline, the full hypothesis"),
+        ((0.3, 0.3, 0.5), "ttt", "guided ≈ baseline < (TTT + guided), so TTT is essential"),
+        ((0.3, 0.302, 0.3), "none", "guided ≈ (TTT + guided) ≈ baseline, the hypothesis fails"),
+        ((0.3, 0.5, 0.5), "adapted", "(TTT + guided) > baseline"),
+        ((0.3, 0.5, 0.3), "guided", "guided > baseline; that TTT adds to it is not shown"),
+        ((0.5, 0.3, 0.3), "harm", "guidance helps nowhere and harms"),
+    ],
+)
+def test_decision_table(rates: tuple[float, ...], answer: str, says: str) -> None:
+    verdict = guidance_verdict(passing(ids(*rates)), rows(*GUIDANCE))
+    assert verdict is not None
+    assert (verdict.answer, verdict.sentence.startswith(says)) == (answer, True), verdict.sentence
+    assert "pass rate [" in verdict.sentence
+    assert verdict.sentence.endswith("n = 400.")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"n": 12}, "12 pairs are too few (at least 30)"),
+        ({"n": 100, "unscored": 0.3}, "of 100 pairs are unscored or missing (at most 10% may be)"),
+    ],
+)
+def test_nothing_is_claimed_from_too_little(options: dict[str, Any], says: str) -> None:
+    verdict = guidance_verdict(passing(ids(0.1, 0.5, 0.9), **options), rows(*GUIDANCE))
+    assert verdict is not None
+    assert verdict.answer == "cannot tell"
+    assert says in verdict.sentence
+
+
+def test_few_contexts_are_too_few_however_many_tasks() -> None:
+    records = [record for record in passing(ids(0.1, 0.5, 0.9)) if record.context_id in ("c0", "c1", "c2")]
+    crowded = [
+        Record(f"{record.task_id}/{copy}", record.context_id, record.arm, 0, "", passed=record.passed)
+        for record in records
+        for copy in range(10)
+    ]
+    verdict = guidance_verdict(crowded, rows(*GUIDANCE))
+    assert verdict is not None
+    assert "3 contexts are too few" in verdict.sentence
+
+
+def test_a_wide_interval_says_how_many_would_tell() -> None:
+    draw = random.Random(0)
+    records = [
+        Record(f"t{number}", f"c{number}", arm.id, 0, "", passed=draw.random() < 0.5)
+        for number in range(40)
+        for arm in GUIDANCE
+    ]
+    verdict = guidance_verdict(records, rows(*GUIDANCE))
+    assert verdict is not None
+    assert verdict.answer == "cannot tell"
+    assert "the interval is too wide (about " in verdict.sentence
+    needed = max(comparison.enough for comparison in verdict.comparisons)
+    assert 400 < needed < 4000
+
+
+def test_missing_records_count_as_unusable() -> None:
+    records = passing(ids(0.2, 0.4, 0.6), n=100)
+    kept = [record for record in records if record.arm != PLAIN.id or int(record.task_id[1:]) < 80]
+    comparison = compare(kept, PLAIN.id, TARGET.id, "pass rate")
+    assert (comparison.interval.n, comparison.unusable, comparison.finding) == (80, 20, "too few")
+
+
+def test_each_temperature_has_its_own_baseline() -> None:
+    cold, warm = (Arm("target", temperature=heat) for heat in (0.3, 1.0))
+    guided = Arm("guided", "none", 0.5, temperature=1.0)
+    verdict = guidance_verdict(passing({arm.id: 0.4 for arm in (cold, warm, guided)}), rows(cold, warm, guided))
+    assert verdict is not None
+    assert [each.reference for each in verdict.comparisons] == [warm.id]
+
+
+# -- tau --------------------------------------------------------------------------------------------------------------
+
+
+def drafting(taus: Mapping[str, float], *, n: int = 60) -> list[Record]:
+    """Records of arms with about these acceptance lengths."""
+    draw = random.Random(3)
+    return [
+        Record(f"t{number}", f"c{number}", arm, 0, "", acceptance_lengths=lengths)
+        for number in range(n)
+        for arm, tau in taus.items()
+        if (lengths := tuple(max(1, round(draw.gauss(tau, 0.4))) for _ in range(20)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "answer"), [(4.0, "worthwhile"), (3.3, "small"), (3.0, "unchanged"), (2.0, "lowered"), (3.5, "raised")]
+)
+def test_tau_checkpoint(own: float, answer: str) -> None:
+    verdict = tau_verdict(drafting({NONE.id: 3.0, OWN.id: own}), rows(NONE, OWN))
+    assert verdict is not None
+    assert verdict.answer == answer, verdict.sentence
+
+
+def test_tau_is_read_beside_its_control() -> None:
+    specific = tau_verdict(drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 3.4}), rows(NONE, OWN, WRONG))
+    generic = tau_verdict(drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 4.0}), rows(NONE, OWN, WRONG))
+    assert specific is not None
+    assert generic is not None
+    assert "what it gains is owed to this context" in specific.sentence
+    assert "what it gains is not owed to this context" in generic.sentence
+
+
+def test_the_best_of_a_sweep_is_called_so() -> None:
+    short, long = (Arm(ttt="own", ttt_overrides={"steps": steps}) for steps in (3, 30))
+    verdict = tau_verdict(drafting({NONE.id: 3.0, short.id: 3.2, long.id: 4.2}), rows(NONE, short, long))
+    assert verdict is not None
+    assert "speculative+own,steps=30 against speculative+none (the largest of 2 settings)" in verdict.sentence
+
+
+@pytest.mark.parametrize(("here", "answer"), [(2.0, "lower"), (4.0, "higher"), (3.0, "cannot tell")])
+def test_tau_of_two_studies(here: float, answer: str) -> None:
+    assert contexts_verdict(drafting({"a": here}), drafting({"a": 3.0}), "a").answer == answer
+    assert contexts_verdict(drafting({"a": here}, n=5), drafting({"a": 3.0}), "a").answer == "cannot tell"
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_verdict_is_written_from_a_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = RecordStore(tmp_path)
+    for record in drafting({NONE.id: 3.0, OWN.id: 4.0}, n=30):
+        store.append(record)
+    write_arms(tmp_path, [NONE, OWN], TTTSpec(), DecodingSpec())
+    main([str(tmp_path), "--standard", str(tmp_path)])
+    printed = capsys.readouterr().out
+    written = json.loads((tmp_path / "verdict.json").read_text())
+    assert [each["sentence"] for each in written["verdicts"]] == printed.strip().splitlines()
+    assert written["verdicts"][0]["comparisons"][0]["n"] == 30
+    assert [each["question"] for each in written["verdicts"]] == ["tau", "contexts"]
+
+
+def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no arms\.json; name the folder of a study"):
+        write_verdict(tmp_path)
+
+
+def test_arms_that_ask_nothing_have_no_verdict() -> None:
+    assert verdicts(passing({TARGET.id: 0.5}), rows(TARGET)) == []
+
+
+def test_comparisons_of_one_question_are_adjusted_together() -> None:
+    records = passing(ids(0.5, 0.55, 0.55), n=400)
+    alone = adjust([compare(records, PLAIN.id, TARGET.id, "pass rate")])[0]
+    among = adjust([compare(records, arm.id, TARGET.id, "pass rate") for arm in (PLAIN, ADAPTED)])[0]
+    assert among.adjusted == pytest.approx(2 * alone.adjusted)
