@@ -12,4 +12,9 @@ _UNOPENED = re.compile(r"\A.*</(?:think|thinking)>", re.DOTALL | re.IGNORECASE)
 
 def final_answer(text: str) -> str:
     """The text without thinking (`<think>...</think>`) and outer white space; empty where thinking never ended."""
-    return _UNOPENED.sub("", _THINKING.sub("", text)).strip()
+    return without_thinking(text).strip()
+
+
+def without_thinking(text: str) -> str:
+    """The text without thinking, its white space kept: the body of a Python function begins with an indent."""
+    return _UNOPENED.sub("", _THINKING.sub("", text))

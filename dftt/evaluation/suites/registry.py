@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dftt.evaluation import scoring
-from dftt.evaluation.final_answer import final_answer
+from dftt.evaluation.final_answer import without_thinking
 from dftt.evaluation.suites.babi import Babi
 from dftt.evaluation.suites.base import Suite
 from dftt.evaluation.suites.clbench import CLBench
@@ -55,7 +55,7 @@ def score_answer(task: Task, answer: str, *, allow_code_execution: bool = False)
         answer: The decoded text; thinking in it is not looked at.
         allow_code_execution: Run answers that are programs, in the sandbox; without leave they are unscored.
     """
-    answer = final_answer(answer)
+    answer = without_thinking(answer)
     suite = SUITES.get(str(task.metadata.get("suite", "")))
     if suite is None:
         return scoring.score(task, answer)
