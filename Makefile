@@ -26,7 +26,7 @@ demo: $(READY) ## Adapt the bundled draft to a few documents and show what that 
 	$(BIN)/python cli.py test --config configs/experiment/demo.yaml $(ARGS)
 
 test: $(READY) ## Run the fast tests. ARGS="-k layers" chooses.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
 test-slow: $(READY) ## Run the slow tests.
 	$(BIN)/python -m pytest -m "slow and not gpu and not hub" $(ARGS)

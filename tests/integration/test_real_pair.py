@@ -1,5 +1,6 @@
 """The bundled target, and the draft that ships for it."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,9 @@ from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import bundled_shape_draft
 
+# One worker of a parallel run loads the pair, not each of them.
+pytestmark = pytest.mark.xdist_group("bundled pair")
+
 QUESTIONS = [
     "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many in all?",
     "Name three things that float on water, one per line.",
@@ -29,9 +33,9 @@ SPEC = DecodingSpec(max_new_tokens=64)
 
 @pytest.fixture(scope="module")
 def two_threads() -> Iterator[None]:
-    """The bundled target is large enough to use both cores."""
+    """The bundled target is large enough to use both cores, where no other worker of the test run wants one."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     yield
     torch.set_num_threads(threads)
 
