@@ -6,6 +6,8 @@ VENV   ?= .venv
 TORCH_INDEX ?=
 # More arguments for pytest or for the demo.
 ARGS   ?=
+# Studies that the manuscript is built from: folders with records.
+RUNS   ?= $(sort $(dir $(wildcard benchmarks/*/records.*.jsonl benchmarks/*/records.*.jsonl.gz)))
 
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
@@ -15,7 +17,7 @@ TORCH   := $(shell sed -n 's/^torch==//p' constraints.txt)
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check clean
+.PHONY: help setup demo test test-slow check docs docs-serve paper clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -35,6 +37,18 @@ check: $(READY) ## Lint, format check and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The theme's advertisement of its successor is no warning about these pages.
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
+
+docs: $(READY) ## Build the documentation into build/docs; a warning or a dead link fails.
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(READY) ## Show the documentation at http://127.0.0.1:8000 and follow changes.
+	$(BIN)/mkdocs serve
+
+paper: $(READY) ## Build the manuscript from a study's records into paper/build. RUNS="RUN_DIR ..." chooses.
+	$(BIN)/python -m paper.build $(RUNS) --pdf $(ARGS)
 
 clean: ## Remove .venv and caches; lightning_logs stays.
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

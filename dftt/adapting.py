@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from dftt.adaptation.online import context_share
 from dftt.adaptation.ttt import Adaptation
 from dftt.evaluation.records import spec_hash
 from dftt.models.lora import Adapter
@@ -13,7 +15,23 @@ from dftt.models.target import encode
 from dftt.module import DraftTTTModule
 from dftt.progress import StudyProgress
 from dftt.study import Arm
+from dftt.study.arms import Source
 from dftt.types import Prefill, Prompt, Task, TTTSpec
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """A context, and the one that serves as the wrong one.
+
+    Args:
+        own: The context at hand.
+        other: Another one; None where there is none.
+        other_id: Its id.
+    """
+
+    own: Prompt
+    other: Prompt | None = None
+    other_id: str = ""
 
 
 class ContextAdapter:
@@ -52,28 +70,31 @@ class ContextAdapter:
             self._prefills[context.input_ids] = self._read(context)
         return self._prefills[context.input_ids]
 
-    def adaptation(self, arm: Arm, context: Prompt, other: Prompt | None) -> Adaptation | None:
-        """What an arm decodes under in its first round; None for one that does not adapt.
+    def decodes_under(self, arm: Arm, contexts: Contexts) -> Adaptation | None:
+        """The adaptation that an arm's first answer begins under; None where nothing is learnt before it."""
+        only_later = arm.ttt_spec(self.module.ttt).learns_from == "generation"
+        return None if arm.ttt == "none" or only_later else self.adaptation(arm, contexts, to=arm.ttt)
+
+    def adaptation(self, arm: Arm, contexts: Contexts, *, to: Source) -> Adaptation:
+        """An adaptation with an arm's settings, made once for all arms of the same.
 
         Args:
             arm: The arm.
-            context: The context at hand.
-            other: Another context, for arms that adapt to the wrong one; None where there is none.
+            contexts: The context at hand, and another one.
+            to: Which of them: own, wrong, or own with its tokens shuffled.
         """
-        if arm.ttt == "none":
-            return None
-        if arm.ttt == "wrong":
-            if other is None:
-                raise ValueError("arm ttt 'wrong' needs at least two contexts: there is no other one to adapt to")
-            context = other
-        spec = arm.ttt_spec(self.module.ttt)
-        if arm.ttt == "shuffled":
+        spec, context = context_share(arm.ttt_spec(self.module.ttt)), contexts.own
+        if to == "wrong":
+            if contexts.other is None:
+                raise ValueError(f"arm {arm.id} needs at least two contexts: there is no other one to adapt to")
+            context = contexts.other
+        if to == "shuffled":
             context = shuffled(context, seed=spec.seed)
         key = context.input_ids, spec_hash({"ttt": spec, "taps": arm.taps})
         if key not in self._adaptations:
             self.progress.note(f"adapting for {arm.id}")
             # A shuffled context is no one's prompt, so its prefill is not worth keeping.
-            prefill = self._read(context) if arm.ttt == "shuffled" else self.prefill(context)
+            prefill = self._read(context) if to == "shuffled" else self.prefill(context)
             self._adaptations[key] = self._adapt(arm, prefill, spec, self.initial)
         return self._adaptations[key]
 

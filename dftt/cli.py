@@ -22,7 +22,7 @@ from dftt.evaluator import GuidedDecodingEvaluator
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
 from dftt.provenance import write_provenance
-from dftt.study import Arm, check_arms
+from dftt.study import Arm
 from dftt.study.plan import ROUGH, format_plan, make_plan, measured_rates
 from dftt.types import check_file
 
@@ -63,6 +63,10 @@ class DfttCLI(LightningCLI):
         """Check the input before the target is loaded."""
         data = self._checked_data()
         if isinstance(data, ContextDataModule):
+            if self.model.ttt.learns_from != "context":
+                raise ValueError(
+                    f"fit learns from a context: set model.ttt.learns_from to context, got {self.model.ttt.learns_from}"
+                )
             data.only_context()
             if clbench_contexts(data.tasks):
                 raise ValueError(f"fit would save an adapter of a CL-bench context, which is not allowed: {NOTICE}")
@@ -76,15 +80,14 @@ class DfttCLI(LightningCLI):
 
     def before_test(self) -> None:
         """As before_fit; answers must fit the window too. A dry run ends here."""
-        data = self._check_study(self.evaluator.arms)
-        check_arms(self.evaluator.arms, self.evaluator.baseline)
+        data = self._check_study("test", self.evaluator.arms)
         if self.evaluator.dry_run:
             print(self._plan(data))
             sys.exit(0)
 
     def before_predict(self) -> None:
         """As before_test."""
-        self._check_study([self.evaluator.answer_with])
+        self._check_study("predict", [self.evaluator.answer_with])
 
     @property
     def evaluator(self) -> GuidedDecodingEvaluator:
@@ -114,12 +117,13 @@ class DfttCLI(LightningCLI):
         )
         return format_plan(plan, evaluator.arms, self.model.ttt, evaluator.decoding, rates, len(there))
 
-    def _check_study(self, arms: Sequence[Arm]) -> ContextDataModule:
+    def _check_study(self, stage: str, arms: Sequence[Arm]) -> ContextDataModule:
         data = self._checked_data()
         if not isinstance(data, ContextDataModule):
             raise ValueError(f"{self.subcommand} works on contexts: give --data ContextDataModule")
-        if len(data.contexts) == 1 and any(arm.ttt == "wrong" for arm in arms):
-            raise ValueError("arm ttt 'wrong' needs at least two contexts: there is no other one to adapt to")
+        self.evaluator.check_arms(stage, self.model.ttt, has_checkpoint=self.config[stage].ckpt_path is not None)
+        if len(data.contexts) == 1 and (needing := [arm.id for arm in arms if arm.needs_other_context]):
+            raise ValueError(f"arm {needing[0]} needs at least two contexts: there is no other one to adapt to")
         if any(arm.ttt != "none" for arm in arms) and clbench_contexts(data.tasks):
             if not self.evaluator.allow_clbench_ttt:
                 raise ValueError(

@@ -23,23 +23,26 @@ from dftt.evaluation.summary import format_table, summarise
 from dftt.evaluation.tau_groups import format_groups, tau_by_group
 from dftt.evaluation.verdict import write_verdict
 from dftt.measuring import ContextMeasurer
+from dftt.models.lora import Adapter
 from dftt.module import DraftTTTModule
 from dftt.progress import AnswerPrinter, StudyProgress
 from dftt.study import Arm, check_arms
-from dftt.study.arms import check_seeds
+from dftt.study.checks import check_alone, check_materials, check_seeds
 from dftt.study.description import write_arms
 from dftt.study.grid import expand
-from dftt.types import DecodingSpec, Record
+from dftt.types import DecodingSpec, Record, TTTSpec
 
 
 class GuidedDecodingEvaluator(L.Callback):
     """Runs every arm on every context in `test`, and answers in `predict`.
 
     Args:
-        arms: What is compared. Each has mode (target, speculative, guided), ttt (none, own, wrong, shuffled) and, where
-            guided, alpha. By default, where there is no grid either, target, speculative+none and speculative+own.
+        arms: What is compared. Each has mode (target, speculative, guided, power, rerank), ttt (none, own, wrong,
+            shuffled) and, where guided, alpha. By default, where there is no grid either, target, speculative+none and
+            speculative+own.
         grid: More arms: every combination of the values of axes, {axis: [value, ...]}. Axes are mode, alpha,
-            temperature, top_p, guidance, source (an arm's ttt), taps, rounds, and the settings of model.ttt.
+            temperature, top_p, guidance, parameters, matched_to, source (an arm's ttt), taps, rounds, and the settings
+            of model.ttt. Or several such grids, as a list.
         seeds: Every task is decoded under each of these; by default under decoding.seed.
         decoding: Decoding settings that all arms share.
         baseline: Id of the arm that the others are compared with.
@@ -47,6 +50,10 @@ class GuidedDecodingEvaluator(L.Callback):
         run_dir: Folder of the records; a run that finds finished ones there skips them. By default the run's own log
             folder.
         answer_with: The arm that `predict` answers with.
+        amateur: Hub id or folder of a smaller model with the target's vocabulary, for the rules contrastive and
+            contrastive_ratio.
+        generic_adapter: PEFT folder of an adapter made over many contexts, for the rule own_minus_generic; by default
+            that of --ckpt_path.
         allow_clbench_ttt: Adapt to contexts of CL-bench, whose data card forbids parameter updates on them: only for
             disclosed research that stays off its leaderboard. Adapters of such contexts are never saved.
         allow_code_execution: Run answers of HumanEval and MBPP against their tests, in a sandbox (Linux on x86-64 only;
@@ -61,13 +68,15 @@ class GuidedDecodingEvaluator(L.Callback):
     def __init__(
         self,
         arms: list[Arm] | None = None,
-        grid: dict[str, list[Any]] | None = None,
+        grid: dict[str, list[Any]] | list[dict[str, list[Any]]] | None = None,
         seeds: list[int] | None = None,
         decoding: DecodingSpec = DecodingSpec(),
         baseline: str = "speculative+none",
         dry_run: bool = False,
         run_dir: str | None = None,
         answer_with: Arm = Arm("speculative", "own"),
+        amateur: str | None = None,
+        generic_adapter: str | None = None,
         allow_clbench_ttt: bool = False,
         allow_code_execution: bool = False,
         judge: Judge | None = None,
@@ -80,6 +89,8 @@ class GuidedDecodingEvaluator(L.Callback):
         self.seeds = check_seeds([decoding.seed] if seeds is None else seeds)
         self.decoding, self.baseline, self.dry_run = decoding, baseline, dry_run
         self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
+        self.amateur, self.generic_adapter = amateur, generic_adapter
+        self._generic = None if generic_adapter is None else Adapter.load(generic_adapter)
         self.allow_code_execution = allow_code_execution
         if trace_tasks < 0:
             raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
@@ -90,7 +101,7 @@ class GuidedDecodingEvaluator(L.Callback):
 
     # -- Lightning -----------------------------------------------------------------------------------------------------
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuse settings under which nothing could be measured."""
         if stage not in ("test", "predict"):
             return
@@ -98,8 +109,17 @@ class GuidedDecodingEvaluator(L.Callback):
         if loop.inference_mode:
             name = "test" if stage == "test" else "predict"  # the stage prints as TrainerFn.TESTING
             raise ValueError(f"{name} back-propagates into the adapter: set trainer.inference_mode to false")
+        # Of a checkpoint the trainer knows nothing yet; the command line has asked before.
+        self.check_arms(stage, _checked(pl_module).ttt, has_checkpoint=True)
+
+    def check_arms(self, stage: str, ttt: TTTSpec, *, has_checkpoint: bool) -> None:
+        """Raise ValueError for arms of `test` or `predict` that could not be measured."""
+        arms = self.arms if stage == "test" else [self.answer_with]
         if stage == "test":
-            check_arms(self.arms, self.baseline)
+            check_arms(arms, self.baseline, self.decoding, ttt)
+        else:
+            check_alone(self.answer_with, self.decoding, ttt)
+        check_materials(arms, amateur=self.amateur, has_generic=self._generic is not None or has_checkpoint)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
@@ -234,6 +254,8 @@ class GuidedDecodingEvaluator(L.Callback):
             store,
             self._progress,
             seeds=self.seeds,
+            amateur=self.amateur,
+            generic=self._generic,
             allow_code_execution=self.allow_code_execution,
             traced_tasks=traced_tasks,
             rank=module.global_rank,

@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
 
 from dftt.adaptation.ttt import Adaptation
-from dftt.adapting import ContextAdapter
+from dftt.adapting import ContextAdapter, Contexts
+from dftt.answering import Answerer, Scene, UnmeasurableError
 from dftt.data import ContextItem
-from dftt.decoding.generate import HasAdapter, OnTokens
-from dftt.evaluation.conversation import joined, later_turns, messages_after, whole_conversation
+from dftt.decoding.generate import OnTokens
+from dftt.digests import Digests
+from dftt.evaluation.conversation import later_turns, whole_conversation
 from dftt.evaluation.judging import with_score
-from dftt.evaluation.records import Key, RecordStore, load_records, spec_hash
-from dftt.evaluation.suites.registry import score_answer, score_record
+from dftt.evaluation.questions import Messages, without_context
+from dftt.evaluation.records import RecordStore, load_records
+from dftt.evaluation.suites.registry import score_record
 from dftt.evaluation.traces import append_trace, make_trace
-from dftt.models.fingerprint import fingerprint
+from dftt.guiding import Guides
 from dftt.models.lora import Adapter
-from dftt.models.taps import tapped
 from dftt.models.target import encode
 from dftt.module import DraftTTTModule, context_of
 from dftt.progress import StudyProgress
+from dftt.recording import Part, Round, make_record, unmeasured
 from dftt.study import Arm
-from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Record, Task, TTTSpec
-
-_SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")  # of an adaptation, as far as reports compare them
-# What decoding settings decide nothing about a record of a mode.
-_UNUSED = {
-    "target": ("alpha", "block_size", "verify_size", "guidance"),
-    "speculative": ("alpha", "verify_size", "guidance"),
-}
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One record that is wanted."""
-
-    task: Task
-    prompt: Prompt  # its context_length is that of the context
-    arm: Arm
-    seed: int
-    digest: str
-
-    @property
-    def key(self) -> Key:
-        return self.task.task_id, self.arm.id, self.seed
+from dftt.types import DecodingSpec, Generation, Prompt, Record, Task
 
 
 class ContextMeasurer:
@@ -58,6 +37,8 @@ class ContextMeasurer:
         store: Takes the records, and knows those of earlier runs.
         progress: Is told of every part.
         seeds: Each task is decoded under each of them; by default under the one of `decoding`.
+        amateur: Name of the model that contrastive rules need.
+        generic: The generic adapter that rules may name; by default a checkpoint's.
         allow_code_execution: Whether answers that are programs may be run.
         traced_tasks: Ids of the tasks whose answers are traced token by token (`dftt.evaluation.traces`).
         rank: Number of this process, for the file of its traces.
@@ -72,16 +53,22 @@ class ContextMeasurer:
         progress: StudyProgress,
         *,
         seeds: Sequence[int] = (),
+        amateur: str | None = None,
+        generic: Adapter | None = None,
         allow_code_execution: bool = False,
         traced_tasks: Collection[str] = (),
         rank: int = 0,
     ) -> None:
-        self.module, self.arms, self.decoding, self.store, self.progress = module, arms, decoding, store, progress
+        self.module, self.decoding, self.store, self.progress = module, decoding, store, progress
+        # Those that are matched to another's answers come behind it.
+        self.arms = sorted(arms, key=lambda arm: bool(arm.matched_to))
         self.seeds = tuple(seeds) or (decoding.seed,)
         self.allow_code_execution, self.traced_tasks, self.rank = allow_code_execution, traced_tasks, rank
         self.adapter = ContextAdapter(module, progress)
+        self.guides = Guides(self.adapter, amateur=amateur, generic=generic)
+        self.digests = Digests(self.adapter, self.guides, arms, decoding)
+        self.answerer = Answerer(self.adapter, self.guides, decoding)
         self._earlier = {record.key: record for record in load_records(store.folder)}
-        self._weights: dict[str, str] = {}
 
     @property
     def initial(self) -> Adapter | None:
@@ -94,8 +81,8 @@ class ContextMeasurer:
 
     def measure(self, item: ContextItem) -> list[Record]:
         """Every arm on every task of a context; finished records are read back instead."""
-        context, other = self._contexts(item)
-        parts = self._wanted(item, context, other)
+        contexts = self._contexts(item)
+        parts = self._parts(item, contexts, self.arms, self.seeds)
         records = [
             self._scored_again(self._earlier[part.key])
             for part in parts
@@ -106,58 +93,70 @@ class ContextMeasurer:
         for part in parts:
             if part.key in finished:
                 continue
-            if problem := self._problem(part, other, item.other_id):
-                records.append(self._keep(_unmeasured(part, problem)))
+            if problem := self._problem(part, contexts):
+                records.append(self._keep(unmeasured(part, problem)))
             else:
                 missing.append(part)
         if not missing:
             return records
-        prefill = self.adapter.begin(context)
+        scene = Scene(contexts, self.adapter.begin(contexts.own))
         self.progress.start_context(item.context_id, num_parts=len(missing))
         for part in missing:
-            adaptation = self.adapter.adaptation(part.arm, context, other)
-            rounds = list(self._rounds(part, prefill, adaptation))
-            records.append(self._keep(self._record(part, rounds)))
-            if part.task.task_id in self.traced_tasks:
-                self._trace(records[-1], part, prefill, *rounds[-1])
+            records.append(self._measure(part, scene))
             self.progress.finish_part(part.arm.id)
         return records
 
     def answer(
         self, item: ContextItem, arm: Arm, printer: Callable[[], OnTokens | None]
     ) -> Iterator[Adaptation | Generation]:
-        """The adaptation where the arm has one, then the answer to each task, streamed to a printer of its own."""
-        context, other = self._contexts(item)
-        prefill = self.adapter.begin(context)
-        adaptation = self.adapter.adaptation(arm, context, other)
+        """The adaptation where the arm has one, then the answer to each task, streamed to a printer of its own.
+
+        Raises:
+            ValueError: If the arm cannot answer a task.
+        """
+        contexts = self._contexts(item)
+        scene = Scene(contexts, self.adapter.begin(contexts.own))
+        adaptation = self.adapter.decodes_under(arm, contexts)
         if adaptation is not None:
             yield adaptation
-        for task in item.tasks:
-            part = self._part(task, arm, self.decoding.seed, context, other)
-            rounds = list(self._rounds(part, prefill, adaptation, on_tokens=printer()))
+        for part in self._parts(item, contexts, [arm], [self.decoding.seed]):
+            if problem := self._problem(part, contexts):
+                raise ValueError(f"task {part.task.task_id} cannot be answered by arm {arm.id}: {problem}")
+            spec = self.answerer.spec_of(part)
+            rounds = list(self.answerer.rounds(part, scene, spec, on_tokens=printer()))
             self.store.append(self._record(part, rounds))
-            yield rounds[-1][0]
+            yield rounds[-1].generation
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _contexts(self, item: ContextItem) -> tuple[Prompt, Prompt | None]:
+    def _contexts(self, item: ContextItem) -> Contexts:
         """The context at hand, and the one that serves as the wrong one."""
         other = context_of(self.adapter.encode(item.other_tasks)) if item.other_tasks else None
-        return context_of(self.adapter.encode(item.tasks)), other
+        return Contexts(context_of(self.adapter.encode(item.tasks)), other, item.other_id)
 
-    def _wanted(self, item: ContextItem, context: Prompt, other: Prompt | None) -> list[_Part]:
+    def _parts(self, item: ContextItem, contexts: Contexts, arms: Sequence[Arm], seeds: Sequence[int]) -> list[Part]:
         """Every record that is wanted of a context."""
+        asked = [(task, *self._asked(task, item.tasks, contexts)) for task in item.tasks]
         return [
-            self._part(task, arm, seed, context, other)
-            for arm in self.arms
-            for seed in self.seeds
-            for task in item.tasks
+            Part(
+                task=task,
+                prompt=prompt,
+                asked=messages,
+                question=question,
+                arm=arm,
+                seed=seed,
+                digest=self.digests.of(arm, seed, task, prompt, contexts=contexts, question=question),
+            )
+            for arm in arms
+            for seed in seeds
+            for task, prompt, messages, question in asked
         ]
 
-    def _part(self, task: Task, arm: Arm, seed: int, context: Prompt, other: Prompt | None) -> _Part:
-        (ids,) = self.adapter.encode([task])
-        prompt = Prompt(tuple(ids), len(context))
-        return _Part(task, prompt, arm, seed, self._digest(arm, seed, task, prompt, other))
+    def _asked(self, task: Task, tasks: Sequence[Task], contexts: Contexts) -> tuple[Prompt, Messages, Prompt | None]:
+        """The prompt of a task, and its messages and prompt without the context where there are any."""
+        prompt = Prompt(self.answerer.encode(task).input_ids, len(contexts.own))
+        messages = without_context(task, tasks)
+        return prompt, messages, self.answerer.encode(replace(task, messages=messages)) if messages else None
 
     def _keep(self, record: Record) -> Record:
         self.store.append(record)
@@ -171,174 +170,42 @@ class ContextMeasurer:
         scored = with_score(record, score_record(record, allow_code_execution=self.allow_code_execution))
         return record if scored.passed is None else self._keep(scored)
 
-    def _problem(self, part: _Part, other: Prompt | None, other_id: str) -> str:
+    def _problem(self, part: Part, contexts: Contexts) -> str:
         """Why an arm cannot be measured on a task; empty where it can."""
         window, turns = self.module.pair.target.window, 1 + len(later_turns(part.task))
         length = len(encode(self.module.pair.target.tokenizer, whole_conversation(part.task)))
         if length + self.decoding.max_new_tokens * turns > window:
             return f"context too long: {length} tokens for a window of {window}"
-        if part.arm.ttt == "wrong" and other is not None and len(other) > window:
-            return f"wrong context {other_id} too long: {len(other)} tokens for a window of {window}"
-        return ""
-
-    # -- decoding ------------------------------------------------------------------------------------------------------
-
-    def _rounds(
-        self, part: _Part, prefill: Prefill, adaptation: Adaptation | None, **options: Any
-    ) -> Iterator[tuple[Generation, Adaptation | None]]:
-        """Answer and adaptation of each round; only the last round's answer is streamed."""
-        for number in range(part.arm.rounds):
-            last = number + 1 == part.arm.rounds
-            generation = self._decode(part, prefill, adaptation, **(options if last else {}))
-            yield generation, adaptation
-            if adaptation is not None and not last:
-                said = Prompt(part.prompt.input_ids + generation.token_ids)
-                adaptation = self.adapter.next_round(part.arm, number + 1, adaptation, said, prefill)
-
-    def _decode(self, part: _Part, prefill: Prefill, adaptation: Adaptation | None, **options: Any) -> Generation:
-        """The answer to a task, or all answers of a conversation, each turn after the model's own earlier answers."""
-        under = self._decodes_under(adaptation)
-        task, prompt = part.task, part.prompt
-        answers: list[Generation] = []
-        while True:
-            # A template may write the history of a later turn in other tokens than were read first.
-            known = prompt.input_ids[: len(prefill)] == prefill.input_ids
-            with tapped(self.module.pair.draft, part.arm.taps):
-                answer = self.module.generate(
-                    prompt,
-                    part.arm.decoding(self.decoding, seed=part.seed),
-                    adaptation=under,
-                    prefill=prefill if known else None,
-                    sample_names=[task.task_id],
-                    **options,
-                )
-            answers.append(answer)
-            if len(answers) > len(later_turns(task)):
-                return joined(answers)
-            messages = messages_after(task, [each.text for each in answers])
-            prompt = Prompt(tuple(encode(self.module.pair.target.tokenizer, messages)))
-
-    def _decodes_under(self, adaptation: Adaptation | None) -> HasAdapter | None:
-        """The adaptation; without one of its own, an arm still decodes under the adapter that a checkpoint brought."""
-        return adaptation or (_Carrier(self.initial) if self.initial is not None else None)
-
-    def _trace(
-        self, record: Record, part: _Part, prefill: Prefill, generation: Generation, adaptation: Adaptation | None
-    ) -> None:
-        """Keep what stands behind each token; of a conversation nothing, since its turns have prompts of their own."""
-        if later_turns(part.task):
-            return
-        spec = part.arm.decoding(self.decoding, seed=part.seed)
-        under = self._decodes_under(adaptation)
-        tokens = self.module.replay(part.prompt, spec, generation, adaptation=under, prefill=prefill)
-        text_of = lambda token: self.module.pair.target.tokenizer.decode([token])  # noqa: E731
-        append_trace(self.store.folder, make_trace(record, tokens, part.prompt.input_ids, text_of), self.rank)
+        if part.arm.needs_other_context and contexts.other is not None and len(contexts.other) > window:
+            return f"wrong context {contexts.other_id} too long: {len(contexts.other)} tokens for a window of {window}"
+        return self.guides.problem(part.arm, part.question, length=length + self.decoding.max_new_tokens * turns)
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def _record(self, part: _Part, rounds: Sequence[tuple[Generation, Adaptation | None]]) -> Record:
-        generation, _ = rounds[-1]
-        judged = score_answer(part.task, generation.text, allow_code_execution=self.allow_code_execution)
-        return Record(
-            task_id=part.task.task_id,
-            context_id=part.task.context_id,
-            arm=part.arm.id,
-            seed=part.seed,
-            spec_hash=part.digest,
-            answer=generation.text,
-            token_ids=generation.token_ids,
-            acceptance_lengths=generation.acceptance_lengths,
-            finish_reason=generation.finish_reason,
-            seconds=generation.seconds,
-            target_calls=generation.target_calls,
-            prompt_tokens=len(part.prompt),
-            passed=judged.passed,
-            statuses=judged.statuses,
-            explanation=judged.explanation,
-            rubrics=part.task.rubrics,
-            adaptation=_describe(rounds, part.arm.ttt_spec(self.module.ttt)),
-            metadata=dict(part.task.metadata),
+    def _measure(self, part: Part, scene: Scene) -> Record:
+        """The record of an answer made now, on disk."""
+        spec, found = self.answerer.spec_of(part), {}
+        if part.arm.matched_to:
+            guided = next(arm for arm in self.arms if arm.id == part.arm.matched_to)
+            tokens = self._earlier[part.task.task_id, guided.id, part.seed].token_ids
+            try:
+                spec = self.answerer.matched_spec(part, scene, guided, tokens)
+            except UnmeasurableError as problem:
+                return self._keep(unmeasured(part, str(problem)))
+            found = {"matched_temperature": spec.temperature}
+        rounds = list(self.answerer.rounds(part, scene, spec))
+        record = self._keep(self._record(part, rounds, **found))
+        if part.task.task_id in self.traced_tasks and self.answerer.can_trace(part):
+            tokens = self.answerer.trace(part, scene, spec, rounds[-1])
+            text_of = lambda token: self.module.pair.target.tokenizer.decode([token])  # noqa: E731
+            append_trace(self.store.folder, make_trace(record, tokens, part.prompt.input_ids, text_of), self.rank)
+        return record
+
+    def _record(self, part: Part, rounds: Sequence[Round], **found: float) -> Record:
+        return make_record(
+            part,
+            rounds,
+            part.arm.ttt_spec(self.module.ttt),
+            allow_code_execution=self.allow_code_execution,
+            found=found,
         )
-
-    def _digest(self, arm: Arm, seed: int, task: Task, prompt: Prompt, other: Prompt | None) -> str:
-        """Hash of everything that decides a record, and of nothing else."""
-        decoding = asdict(arm.decoding(self.decoding, seed=seed))
-        decided_by = {
-            "target": self._weights_of("target"),
-            "dtype": self.module.target_dtype,
-            "prompt": _digest_of(prompt.input_ids),
-            "later_turns": later_turns(task),
-            "decoding": {name: value for name, value in decoding.items() if name not in _UNUSED.get(arm.mode, ())},
-        }
-        if arm.mode != "target":
-            decided_by |= {
-                "draft": self._weights_of("draft"),
-                "taps": arm.taps,
-                "initial": self.initial.digest if self.initial else "",
-            }
-        if arm.ttt != "none":
-            context = prompt.input_ids[: prompt.context_length]
-            if arm.ttt == "wrong":
-                context = other.input_ids if other is not None else ()
-            ttt = [arm.ttt_spec(self.module.ttt, number=number) for number in range(arm.rounds)]
-            decided_by |= {"ttt": ttt, "shuffled": arm.ttt == "shuffled", "context": _digest_of(context)}
-        return spec_hash(decided_by)
-
-    def _weights_of(self, part: str) -> str:
-        if part not in self._weights:
-            pair = self.module.pair
-            self._weights[part] = fingerprint(pair.target.model if part == "target" else pair.draft)
-        return self._weights[part]
-
-
-@dataclass(frozen=True)
-class _Carrier:
-    """An adapter where decoding expects an adaptation."""
-
-    adapter: Adapter
-
-
-def _unmeasured(part: _Part, problem: str) -> Record:
-    return Record(
-        task_id=part.task.task_id,
-        context_id=part.task.context_id,
-        arm=part.arm.id,
-        seed=part.seed,
-        spec_hash=part.digest,
-        finish_reason="error",
-        prompt_tokens=len(part.prompt),
-        explanation=problem,
-        rubrics=part.task.rubrics,
-        metadata=dict(part.task.metadata),
-    )
-
-
-def _digest_of(tokens: Sequence[int]) -> str:
-    return hashlib.sha256(repr(tuple(tokens)).encode()).hexdigest()
-
-
-def _describe(rounds: Sequence[tuple[Generation, Adaptation | None]], spec: TTTSpec) -> dict[str, Any]:
-    """What the adaptations of all rounds were and cost, and what the answers before the last one did."""
-    made = [adaptation for _, adaptation in rounds if adaptation is not None]
-    if not made:
-        return {}
-    losses = [loss for adaptation in made for loss in adaptation.losses]
-    described = {
-        "steps": len(losses),
-        "seconds": sum(adaptation.seconds for adaptation in made),
-        "peak_bytes": max(adaptation.peak_bytes for adaptation in made),
-        "first_loss": losses[0] if losses else None,
-        "last_loss": losses[-1] if losses else None,
-        "losses": [round(loss, 4) for loss in losses],
-        "settings": {name: getattr(spec, name) for name in _SETTINGS},
-        "stopped": next((adaptation.stopped for adaptation in made if adaptation.stopped), ""),
-        "fallbacks": [name for adaptation in made for name in adaptation.fallbacks],
-    }
-    if len(rounds) == 1:
-        return described
-    before = [generation for generation, _ in rounds[:-1]]
-    return described | {
-        "rounds": len(rounds),
-        "earlier_decoding_seconds": sum(generation.seconds for generation in before),
-        "earlier_taus": [generation.tau if generation.acceptance_lengths else None for generation in before],
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,21 @@ from torch import Tensor, nn
 
 from dftt.adaptation.corpus.tokens import CorpusBatch
 from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch
+from dftt.adaptation.online import GenerationLearner, learning
 from dftt.adaptation.ttt import Adaptation, context_batch, make_optimizer, ttt_adapt
 from dftt.data import ContextItem, CorpusDataModule
+from dftt.decoding.forced import ForcedLogits, forced_logits
 from dftt.decoding.generate import generate
+from dftt.decoding.methods import Method, generate_by
 from dftt.decoding.replay import TokenTrace, replay
+from dftt.evaluation.tasks import context_of
 from dftt.models import lora
 from dftt.models.checkpoint import load_draft, save_draft
 from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
 from dftt.models.lora import Adapter
 from dftt.models.pair import BUNDLED, Pair, check_fit, find_draft
 from dftt.models.target import Target, encode, resolve_dtype
-from dftt.types import DecodingSpec, Generation, Prefill, Prompt, TrainingSpec, TTTSpec
+from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec
 
 Tokens = tuple[TokenTrace, ...]
 _HELD_OUT = 1_000_000_000  # steps of validation anchors, out of reach of training
@@ -142,10 +146,28 @@ class DraftTTTModule(L.LightningModule):
         with self.trainer.precision_plugin.forward_context():
             return ttt_adapt(self.pair, prompt, spec or self.ttt, prefill=prefill, initial=initial)
 
+    def learning(
+        self, spec: TTTSpec, *, answer_tokens: int, initial: Adapter | None
+    ) -> AbstractContextManager[GenerationLearner]:
+        """`dftt.adaptation.online.learning` on this pair, in `bare_draft`; `generate` takes the learner."""
+        return learning(self.pair, spec, answer_tokens=answer_tokens, initial=initial)
+
     def generate(self, prompt: Prompt, spec: DecodingSpec, **options: Any) -> Generation:
         """`dftt.generate` in the trainer's precision (callbacks run outside it), within `bare_draft`."""
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():
             return generate(self.pair, prompt, spec, **options)
+
+    def generate_by(self, prompt: Prompt, spec: DecodingSpec, method: Method, **options: Any) -> Generation:
+        """As generate, by a method."""
+        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
+            return generate_by(self.pair, prompt, spec, method, **options)
+
+    def forced_logits(
+        self, prompt: Prompt, tokens: Sequence[int], rules: Sequence[GuidanceSpec], **options: Any
+    ) -> ForcedLogits:
+        """What target and rules say along given tokens; the options are those of `forced_logits`."""
+        with self.trainer.precision_plugin.forward_context():
+            return forced_logits(self.pair, prompt, tokens, rules, **options)
 
     def replay(self, prompt: Prompt, spec: DecodingSpec, generation: Generation, **options: Any) -> Tokens:
         """The distributions behind an answer that `generate` gave; the options are those of `replay`."""
@@ -346,17 +368,6 @@ def make_draft(
     )
     draft.reset_parameters()
     return draft
-
-
-def context_of(prompts: Sequence[list[int]]) -> Prompt:
-    """The context of tasks: the longest common token prefix of their prompts, or the whole prompt of a lone task."""
-    shortest = min(prompts, key=len)
-    length = len(shortest)
-    for ids in prompts:
-        length = next((place for place in range(length) if ids[place] != shortest[place]), length)
-    if length == 0:
-        raise ValueError("the tasks of a context share no first token: their prompts have no common context")
-    return Prompt(tuple(shortest[:length]))
 
 
 def cosine_factor(step: int, steps: int, spec: TrainingSpec) -> float:

@@ -70,13 +70,14 @@ def ttt_adapt(
         on_step: Called with (step, loss) after each step.
 
     Raises:
-        ValueError: If the context is too short to adapt to, longer than the target's window, or `initial` has another
-            shape than the spec asks for.
+        ValueError: If the context is too short to adapt to, longer than the target's window, `initial` has another
+            shape than the spec asks for, or the spec is to learn from an answer.
         MemoryError: If the context does not fit the memory in the cheapest way either.
     """
-    if initial is not None and initial.identity != (spec.rank, float(spec.lora_alpha), tuple(sorted(spec.modules))):
+    check_start(initial, spec)
+    if spec.learns_from != "context":
         raise ValueError(
-            f"the adapter to start from has (rank, lora_alpha, modules) {initial.identity}, ttt asks for others"
+            f"ttt_adapt learns before an answer, from the context; got ttt.learns_from {spec.learns_from!r}"
         )
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
@@ -95,6 +96,14 @@ def ttt_adapt(
         if pair.target.device.type == "cuda":
             torch.cuda.empty_cache()
     raise MemoryError(f"ttt_adapt: a context of {length} tokens does not fit, even with {', '.join(fallbacks)}")
+
+
+def check_start(initial: Adapter | None, spec: TTTSpec) -> None:
+    """Raise ValueError where an adapter to start from has another shape than the spec asks for."""
+    if initial is not None and initial.identity != (spec.rank, float(spec.lora_alpha), tuple(sorted(spec.modules))):
+        raise ValueError(
+            f"the adapter to start from has (rank, lora_alpha, modules) {initial.identity}, ttt asks for others"
+        )
 
 
 def _adapt(
@@ -116,17 +125,18 @@ def _adapt(
             lora.load_weights_(draft, initial.weights)
         on_device = replace(prefill, features=prefill.features.to(target.device))  # they may be kept in host memory
         with torch.inference_mode(False), torch.enable_grad(), reused(draft):
-            losses, stopped = _train(draft, target, parameters, on_device, context_length, spec, on_step)
+            steps = Steps(draft, target, parameters, spec)
+            _train(steps, on_device, context_length, on_step)
         weights = lora.read_weights(draft)
     finally:
         draft.checkpointing = False
         lora.detach_(draft)
     return Adaptation(
         adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, weights),
-        losses=tuple(losses),
+        losses=tuple(steps.losses),
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_bytes(target.device),
-        stopped=stopped,
+        stopped=steps.stopped,
     )
 
 
@@ -170,47 +180,70 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _train(
-    draft: DFlashDraft,
-    target: Target,
-    parameters: list[nn.Parameter],
-    prefill: Prefill,
-    context_length: int,
-    spec: TTTSpec,
-    on_step: Callable[[int, float], None] | None,
-) -> tuple[list[float], str]:
-    optimizer, schedule = make_optimizer(parameters, spec)
-    losses: list[float] = []
-    good = [parameter.detach().clone() for parameter in parameters]
-    best, best_step, smooth = float("inf"), 0, 0.0
-    for step in range(spec.steps):
-        batch = context_batch(draft, prefill, context_length, spec, step)
-        loss = block_loss(draft, target, batch, loss=spec.loss).loss
-        optimizer.zero_grad()
+class Steps:
+    """Optimiser steps on an adapter, taken back where they lead to no finite number.
+
+    Args:
+        draft: Carries the adapter.
+        target: The frozen target.
+        parameters: The adapter's.
+        spec: Rate, schedule, bound and loss.
+    """
+
+    def __init__(self, draft: DFlashDraft, target: Target, parameters: list[nn.Parameter], spec: TTTSpec) -> None:
+        self.draft, self.target, self.parameters, self.spec = draft, target, parameters, spec
+        self.losses: list[float] = []  # before each step
+        self.stopped = ""  # why no more steps are to be taken
+        self._optimizer, self._schedule = make_optimizer(parameters, spec)
+        self._good = [parameter.detach().clone() for parameter in parameters]
+
+    def take(self, batch: BlockBatch) -> bool:
+        """One step; False where it could not be taken, and the weights are those before it."""
+        loss = block_loss(self.draft, self.target, batch, loss=self.spec.loss).loss
+        self._optimizer.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.max_grad_norm)
         value = loss.item()
         if not torch.isfinite(norm + value):
-            _copy_(parameters, good)
-            reason = f"non-finite loss or gradient at step {step}: kept the weights before it"
-            logger.warning("ttt_adapt stopped: %s", reason)
-            return losses, reason
+            _copy_(self.parameters, self._good)
+            self.stopped = f"non-finite loss or gradient at step {len(self.losses)}: kept the weights before it"
+            logger.warning("ttt_adapt stopped: %s", self.stopped)
+            return False
         # The weights that gave this finite loss are good; the update below is proven by the next step only.
-        _copy_(good, parameters)
-        optimizer.step()
-        schedule.step()
-        losses.append(value)
+        _copy_(self._good, self.parameters)
+        self._optimizer.step()
+        self._schedule.step()
+        self.losses.append(value)
+        return True
+
+    def finish(self) -> None:
+        """Take the last update back if it is not finite."""
+        if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
+            _copy_(self.parameters, self._good)
+            self.stopped = "the last update was not finite: kept the weights before it"
+
+
+def _train(
+    steps: Steps,
+    prefill: Prefill,
+    context_length: int,
+    on_step: Callable[[int, float], None] | None,
+) -> None:
+    spec = steps.spec
+    best, best_step, smooth = float("inf"), 0, 0.0
+    for step in range(spec.steps):
+        if not steps.take(context_batch(steps.draft, prefill, context_length, spec, step)):
+            return
+        value = steps.losses[-1]
         if on_step is not None:
             on_step(step, value)
         smooth = value if step == 0 else _SMOOTHING * smooth + (1 - _SMOOTHING) * value
         if smooth < best:
             best, best_step = smooth, step
         elif spec.patience and step - best_step >= spec.patience:
-            return losses, f"no better loss for {spec.patience} steps"
-    if not all(torch.isfinite(parameter).all() for parameter in parameters):
-        _copy_(parameters, good)
-        return losses, "the last update was not finite: kept the weights before it"
-    return losses, ""
+            steps.stopped = f"no better loss for {spec.patience} steps"
+            return
+    steps.finish()
 
 
 @torch.no_grad()

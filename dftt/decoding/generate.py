@@ -11,6 +11,7 @@ from typing import Literal, Protocol, cast, overload
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.engine import Engine
 from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.on_policy import Learner, LearningEngine
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.lora import Adapter, applied
@@ -42,6 +43,7 @@ def generate(
     drafter: Drafter | None = ...,
     materials: Materials | None = ...,
     scheduler: BlockScheduler | None = ...,
+    learner: Learner | None = ...,
     on_tokens: OnTokens | None = ...,
 ) -> Generation: ...
 
@@ -58,6 +60,7 @@ def generate(
     drafter: Drafter | None = ...,
     materials: Materials | None = ...,
     scheduler: BlockScheduler | None = ...,
+    learner: Learner | None = ...,
     on_tokens: OnTokens | None = ...,
 ) -> list[Generation]: ...
 
@@ -73,6 +76,7 @@ def generate(
     drafter: Drafter | None = None,
     materials: Materials | None = None,
     scheduler: BlockScheduler | None = None,
+    learner: Learner | None = None,
     on_tokens: OnTokens | None = None,
 ) -> Generation | list[Generation]:
     """Decode one prompt, or several as rows of one batch.
@@ -88,11 +92,12 @@ def generate(
         drafter: Proposes instead of the pair's draft.
         materials: What the rule of guidance needs besides the pair, such as the prompt without its context.
         scheduler: Chooses the block size of every cycle; it may be kept for the next prompts.
+        learner: Changes the draft on the way, from the tokens that have been verified; one prompt, mode speculative.
         on_tokens: Called with (row, new token ids) after every cycle, for streaming.
 
     Raises:
         ValueError: If a prompt and its answer do not fit the target's window, the spec does not fit the draft, or the
-            rule of guidance lacks a material.
+            rule of guidance lacks a material, or a learner is given with another mode, or with several prompts.
     """
     prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
     if not prompts:
@@ -107,10 +112,16 @@ def generate(
     with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
         keys = [sample_key(spec.seed, name) for name in names]
         ids = [each.input_ids for each in prompts]
-        engine = Engine(pair.target, drafter, spec, ids, prefills, keys, materials=materials, scheduler=scheduler)
+        if learner is None:
+            engine = Engine(pair.target, drafter, spec, ids, prefills, keys, materials=materials, scheduler=scheduler)
+        else:
+            if not isinstance(drafter, DFlashDrafter):
+                raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
+            engine = LearningEngine(pair, spec, ids, prefills, keys, learner, scheduler=scheduler)
+        learnt = learner.seconds if learner is not None else 0.0
         begun = time.perf_counter()  # prompts are read by now
         _run(engine, on_tokens)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - begun - (learner.seconds - learnt if learner is not None else 0.0)
     generations = [_generation(pair, engine, index, seconds) for index in range(len(prompts))]
     return generations[0] if isinstance(prompt, Prompt) else generations
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from dftt.decoding.drafter import DFlashDrafter, Draw
 from dftt.decoding.engine import Engine
 from dftt.decoding.generate import HasAdapter, resolve_sizes
+from dftt.decoding.guidance.materials import Materials
 from dftt.models.cache import Placement
 from dftt.models.lora import applied
 from dftt.models.pair import Pair
@@ -46,8 +47,8 @@ class TokenTrace:
         slot: Its place after the anchor of its verify step, from 1; 0 is the token drawn from the prefill.
         accepted: Whether it was a proposal that was kept; the last token of a step is the target's own.
         target: The target's distribution.
-        draft: The draft's, None where it had none: in mode speculative the proposal's at this slot, in mode guided that
-            of slot 1 of a block anchored at the token before.
+        draft: The draft's, None where it had none: in mode guided, where the rule reads the draft, that of slot 1 of a
+            block anchored at the token before; else the proposal's at this slot.
         guided: What was drawn from in mode guided; None in the other modes, which draw from the target's.
     """
 
@@ -67,6 +68,8 @@ def replay(
     *,
     adaptation: HasAdapter | None = None,
     prefill: Prefill | None = None,
+    materials: Materials | None = None,
+    key: int = 0,
     top_k: int = 5,
 ) -> tuple[TokenTrace, ...]:
     """The distributions behind each token of an answer; costs about what decoding it did.
@@ -78,6 +81,8 @@ def replay(
         generation: The answer.
         adaptation: What it was decoded under.
         prefill: Prefill of the prompt or of its first tokens.
+        materials: What its rule of guidance needed besides the pair.
+        key: Sample key of the noise controls; see `sample_key`.
         top_k: Candidates kept of each distribution.
 
     Raises:
@@ -88,7 +93,7 @@ def replay(
     spec = resolve_sizes(spec, pair.draft.config.block_size)
     with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
         drafter = None if spec.mode == "target" else _Watched(pair.draft, pair.target)
-        engine = _Replay(pair.target, drafter, spec, prompt, prefill, generation, top_k)
+        engine = _Replay(pair.target, drafter, spec, prompt, prefill, generation, top_k, materials, key)
         while len(engine.traces) < len(generation.token_ids):
             engine.step()
     return tuple(engine.traces[: len(generation.token_ids)])
@@ -123,12 +128,15 @@ class _Replay(Engine):
         prefill: Prefill | None,
         generation: Generation,
         top_k: int,
+        materials: Materials | None,
+        key: int,
     ) -> None:
         self.traces: list[TokenTrace] = []
         self._known, self._lengths = generation.token_ids, list(generation.acceptance_lengths)
         self._prompt_length, self._top_k, self._watched = len(prompt), top_k, drafter
         self._target_logits = self._drawn_logits = self._drawn = torch.empty(0)
-        super().__init__(target, drafter, spec, [prompt.input_ids], [prefill], [0], accept=self._recorded)
+        ids = [prompt.input_ids]
+        super().__init__(target, drafter, spec, ids, [prefill], [key], materials=materials, accept=self._recorded)
         self._capture = None  # looks at every cycle from the host
 
     def _draw_first(self, hidden: Tensor) -> None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_ARM = re.compile(r"(?P<mode>[a-z_]+)(?:@(?P<alpha>[-+]?[0-9.]+(?:e[-+]?\d+)?))?(?:\+(?P<ttt>.+))?")
+_ARM = re.compile(
+    r"(?P<mode>[a-z_]+)(?::(?P<rule>[a-z_]+))?(?:@(?P<alpha>[-+]?[0-9.]+(?:e[-+]?\d+)?))?(?:\+(?P<ttt>.+))?"
+)
 
 
 class ArmParts(NamedTuple):
-    """Mode, guidance weight (0 for mode target, None where the id names none), and what follows: the adaptation."""
+    """The parts of an arm's id.
+
+    Args:
+        mode: Its mode.
+        alpha: Guidance weight; 0 for mode target, None where the id names none.
+        ttt: What follows: the adaptation and the arm's own settings.
+        rule: Rule of guidance; empty where the id names none.
+    """
 
     mode: str
     alpha: float | None
     ttt: str
+    rule: str = ""
 
 
 def arm_parts(arm: str) -> ArmParts:
@@ -23,4 +33,4 @@ def arm_parts(arm: str) -> ArmParts:
         return ArmParts(arm, None, "none")
     mode = match["mode"]
     alpha = 0.0 if mode == "target" else None if match["alpha"] is None else float(match["alpha"])
-    return ArmParts(mode, alpha, match["ttt"] or "none")
+    return ArmParts(mode, alpha, match["ttt"] or "none", match["rule"] or "")

@@ -74,9 +74,14 @@ def _comparison(folder: Path, arm: str, records: Sequence[Record]) -> None:
 
 
 def _settings(arm: str, records: Sequence[Record]) -> dict[str, str | float]:
-    mode, alpha, ttt = arm_parts(arm)
+    mode, alpha, ttt, rule = arm_parts(arm)
     adaptation: Mapping[str, Any] = next((record.adaptation for record in records if record.adaptation), {})
-    known = {"mode": mode, "ttt": ttt, **({} if alpha is None else {"alpha": alpha})}
+    known = {
+        "mode": mode,
+        "ttt": ttt,
+        **({} if alpha is None else {"alpha": alpha}),
+        **({"rule": rule} if rule else {}),
+    }
     return {**known, **{f"ttt.{name}": value for name, value in (adaptation.get("settings") or {}).items()}}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dftt.evaluation.rows import Row, read_rows, read_text, text_of
 from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric
-from dftt.types import Task, check_file
+from dftt.types import Prompt, Task, check_file
 
 _FORMS = "accepted are rows with `messages`, with `context` and `question`, or with `prompt`"
 _IS_NUMBER = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
@@ -61,11 +61,12 @@ def make_tasks(rows: Iterable[Row], make: Callable[[Mapping[str, Any], str], Tas
 def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     """The task that a row describes in one of three forms.
 
-    CL-bench's: `messages`, `rubrics`, `metadata`. Checkable suites: `context`, `question`, `answer` and optionally
-    `distractor` (or lists `answers`, `distractors`), which become one user message and rubrics "contains" and
-    "excludes". Bare prompts: `prompt`, whose `answer` becomes a rubric where it is a number; another reference answer
-    (code, a formula, an essay) stays in the metadata, because finding it as a phrase proves nothing. `rubrics` in a row
-    replace those made of its answer. A row that names no context is a context of its own.
+    CL-bench's: `messages`, `rubrics`, `metadata`, and `question` where it is known apart from the context. Checkable
+    suites: `context`, `question`, `answer` and optionally `distractor` (or lists `answers`, `distractors`), which
+    become one user message and rubrics "contains" and "excludes". Bare prompts: `prompt`, whose `answer` becomes a
+    rubric where it is a number; another reference answer (code, a formula, an essay) stays in the metadata, because
+    finding it as a phrase proves nothing. `rubrics` in a row replace those made of its answer. A row that names no
+    context is a context of its own.
 
     Args:
         row: What the row says; what is not used goes to the task's metadata.
@@ -75,13 +76,15 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
         ValueError: The row is in none of these forms, or a value in it is not accepted.
     """
     if "messages" in row:
-        messages, rubrics, used = _messages(row["messages"]), [], {"messages"}
+        messages, rubrics, used = _messages(row["messages"]), [], {"messages", "question"}
+        question = text_of(row, "question") if "question" in row else ""
     elif "context" in row and "question" in row:
-        messages = _user_message(text_of(row, "context", may_be_blank=True), text_of(row, "question"))
+        question = text_of(row, "question")
+        messages = _user_message(text_of(row, "context", may_be_blank=True), question)
         rubrics, used = _phrase_rubrics(row), {"context", "question"}
     elif "prompt" in row:
         messages = ({"role": "user", "content": text_of(row, "prompt")},)
-        rubrics, used = _number_rubrics(row.get("answer")), {"prompt"}
+        rubrics, used, question = _number_rubrics(row.get("answer")), {"prompt"}, ""
     else:
         raise ValueError(f"JSONL row without `messages`; {_FORMS}")
     given = row.get("rubrics", rubrics)
@@ -90,7 +93,8 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     metadata = _metadata(row, used | {"rubrics", "metadata"})
     task_id = str(metadata.get("task_id", metadata.get("id", default_id)))
     context_id = str(metadata.get("context_id", task_id))
-    return Task(task_id, context_id, messages, tuple(read_rubric(rubric) for rubric in given), metadata)
+    read = tuple(read_rubric(rubric) for rubric in given)
+    return Task(task_id, context_id, messages, read, metadata, question.strip())
 
 
 def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Task]:
@@ -116,7 +120,7 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
     if empty := [name for name, document in documents.items() if not document.strip()]:
         raise ValueError(f"{path}: document {empty[0]!r} is empty; give a document with text")
     return [
-        Task(f"{name}/{number}", name, _user_message(document, question))
+        Task(f"{name}/{number}", name, _user_message(document, question), question=question.strip())
         for name, document in documents.items()
         for number, question in enumerate(questions, start=1)
     ]
@@ -128,6 +132,17 @@ def group_by_context(tasks: Sequence[Task]) -> dict[str, list[Task]]:
     for task in tasks:
         groups.setdefault(task.context_id, []).append(task)
     return groups
+
+
+def context_of(prompts: Sequence[list[int]]) -> Prompt:
+    """The context of tasks: the longest common token prefix of their prompts, or the whole prompt of a lone task."""
+    shortest = min(prompts, key=len)
+    length = len(shortest)
+    for ids in prompts:
+        length = next((place for place in range(length) if ids[place] != shortest[place]), length)
+    if length == 0:
+        raise ValueError("the tasks of a context share no first token: their prompts have no common context")
+    return Prompt(tuple(shortest[:length]))
 
 
 def length_bucket(num_tokens: int) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from dftt.evaluation.comparison import MARGINS, MAX_UNSCORED, MIN_CONTEXTS, MIN_PAIRS, Comparison, adjust, compare
 from dftt.evaluation.records import load_records
 from dftt.evaluation.statistics import ratio_interval
-from dftt.types import Record
+from dftt.types import GuidanceSpec, Record
 
 ARMS_FILE = "arms.json"
 VERDICT_FILE = "verdict.json"
@@ -88,8 +88,11 @@ def tau_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | 
 
 
 def guidance_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | None:
-    """Whether the draft, as it is or adapted, helps the target answer; None where no arm asks it."""
-    guided = [arm for arm in arms if arm["mode"] == "guided" and not _leaves_target(arm)]
+    """Whether the draft, as it is or adapted, helps the target answer; None where no arm asks it.
+
+    Arms that are guided by something else (noise, the target without the context, an amateur) are compared elsewhere.
+    """
+    guided = [arm for arm in arms if arm["mode"] == "guided" and not _leaves_target(arm) and _by_draft(arm)]
     plain = [(arm, base) for arm in guided if arm["ttt"] == "none" and (base := _unguided(arms, arm))]
     adapted = [(arm, base) for arm in guided if arm["ttt"] == "own" and (base := _unguided(arms, arm))]
     steps = [(arm, other) for arm, _ in adapted if (other := _like(arms, arm, ttt="none"))]
@@ -253,7 +256,13 @@ def _unguided(arms: Sequence[ArmRow], arm: ArmRow) -> ArmRow | None:
 
 def _leaves_target(arm: ArmRow) -> bool:
     """Whether the target's own distribution is what an arm draws from."""
-    return arm["alpha"] == 0 and not arm["guidance"]
+    return arm["alpha"] == 0
+
+
+def _by_draft(arm: ArmRow) -> bool:
+    """Whether a guided arm reads the draft itself."""
+    rule = GuidanceSpec(**arm["guidance"])
+    return "draft" in (rule.numerator, rule.reference)
 
 
 def _tau_of(records: Sequence[Record], arm: str) -> Any:

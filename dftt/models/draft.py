@@ -113,6 +113,7 @@ class DFlashDraft(nn.Module):
         super().__init__()
         self.config = config
         self.checkpointing = False  # recompute activations in the backward pass instead of keeping them
+        self.kept_features: Tensor | None = None  # (L*D,): 1 where features are read, 0 where not; None reads all
         self.fc = nn.Linear(len(config.tap_ids) * config.hidden_size, config.hidden_size, bias=False)
         self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.layers = nn.ModuleList(DraftLayer(config, index) for index in range(config.num_layers))
@@ -144,6 +145,8 @@ class DFlashDraft(nn.Module):
         positions: Tensor,  # (R, T) or (1, T)
     ) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of context positions, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features))."""
+        if self.kept_features is not None:
+            features = features * self.kept_features.to(features)
         hidden = self._run(lambda: self.hidden_norm(self.fc(features)))
         rotary = self.rotary(hidden, positions)
         return [self._run(layer.self_attn.keys_values, hidden, rotary) for layer in self.draft_layers()]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 from dftt.models.draft import DFlashDraft
 
@@ -31,16 +30,10 @@ def tapped(draft: DFlashDraft, taps: str | int) -> Iterator[None]:
     if taps == "all":
         yield
         return
-    width, read = draft.config.hidden_size, draft.read_context
     kept = torch.zeros(len(draft.config.tap_ids))
     kept[list(tap_places(taps, len(kept)))] = 1.0
-    kept = kept.repeat_interleave(width)  # (L*D,)
-
-    def read_kept(features: Tensor, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
-        return read(features * kept.to(features), positions)
-
-    setattr(draft, "read_context", read_kept)  # noqa: B010 - a method, which a type checker keeps from assignment
+    draft.kept_features = kept.repeat_interleave(draft.config.hidden_size)
     try:
         yield
     finally:
-        del draft.read_context
+        draft.kept_features = None

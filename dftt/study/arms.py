@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from dftt.types import MODES, DecodingSpec, GuidanceSpec, Mode, TTTSpec
+from dftt.decoding.baselines.specs import PowerSpec, RerankSpec
+from dftt.decoding.methods import make_method
+from dftt.types import DecodingSpec, GuidanceSpec, Mode, TTTSpec
 
+ArmMode = Literal["target", "speculative", "guided", "power", "rerank"]
+ARM_MODES: tuple[str, ...] = ("target", "speculative", "guided", "power", "rerank")
+BASELINES: tuple[str, ...] = ("power", "rerank")  # modes that make an answer from lossless ones
 Source = Literal["none", "own", "wrong", "shuffled"]
 SOURCES: tuple[str, ...] = ("none", "own", "wrong", "shuffled")
 TapName = Literal["all", "shallow", "deep"]
 TAP_NAMES: tuple[str, ...] = ("all", "shallow", "deep")
 TTT_SETTINGS: tuple[str, ...] = tuple(each.name for each in fields(TTTSpec))
+_SAMPLING = ("temperature", "top_p")
 
 
 @dataclass(frozen=True)
@@ -20,43 +26,66 @@ class Arm:
     """One setting of a study; what it leaves out is the study's own.
 
     Args:
-        mode: target, speculative or guided.
+        mode: target, speculative, guided, or a baseline made of lossless answers: power (Power Sampling) or rerank (the
+            best of several).
         ttt: What the draft was adapted to: none, own (the task's context), wrong (another context: the control) or
             shuffled (the context's own tokens in random order: another control).
         alpha: Guidance weight, for mode guided.
         temperature: Instead of decoding.temperature.
         top_p: Instead of decoding.top_p.
         guidance: Rule of mode guided and its parameters, {rule: name, ...}; empty: target + alpha (draft - target).
-        ttt_overrides: Settings of model.ttt that this arm has instead, such as {steps: 10, lr: 1.0e-4}.
+        parameters: Of mode power (alpha, blocks, steps) or rerank (by, samples).
+        matched_to: Id of a guided arm, for mode target: each task is answered at the temperature at which the target is
+            as unsure, in mean entropy along that arm's answer, as the guided distribution.
+        ttt_overrides: Settings of model.ttt that this arm has instead, such as {steps: 10, lr: 1.0e-4} or
+            {learns_from: generation}.
         taps: Tapped layers that the draft sees: all, shallow (those before the middle), deep (those behind it), or the
             place of a single one, 0 the shallowest. The others read as zero, in adaptation and decoding alike.
         rounds: Generate, adapt to context and answer, and generate again, so many times in all; each round has its
             share of ttt.steps, so that arms of equal steps can be compared.
     """
 
-    mode: Mode = "speculative"
+    mode: ArmMode = "speculative"
     ttt: Source = "none"
     alpha: float = 0.0
     temperature: float | None = None
     top_p: float | None = None
     guidance: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    matched_to: str = ""
     ttt_overrides: dict[str, Any] = field(default_factory=dict)
     taps: TapName | int = "all"
     rounds: int = 1
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(f"arm: unknown mode {self.mode!r}; choose from {', '.join(MODES)}")
+        if self.mode not in ARM_MODES:
+            raise ValueError(f"arm: unknown mode {self.mode!r}; choose from {', '.join(ARM_MODES)}")
         if self.ttt not in SOURCES:
             raise ValueError(f"arm: unknown ttt {self.ttt!r}; choose from {', '.join(SOURCES)}")
         if self.mode == "target" and self.ttt != "none":
             raise ValueError(f"arm: mode target never looks at the draft, so ttt {self.ttt!r} has no meaning; use none")
-        if self.mode != "guided" and (self.alpha != 0 or self.guidance):
-            name, value = ("guidance", self.guidance) if self.guidance else ("alpha", self.alpha)
-            raise ValueError(f"arm: {name} {value} needs mode guided, got mode {self.mode}")
+        self._check_mode()
         self._check_adaptation()
         self._check_taps()
         self.decoding(DecodingSpec())  # refuses values that are none
+        self._check_sources()
+
+    def _check_mode(self) -> None:
+        """Refuse what another mode asks for."""
+        if self.mode != "guided" and (self.alpha != 0 or self.guidance):
+            name, value = ("guidance", self.guidance) if self.guidance else ("alpha", self.alpha)
+            raise ValueError(f"arm: {name} {value} needs mode guided, got mode {self.mode}")
+        if self.mode not in BASELINES and self.parameters:
+            raise ValueError(f"arm: parameters {self.parameters} need mode power or rerank, got mode {self.mode}")
+        if self.mode in BASELINES:
+            make_method(self.mode, self.parameters)
+        set_here = [name for name in _SAMPLING if getattr(self, name) is not None]
+        if self.mode == "power" and set_here:
+            raise ValueError(f"arm: mode power draws at temperature 1 / power.alpha; leave {set_here[0]} out")
+        if self.matched_to and self.mode != "target":
+            raise ValueError(f"arm: matched_to {self.matched_to!r} needs mode target, got mode {self.mode}")
+        if self.matched_to and self.temperature is not None:
+            raise ValueError(f"arm: matched_to {self.matched_to!r} finds the temperature; leave temperature out")
 
     def _check_adaptation(self) -> None:
         if unknown := sorted(set(self.ttt_overrides) - set(TTT_SETTINGS)):
@@ -70,6 +99,21 @@ class Arm:
             raise ValueError(f"arm: rounds {self.rounds} learn from the arm's own answers: use ttt own, got {self.ttt}")
         if self.rounds > max(spec.steps, 1) and "steps" in self.ttt_overrides:
             raise ValueError(f"arm: {spec.steps} ttt steps cannot be shared out over {self.rounds} rounds")
+        self.check_learning(spec)
+
+    def check_learning(self, spec: TTTSpec) -> None:
+        """Raise ValueError where this arm cannot learn from its own answer while it is decoded, but is to."""
+        if self.ttt == "none" or spec.learns_from == "context":
+            return
+        for name, value, needed in (
+            ("mode", self.mode, "speculative"),
+            ("ttt", self.ttt, "own"),
+            ("rounds", self.rounds, 1),
+        ):
+            if value != needed:
+                raise ValueError(
+                    f"arm {self.id}: ttt.learns_from {spec.learns_from!r} needs {name} {needed}, got {value}"
+                )
 
     def _check_taps(self) -> None:
         if self.taps not in TAP_NAMES and (isinstance(self.taps, str) or self.taps < 0):
@@ -78,6 +122,24 @@ class Arm:
             raise ValueError(
                 f"arm: mode target never looks at the draft, so taps {self.taps!r} have no meaning; use all"
             )
+
+    def _check_sources(self) -> None:
+        """Refuse rules that would subtract an adaptation from itself, or one that was never made."""
+        sources, rule = self.sources, str(self.guidance.get("rule", ""))
+        if rule.startswith("own_") and self.ttt == "none":
+            raise ValueError(f"arm: rule {rule} needs an adaptation: use ttt own (or the controls wrong and shuffled)")
+        if "other" in sources and self.ttt not in ("own", "shuffled"):
+            raise ValueError(
+                f"arm: guidance by source other, a draft adapted to another context, needs ttt own or shuffled to set "
+                f"it against, got {self.ttt}"
+            )
+        if {"draft", "base"} <= sources and self.ttt == "none":
+            raise ValueError(
+                "arm: with ttt none draft and base are the same, so guidance changes nothing; use ttt own, wrong or "
+                "shuffled"
+            )
+        if "other" in sources and self.rounds > 1:
+            raise ValueError(f"arm: guidance by source other knows no rounds, got {self.rounds}; use 1")
 
     @property
     def id(self) -> str:
@@ -89,17 +151,50 @@ class Arm:
 
     def _own(self) -> dict[str, Any]:
         """What this arm sets beside mode, alpha and source, by short names, in a stable order."""
-        own: dict[str, Any] = {"T": self.temperature, "top_p": self.top_p}
+        own: dict[str, Any] = {"T": self.matched_to or self.temperature, "top_p": self.top_p}
         own |= {name: self.guidance[name] for name in sorted(self.guidance) if name != "rule"}
+        own |= {f"{self.mode}.{name}": self.parameters[name] for name in sorted(self.parameters)}
         own |= {name: self.ttt_overrides[name] for name in TTT_SETTINGS if name in self.ttt_overrides}
         own |= {"taps": None if self.taps == "all" else self.taps, "rounds": None if self.rounds == 1 else self.rounds}
         return {name: value for name, value in own.items() if value is not None}
 
+    @property
+    def baseline(self) -> PowerSpec | RerankSpec | None:
+        """The baseline that makes the answer; None in the other modes."""
+        if self.mode not in BASELINES:
+            return None
+        return cast(PowerSpec | RerankSpec, make_method(self.mode, self.parameters))
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Sources of logits that guidance reads; none where nothing is guided, or by nothing (alpha 0)."""
+        rule = self.decoding(DecodingSpec()).rule
+        return frozenset((rule.numerator, rule.reference)) if self.mode == "guided" and rule.alpha != 0 else frozenset()
+
+    @property
+    def needs_other_context(self) -> bool:
+        """Whether something of the arm is adapted to another context."""
+        return self.ttt == "wrong" or "other" in self.sources
+
+    def drawn_tokens(self, max_new_tokens: int) -> int:
+        """Most tokens that are drawn to make one answer: a baseline draws more than it gives."""
+        baseline = self.baseline
+        if isinstance(baseline, RerankSpec):
+            return baseline.samples * max_new_tokens
+        if isinstance(baseline, PowerSpec):
+            # Each step may draw all of the answer anew, which has grown to k / blocks of its length after k blocks.
+            return max_new_tokens + baseline.steps * max_new_tokens * (baseline.blocks + 1) // 2
+        return max_new_tokens
+
     def decoding(self, base: DecodingSpec, *, seed: int | None = None) -> DecodingSpec:
-        """The decoding spec of this arm: `base` with what the arm sets, and with the seed where one is given."""
+        """The decoding spec of this arm: `base` with what the arm sets, and with the seed where one is given.
+
+        That of a baseline is how the answers are drawn that it is made of; that of an arm that is matched to another
+        lacks its temperature.
+        """
         return replace(
             base,
-            mode=self.mode,
+            mode="speculative" if self.mode in BASELINES else cast(Mode, self.mode),
             temperature=base.temperature if self.temperature is None else self.temperature,
             top_p=base.top_p if self.top_p is None else self.top_p,
             seed=base.seed if seed is None else seed,
@@ -113,32 +208,15 @@ class Arm:
         return replace(spec, steps=share + (number < left))
 
 
-def check_arms(arms: Sequence[Arm], baseline: str) -> None:
-    """Raise ValueError where two arms are the same or the baseline is none of them."""
-    ids = [arm.id for arm in arms]
-    if not ids:
-        raise ValueError("evaluator.arms is empty: name at least one arm")
-    repeated = sorted({name for name in ids if ids.count(name) > 1})
-    if repeated:
-        raise ValueError(f"evaluator.arms names {', '.join(repeated)} more than once")
-    if baseline not in ids:
-        raise ValueError(f"evaluator.baseline {baseline!r} is not an arm; arms are {', '.join(ids)}")
-
-
-def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """The seeds, or a ValueError where there is none or one twice."""
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"evaluator.seeds must be different numbers, at least one, got {list(seeds)}")
-    return tuple(seeds)
-
-
 def _guidance(rule: Mapping[str, Any], alpha: float) -> dict[str, Any]:
     """The fields of a decoding spec that say how to guide: plain interpolation by alpha where no rule is named."""
     if not rule:
         return {"alpha": alpha}
-    if unknown := sorted(set(rule) - set(GuidanceSpec.__dataclass_fields__)):
-        known = ", ".join(GuidanceSpec.__dataclass_fields__)
-        raise ValueError(f"arm: unknown guidance setting {unknown[0]!r}; choose from {known}")
+    known = [name for name in GuidanceSpec.__dataclass_fields__ if name != "alpha"]
+    if "alpha" in rule:
+        raise ValueError(f"arm: guidance.alpha is {rule['alpha']}: write the weight as the arm's own alpha")
+    if unknown := sorted(set(rule) - set(known)):
+        raise ValueError(f"arm: unknown guidance setting {unknown[0]!r}; choose from {', '.join(known)}")
     return {"alpha": 0.0, "guidance": GuidanceSpec(**{"alpha": alpha, **rule})}
 
 

@@ -14,16 +14,21 @@ from dftt.types import DecodingSpec, TTTSpec
 
 
 def describe(arm: Arm, ttt: TTTSpec, decoding: DecodingSpec) -> dict[str, Any]:
-    """Id and settings of an arm, the study's own filled in; `ttt_settings` is None where nothing is adapted."""
+    """Id and settings of an arm, the study's own filled in.
+
+    `ttt_settings` is None where nothing is adapted, `temperature` where each task has its own.
+    """
     spec = arm.decoding(decoding)
     return {
         "id": arm.id,
         "mode": arm.mode,
         "ttt": arm.ttt,
         "alpha": arm.alpha,
-        "temperature": spec.temperature,
+        "temperature": None if arm.matched_to else spec.temperature,
         "top_p": spec.top_p,
         "guidance": arm.guidance,
+        "parameters": arm.parameters,
+        "matched_to": arm.matched_to,
         "taps": arm.taps,
         "rounds": arm.rounds,
         "ttt_settings": None if arm.ttt == "none" else {**asdict(ttt), **arm.ttt_overrides},

@@ -6,26 +6,44 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from dftt.study.arms import TTT_SETTINGS, Arm
+from dftt.study.arms import BASELINES, TTT_SETTINGS, Arm
 
-ARM_AXES: tuple[str, ...] = ("mode", "alpha", "temperature", "top_p", "guidance", "source", "taps", "rounds")
+ARM_AXES: tuple[str, ...] = (
+    "mode",
+    "alpha",
+    "temperature",
+    "top_p",
+    "guidance",
+    "parameters",
+    "matched_to",
+    "source",
+    "taps",
+    "rounds",
+)
 AXES: tuple[str, ...] = ARM_AXES + TTT_SETTINGS
 _GUIDED_ONLY = ("alpha", "guidance")
+_MAPPINGS = ("guidance", "parameters")
+Grid = Mapping[str, Sequence[Any]]
 
 
-def expand(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
+def expand(grid: Grid | Sequence[Grid]) -> list[Arm]:
     """Arms of all combinations, in the order of the axes, each arm once; none of no axes.
 
     An axis that has no meaning for an arm (alpha where nothing is guided, steps where nothing is adapted) is left out
     of it, so that a grid over modes and sources holds each plain arm once.
 
     Args:
-        grid: Axis to its values: mode, alpha, temperature, top_p, guidance, source (the arm's ttt), taps, rounds, and
-            each setting of model.ttt.
+        grid: Axis to its values: mode, alpha, temperature, top_p, guidance, parameters, matched_to, source (the arm's
+            ttt), taps, rounds, and each setting of model.ttt. Or several such grids, one after the other.
 
     Raises:
         ValueError: An axis is unknown, or has no values or a value that no arm accepts.
     """
+    arms = [arm for each in ([grid] if isinstance(grid, Mapping) else grid) for arm in _expand(each)]
+    return list({arm.id: arm for arm in arms}.values())
+
+
+def _expand(grid: Grid) -> list[Arm]:
     for axis, values in grid.items():
         if axis not in AXES:
             raise ValueError(f"evaluator.grid: unknown axis {axis!r}; choose from {', '.join(AXES)}")
@@ -33,8 +51,7 @@ def expand(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
             raise ValueError(f"evaluator.grid.{axis} must be a list of at least one value, got {values!r}")
     if not grid:
         return []
-    arms = [_arm(dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
-    return list({arm.id: arm for arm in arms}.values())
+    return [_arm(dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
 
 
 def _arm(values: Mapping[str, Any]) -> Arm:
@@ -45,8 +62,11 @@ def _meaningful(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     mode, source = values.get("mode", "speculative"), values.get("source", "none")
     adapts = source != "none" and mode != "target"
     for axis, value in values.items():
+        # A baseline and an arm that is matched to another have temperatures of their own.
+        if axis == "temperature" and (mode == "power" or (mode == "target" and values.get("matched_to"))):
+            continue
         if axis in ARM_AXES and _applies(axis, mode=mode, adapts=adapts):
-            yield ("ttt" if axis == "source" else axis), (value or {}) if axis == "guidance" else value
+            yield ("ttt" if axis == "source" else axis), (value or {}) if axis in _MAPPINGS else value
     if adapts and (overrides := {axis: value for axis, value in values.items() if axis in TTT_SETTINGS}):
         yield "ttt_overrides", overrides
 
@@ -54,6 +74,12 @@ def _meaningful(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _applies(axis: str, *, mode: str, adapts: bool) -> bool:
     if axis in _GUIDED_ONLY:
         return mode == "guided"
+    if axis == "parameters":
+        return mode in BASELINES
+    if axis == "top_p":
+        return mode != "power"
+    if axis == "matched_to":
+        return mode == "target"
     if axis in ("source", "rounds"):
         return adapts
     return axis != "taps" or mode != "target"

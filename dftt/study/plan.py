@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from dftt.adaptation.online import context_share, generation_steps
 from dftt.evaluation.records import spec_hash
 from dftt.evaluation.tables import align
 from dftt.study.arms import Arm
@@ -50,7 +51,7 @@ class Plan:
         adaptations: Adapters made.
         steps: Steps of test-time training in all.
         generations: Answers decoded; more than records where arms have rounds or tasks have turns.
-        new_tokens: Most tokens that these can have.
+        new_tokens: Most tokens that are drawn to make these.
     """
 
     contexts: int
@@ -80,20 +81,25 @@ def make_plan(
         decoding: Settings that the arms share.
     """
     contexts, tasks, all_turns = len(turns), sum(map(len, turns)), sum(map(sum, turns))
-    first = {_settings(arm, ttt): arm for arm in arms if arm.ttt != "none"}
+    wanted = [(arm, arm.ttt) for arm in arms if arm.ttt != "none" and arm.ttt_spec(ttt).learns_from != "generation"]
+    wanted += [(arm, "wrong") for arm in arms if "other" in arm.sources]
+    first = {_settings(arm, ttt, of): (arm, of) for arm, of in wanted}
     # Another context's adaptation is that context's own, where an arm asks for the same one of its own.
-    made = [arm for arm in first.values() if arm.ttt != "wrong" or _settings(replace(arm, ttt="own"), ttt) not in first]
+    made = [(arm, of) for arm, of in first.values() if of != "wrong" or _settings(arm, ttt, "own") not in first]
     adaptations = contexts * len(made)
-    steps = contexts * sum(arm.ttt_spec(ttt).steps for arm in made)
-    prefills = contexts * (1 + sum(arm.ttt == "shuffled" for arm in made))
+    steps = contexts * sum(context_share(arm.ttt_spec(ttt)).steps for arm, _ in made)
+    prefills = contexts * (1 + sum(of == "shuffled" for _, of in made))
     if contexts > 1:
-        prefills += any(arm.ttt == "wrong" for arm in made)  # the first context once more, for the last one
+        prefills += any(of == "wrong" for _, of in made)  # the first context once more, for the last one
+    later = tasks * len(seeds)
     for arm in arms:
         for number in range(1, arm.rounds):
-            later = tasks * len(seeds)
             prefills, adaptations = prefills + later, adaptations + later
             steps += later * arm.ttt_spec(ttt, number=number).steps
+        if arm.ttt != "none" and (on_policy := generation_steps(arm.ttt_spec(ttt))):
+            adaptations, steps = adaptations + later, steps + later * on_policy
     answers = sum(arm.rounds for arm in arms) * len(seeds)
+    drawn = sum(arm.rounds * arm.drawn_tokens(decoding.max_new_tokens) for arm in arms) * len(seeds)
     return Plan(
         contexts=contexts,
         tasks=tasks,
@@ -102,7 +108,7 @@ def make_plan(
         adaptations=adaptations,
         steps=steps,
         generations=all_turns * answers,
-        new_tokens=all_turns * answers * decoding.max_new_tokens,
+        new_tokens=all_turns * drawn,
     )
 
 
@@ -142,16 +148,16 @@ def format_plan(plan: Plan, arms: Sequence[Arm], ttt: TTTSpec, decoding: Decodin
     return "\n".join(lines)
 
 
-def _settings(arm: Arm, ttt: TTTSpec) -> str:
-    """What makes the adaptation that an arm starts from."""
-    return spec_hash({"of": arm.ttt, "ttt": arm.ttt_spec(ttt), "taps": arm.taps})
+def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:
+    """What makes an adaptation of a context that an arm asks for."""
+    return spec_hash({"of": of, "ttt": context_share(arm.ttt_spec(ttt)), "taps": arm.taps})
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
     ttt = row["ttt_settings"]
     return {
         "arm": row["id"],
-        "T": f"{row['temperature']:g}",
+        "T": "matched" if row["temperature"] is None else f"{row['temperature']:g}",
         "top p": f"{row['top_p']:g}",
         "ttt": "-" if ttt is None else f"{row['ttt']}: {ttt['steps']} steps, lr {ttt['lr']:g}, rank {ttt['rank']}",
         "taps": str(row["taps"]),

@@ -7,31 +7,40 @@ L tapped layers, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-from dftt.types.checks import at_least, finite, one_of, positive
+from dftt.types.checks import at_least, finite, one_of
 from dftt.types.guidance import GuidanceSpec
+from dftt.types.learning import LORA_MODULES, LOSSES, LossName, TrainingSpec, TTTSpec, check_lora
+
+__all__ = [
+    "LORA_MODULES",
+    "LOSSES",
+    "MODES",
+    "DecodingSpec",
+    "Generation",
+    "GuidanceSpec",
+    "LossName",
+    "Mode",
+    "Prefill",
+    "Prompt",
+    "Record",
+    "Score",
+    "TTTSpec",
+    "Task",
+    "TrainingSpec",
+    "check_file",
+    "check_lora",
+]
 
 Mode = Literal["target", "speculative", "guided"]
-LossName = Literal["ce", "kl", "mixed"]
 MODES: tuple[str, ...] = ("target", "speculative", "guided")
-LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
 _TUPLES = ("token_ids", "acceptance_lengths", "statuses", "rubrics")  # of a record; JSON knows lists only
-LORA_MODULES: tuple[str, ...] = (
-    "fc",
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-)
 
 
 @dataclass(frozen=True)
@@ -84,90 +93,6 @@ class Prefill:
 
     def __len__(self) -> int:
         return len(self.input_ids)
-
-
-@dataclass(frozen=True)
-class TTTSpec:
-    """How a draft is adapted to one context (test-time training).
-
-    Args:
-        steps: Optimiser steps; 0 leaves the adapter at its start, which changes no logit.
-        lr: Peak learning rate of AdamW.
-        warmup: Steps of linear warm-up to the peak.
-        decay: Learning rate at the last step, as a fraction of the peak, reached linearly.
-        rank: Rank of the LoRA matrices.
-        lora_alpha: LoRA's scale; the update is multiplied by lora_alpha / rank.
-        modules: Draft projections that get LoRA: fc and any of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj,
-            down_proj.
-        loss: ce (the text's next tokens), kl (the target's distribution at the same positions) or mixed (half of each).
-        anchors: Blocks per step, their anchors drawn uniformly without replacement.
-        window: Draw anchors from the last so many context tokens only; 0 means the whole context.
-        seed: Seeds the adapter's start and the anchors.
-        max_grad_norm: Gradients are clipped to this norm.
-        patience: Stop after so many steps without a new best (smoothed) loss; 0 never stops early.
-        checkpointing: Recompute activations in the backward pass instead of keeping them: less memory, more time.
-    """
-
-    steps: int = 30
-    lr: float = 1e-3
-    warmup: int = 5
-    decay: float = 0.1
-    rank: int = 8
-    lora_alpha: float = 16.0
-    modules: tuple[str, ...] = ("fc", "q_proj", "k_proj", "v_proj")
-    loss: LossName = "kl"
-    anchors: int = 16
-    window: int = 0
-    seed: int = 0
-    max_grad_norm: float = 1.0
-    patience: int = 0
-    checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "modules", tuple(self.modules))
-        at_least("ttt.steps", self.steps, 0)
-        at_least("ttt.warmup", self.warmup, 0)
-        at_least("ttt.anchors", self.anchors, 1)
-        at_least("ttt.window", self.window, 0)
-        at_least("ttt.patience", self.patience, 0)
-        positive("ttt.lr", self.lr)
-        positive("ttt.max_grad_norm", self.max_grad_norm)
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"ttt.decay must be between 0 and 1, got {self.decay}")
-        one_of("ttt.loss", self.loss, LOSSES)
-        check_lora("ttt", self.rank, self.lora_alpha, self.modules)
-
-
-@dataclass(frozen=True)
-class TrainingSpec:
-    """How a draft (or a starting adapter) is trained over a corpus.
-
-    Args:
-        lr: Peak learning rate of AdamW.
-        warmup: Steps of linear warm-up to the peak.
-        decay: Learning rate at the last step (trainer.max_steps), as a fraction of the peak, reached along a cosine.
-        weight_decay: Of matrices; norms have none.
-        beta2: AdamW's second-moment decay.
-        loss: ce (the text's next tokens), kl (the target's distribution at the same positions) or mixed (half of each).
-        max_grad_norm: Gradients are clipped to this norm.
-    """
-
-    lr: float = 1e-3
-    warmup: int = 100
-    decay: float = 0.0
-    weight_decay: float = 0.01
-    beta2: float = 0.95
-    loss: LossName = "mixed"
-    max_grad_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive("training.lr", self.lr)
-        positive("training.max_grad_norm", self.max_grad_norm)
-        at_least("training.warmup", self.warmup, 0)
-        at_least("training.weight_decay", self.weight_decay, 0)
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"training.decay must be between 0 and 1, got {self.decay}")
-        one_of("training.loss", self.loss, LOSSES)
 
 
 @dataclass(frozen=True)
@@ -239,7 +164,7 @@ class Generation:
             and speculative.
         finish_reason: "eos" or "length".
         target_calls: Target passes after the prefill.
-        seconds: Wall-clock time of decoding, prefill excluded; rows decoded together share it.
+        seconds: Wall-clock time of decoding, prefill and learning excluded; rows decoded together share it.
     """
 
     text: str
@@ -265,6 +190,7 @@ class Task:
         messages: Chat messages ({"role", "content"}), context and question together.
         rubrics: What a good answer fulfils; a string for a judge, or a checkable mapping ({"type": "contains", ...}).
         metadata: Anything else the row said: category, sub-category, answer ...
+        question: What is asked, as one would ask it without the context; empty where the row does not say.
     """
 
     task_id: str
@@ -272,6 +198,7 @@ class Task:
     messages: tuple[Mapping[str, str], ...]
     rubrics: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -361,16 +288,6 @@ class Record:
             raise ValueError(f"record lacks {missing}")
         tuples = {key: tuple(row[key]) for key in _TUPLES if key in row}
         return cls(**{**row, **tuples})
-
-
-def check_lora(owner: str, rank: int, lora_alpha: float, modules: Sequence[str]) -> None:
-    """Raise ValueError, naming the value, unless rank, scale and module names describe a LoRA on the draft."""
-    at_least(f"{owner}.rank", rank, 1)
-    positive(f"{owner}.lora_alpha", lora_alpha)
-    if not modules:
-        raise ValueError(f"{owner}.modules is empty; name at least one of {', '.join(LORA_MODULES)}")
-    for name in modules:
-        one_of(f"{owner}.modules", name, LORA_MODULES)
 
 
 def check_file(name: str, path: str | Path) -> Path:

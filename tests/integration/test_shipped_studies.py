@@ -22,10 +22,15 @@ STUDIES = {
     "layers": 16,
     "hardest": 17,
     "rounds": 9,
+    "guidance": 62,
+    "controls": 40,
+    "on_policy": 4,
 }
-ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds")  # no arm of theirs needs a wrong one
+ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
 # Few tokens, few blocks, and no step after one that did not help.
 SMALL = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.patience=1")
+# What learns from an answer needs one that is long enough.
+MORE = {"on_policy": ("--evaluator.decoding.max_new_tokens=12", "--model.ttt.steps=4", "--model.ttt.every=4")}
 FILES = {
     name: f"{file}.jsonl"
     for name, file in (
@@ -43,13 +48,16 @@ FILES = {
 )
 def test_on_the_tiny_pair(commands: Commands, tiny_draft: Callable[..., Path], study: str) -> None:
     contexts = "a" if study in ONE_CONTEXT else "ab"
-    rows = [row(f"Rule {name}. What?", task_id=name, context_id=name, category=name) for name in contexts]
+    rows = [
+        {**row(f"Rule {name}.\n\nWhat?", task_id=name, context_id=name, category=name), "question": "What?"}
+        for name in contexts
+    ]
     commands.draft = tiny_draft(taps=(0, 1, 2, 3, 3))
     folder = commands.root / "study"
     commands(
         "test",
         *("--config", CONFIGS / "experiment" / f"{study}.yaml", "--data=ContextDataModule"),
-        *("--data.path", commands.write(rows), *SMALL, f"--evaluator.run_dir={folder}"),
+        *("--data.path", commands.write(rows), *SMALL, *MORE.get(study, ()), f"--evaluator.run_dir={folder}"),
         *(f"--data.{name}=null" for name in ("suite", "suites", "questions", "context_ids", "categories")),
         *(f"--model.target={commands.target}", f"--model.draft={commands.draft}"),
     )
@@ -77,7 +85,7 @@ def test_on_the_bundled_pair(
         files = ", ".join(f"{name}: {shared_data / FILES[name]}" for name in suites)
         # A fraction so small leaves one task of each suite and category.
         data = (f"--data.init_args.suites={{{files}}}", "--data.init_args.fraction=0.001")
-    elif study in ("delta_tau_long", "sweep", "layers"):
+    elif study in ("delta_tau_long", "sweep", "layers", "on_policy"):
         data = (
             f"--data.init_args.path={shared_data / 'contexts.jsonl'}",
             "--data.init_args.context_ids=[pep-0802]",
@@ -93,7 +101,7 @@ def test_on_the_bundled_pair(
         commands.run("test", "--config", config, *data, *where, "--evaluator.dry_run=true")
     assert stopped.value.code == 0
     assert f"{STUDIES[study]} arms, " in capsys.readouterr().out
-    commands.run("test", "--config", config, *data, *where, *SMALL)
+    commands.run("test", "--config", config, *data, *where, *SMALL, *MORE.get(study, ()))
     records = load_records(folder)
     assert len({record.arm for record in records}) == STUDIES[study]
     assert "error" not in {record.finish_reason for record in records}

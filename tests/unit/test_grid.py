@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from dftt.adaptation.online import context_share, generation_steps
+from dftt.study import Arm, check_arms
 from dftt.study.grid import expand
+from dftt.types import DecodingSpec, TTTSpec
 from tests.cli.test_cli import CONFIGS
 
 
@@ -36,6 +39,26 @@ def test_axes_without_meaning_for_an_arm_do_not_repeat_it() -> None:
         *("guided@0.1+none", "guided@0.1+own,lr=0.1", "guided@0.1+own,lr=1"),
         *("guided@0.2+none", "guided@0.2+own,lr=0.1", "guided@0.2+own,lr=1"),
     ]
+
+
+def test_several_grids_stand_for_the_arms_of_each() -> None:
+    drafting = {"mode": ["target", "speculative"], "source": ["none"]}
+    guided = {"mode": ["guided", "target"], "alpha": [0.5], "guidance": [{"rule": "cad"}]}
+    assert [arm.id for arm in expand([drafting, guided])] == ["target", "speculative+none", "guided:cad@0.5+none"]
+
+
+def test_axes_of_baselines_and_matches_go_to_the_modes_that_have_them() -> None:
+    grid = {
+        "mode": ["target", "speculative", "power", "rerank"],
+        "temperature": [0.5, 1.0],
+        "parameters": [None],
+        "matched_to": ["guided@1+own"],
+    }
+    assert [arm.id for arm in expand({**grid, "matched_to": [""]})] == [
+        *("target,T=0.5", "target,T=1", "speculative+none,T=0.5", "speculative+none,T=1"),
+        *("power+none", "rerank+none,T=0.5", "rerank+none,T=1"),
+    ]
+    assert [arm.id for arm in expand({**grid, "mode": ["target", "power"]})] == ["target,T=guided@1+own", "power+none"]
 
 
 def test_no_axes_are_no_arms() -> None:
@@ -69,10 +92,37 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "arms"), [("matrix", 33), ("sweep", 55), ("layers", 16), ("rounds", 9), ("guided", 17)]
+    ("name", "arms"),
+    [
+        ("matrix", 33),
+        ("sweep", 55),
+        ("layers", 16),
+        ("rounds", 9),
+        ("guided", 17),
+        ("guidance", 62),
+        ("controls", 40),
+        ("on_policy", 4),
+    ],
 )
 def test_shipped_grids_have_so_many_arms(name: str, arms: int) -> None:
     config = yaml.safe_load((CONFIGS / "evaluator" / f"{name}.yaml").read_text())
-    expanded = expand(config["grid"])
-    assert len(expanded) == arms
-    assert config["baseline"] in [arm.id for arm in expanded]
+    study = [*(Arm(**arm) for arm in config.get("arms", [])), *expand(config["grid"])]
+    assert len(study) == arms
+    decoding = DecodingSpec(**config["decoding"])
+    check_arms(study, config["baseline"], decoding, TTTSpec())
+
+
+@pytest.mark.parametrize("name", ["rounds", "on_policy"])
+def test_shipped_ways_to_learn_are_compared_at_equal_steps(name: str) -> None:
+    config = yaml.safe_load((CONFIGS / "evaluator" / f"{name}.yaml").read_text())
+    base = TTTSpec(steps=31)
+    taken = {
+        arm.id: sum(
+            context_share(spec).steps + generation_steps(spec)
+            for spec in (arm.ttt_spec(base, number=number) for number in range(arm.rounds))
+        )
+        for arm in expand(config["grid"])
+        if arm.ttt != "none"
+    }
+    assert len(taken) >= 3
+    assert set(taken.values()) == {31}

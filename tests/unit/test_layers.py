@@ -25,7 +25,7 @@ RANKS = {
     "shell": 5,
     "api": 6,
 }
-SHELL = {"module", "data", "adapting", "measuring", "evaluator", "cli"}
+SHELL = {"module", "data", "evaluator", "cli", "adapting", "guiding", "answering", "digests", "recording", "measuring"}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LIGHTNING_FILES = {f"{name}.py" for name in SHELL}
 PEFT_FILE = "models/lora.py"

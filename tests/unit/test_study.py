@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dftt.study import Arm, check_arms
-from dftt.study.arms import check_seeds
+from dftt.study.checks import check_materials, check_seeds
 from dftt.types import DecodingSpec, TTTSpec
 
 
@@ -26,6 +26,14 @@ from dftt.types import DecodingSpec, TTTSpec
         (Arm(ttt="own", ttt_overrides={"modules": ["fc", "q_proj"]}), "speculative+own,modules=fc-q_proj"),
         (Arm(ttt="own", taps="deep", rounds=2), "speculative+own,taps=deep,rounds=2"),
         (Arm(taps=0), "speculative+none,taps=0"),
+        (Arm("guided", alpha=-0.5, guidance={"rule": "cad"}), "guided:cad@-0.5+none"),
+        (
+            Arm("guided", "own", 1.0, guidance={"rule": "contrastive", "reference": "early_exit:8"}),
+            "guided:contrastive@1+own,reference=early_exit:8",
+        ),
+        (Arm("power", parameters={"steps": 2, "alpha": 3.0}), "power+none,power.alpha=3,power.steps=2"),
+        (Arm("rerank", "own", 0.0, 0.7, parameters={"by": "target"}), "rerank+own,T=0.7,rerank.by=target"),
+        (Arm("target", matched_to="guided@0.3+own"), "target,T=guided@0.3+own"),
     ],
 )
 def test_id_names_mode_strength_and_source(arm: Arm, name: str) -> None:
@@ -75,6 +83,36 @@ def test_decoding_takes_all_but_mode_and_alpha_from_the_base() -> None:
         ({"guidance": {"rule": "cad"}}, "needs mode guided, got mode speculative"),
         ({"mode": "guided", "alpha": math.nan}, "must be a finite number, got nan"),
         ({"mode": "guided", "alpha": math.inf}, "must be a finite number, got inf"),
+        ({"mode": "guided", "guidance": {"rule": "hope"}}, "unknown 'hope'; choose from interpolate"),
+        ({"mode": "guided", "guidance": {"beta": 1}}, "unknown guidance setting 'beta'; choose from rule, numerator"),
+        ({"mode": "guided", "guidance": {"alpha": 1}}, "write the weight as the arm's own alpha"),
+        ({"mode": "guided", "guidance": {"rule": "own_minus_base"}}, "own_minus_base needs an adaptation: use ttt own"),
+        (
+            {"mode": "guided", "alpha": 1.0, "ttt": "wrong", "guidance": {"rule": "own_minus_other"}},
+            "needs ttt own or shuffled to set it against, got wrong",
+        ),
+        ({"mode": "guided", "alpha": 1.0, "guidance": {"reference": "base"}}, "draft and base are the same"),
+        (
+            {"mode": "guided", "alpha": 1.0, "ttt": "own", "rounds": 2, "guidance": {"rule": "own_minus_other"}},
+            "source other knows no rounds, got 2; use 1",
+        ),
+        ({"parameters": {"by": "draft"}}, "need mode power or rerank, got mode speculative"),
+        ({"mode": "rerank", "parameters": {"by": "chance"}}, "rerank.by: unknown 'chance'; choose from target, draft"),
+        ({"mode": "power", "parameters": {"samples": 3}}, "unknown parameters samples; it takes alpha, blocks, steps"),
+        ({"mode": "power", "temperature": 0.5}, "draws at temperature 1 / power.alpha; leave temperature out"),
+        ({"mode": "guided", "matched_to": "target"}, "needs mode target, got mode guided"),
+        ({"mode": "target", "matched_to": "x", "temperature": 1.0}, "finds the temperature; leave temperature out"),
+        ({"ttt": "own", "ttt_overrides": {"learns_from": "luck"}}, "unknown 'luck'; choose from context, generation"),
+        ({"ttt": "own", "ttt_overrides": {"every": 1}}, "ttt.every must be >= 4, got 1"),
+        ({"ttt": "wrong", "ttt_overrides": {"learns_from": "generation"}}, "'generation' needs ttt own, got wrong"),
+        (
+            {"mode": "guided", "alpha": 0.3, "ttt": "own", "ttt_overrides": {"learns_from": "generation"}},
+            "'generation' needs mode speculative, got guided",
+        ),
+        (
+            {"ttt": "own", "rounds": 2, "ttt_overrides": {"learns_from": "context+generation"}},
+            "needs rounds 1, got 2",
+        ),
     ],
 )
 def test_senseless_arms_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -89,18 +127,56 @@ def test_senseless_arms_are_refused(fields: dict[str, Any], message: str) -> Non
         ([Arm(), Arm()], "speculative+none", r"names speculative\+none more than once"),
         ([Arm("guided", alpha=0.5), Arm("guided", alpha=0.50)], "target", "more than once"),
         ([Arm()], "target", r"'target' is not an arm; arms are speculative\+none"),
+        ([Arm("rerank")], "rerank+none", "needs samples that differ, but the temperature is 0"),
+        ([Arm("target", matched_to="guided@1+own")], "target,T=guided@1+own", "is not a guided arm.*there are none"),
+        (
+            [Arm("guided", alpha=0.5), Arm("target", matched_to="guided@0.5+none")],
+            "guided@0.5+none",
+            "a greedy answer has no entropy",
+        ),
     ],
 )
 def test_senseless_studies_are_refused(arms: list[Arm], baseline: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_arms(arms, baseline)
+        check_arms(arms, baseline, DecodingSpec(), TTTSpec())
 
 
 def test_a_sensible_study_passes() -> None:
-    check_arms([Arm("target"), Arm(), Arm("guided", alpha=0.2), Arm("guided", alpha=0.3)], "target")
+    arms = [Arm("target"), Arm(), Arm("guided", alpha=0.2), Arm("target", matched_to="guided@0.2+none"), Arm("rerank")]
+    check_arms(arms, "target", DecodingSpec(temperature=0.6), TTTSpec())
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_senseless_seeds_are_refused(seeds: list[int]) -> None:
     with pytest.raises(ValueError, match=r"evaluator\.seeds must be different numbers, at least one"):
         check_seeds(seeds)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("contrastive", "needs an amateur: set evaluator.amateur"),
+        ("contrastive_ratio", "needs an amateur: set evaluator.amateur"),
+        ("own_minus_generic", "needs a generic adapter: set evaluator.generic_adapter"),
+    ],
+)
+def test_a_rule_without_its_material_is_refused(rule: str, message: str) -> None:
+    arm = Arm("guided", "own", 0.5, guidance={"rule": rule})
+    with pytest.raises(ValueError, match=message):
+        check_materials([arm], amateur=None, has_generic=False)
+    check_materials([arm], amateur="a/model", has_generic=True)
+    check_materials([Arm("guided", "own", 0.0, guidance={"rule": rule})], amateur=None, has_generic=False)
+    early = Arm("guided", alpha=1.0, guidance={"rule": "contrastive", "reference": "early_exit:8"})
+    check_materials([early], amateur=None, has_generic=False)
+
+
+def test_an_answer_too_short_to_learn_from_is_refused() -> None:
+    arm = Arm(ttt="own", ttt_overrides={"learns_from": "generation"})
+    check_arms([arm], arm.id, DecodingSpec(max_new_tokens=34), TTTSpec())
+    with pytest.raises(ValueError, match=r"ttt.every 32 leaves no update in an answer of at most 33 tokens"):
+        check_arms([arm], arm.id, DecodingSpec(max_new_tokens=33), TTTSpec())
+
+
+def test_what_the_study_says_of_learning_is_checked_too() -> None:
+    with pytest.raises(ValueError, match=r"guided@1\+own: ttt.learns_from 'generation' needs mode speculative"):
+        check_arms([Arm("guided", "own", 1.0)], "guided@1+own", DecodingSpec(), TTTSpec(learns_from="generation"))

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from dftt.adaptation.ttt import ttt_adapt
 from dftt.models.fingerprint import fingerprint
+from dftt.models.lora import applied, sharing_copy
 from dftt.models.pair import Pair
 from dftt.models.taps import tap_places, tapped
+from dftt.types import TTTSpec
 from tests.fakes import random_prompt
 
 
@@ -39,6 +42,21 @@ def test_other_layers_read_as_zero_inside_and_are_back_outside(tiny_pair: Callab
     assert torch.equal(kept, other)
     assert not torch.equal(kept, before)
     assert torch.equal(pair.draft.read_context(features, positions)[0][0], before)
+
+
+def test_a_second_draft_leaves_out_the_same_layers_but_reads_with_its_own_weights(
+    tiny_pair: Callable[..., Pair],
+) -> None:
+    """It read with the first one's, adapter and all: the method put on the draft was copied along."""
+    pair = tiny_pair()
+    adapter = ttt_adapt(pair, random_prompt(8), TTTSpec(steps=2, lr=0.1)).adapter
+    features, positions = pair.prefill(random_prompt(8)).features[None], torch.arange(8)[None]
+    with tapped(pair.draft, "deep"):
+        base = pair.draft.read_context(features, positions)[0][0]
+        with applied(pair.draft, adapter):
+            twin = sharing_copy(pair.draft, None).read_context(features, positions)[0][0]
+            assert not torch.equal(pair.draft.read_context(features, positions)[0][0], base)
+    assert torch.equal(twin, base)
 
 
 def test_fingerprint_follows_the_weights() -> None:

@@ -193,3 +193,20 @@ def test_comparisons_of_one_question_are_adjusted_together() -> None:
     alone = adjust([compare(records, PLAIN.id, TARGET.id, "pass rate")])[0]
     among = adjust([compare(records, arm.id, TARGET.id, "pass rate") for arm in (PLAIN, ADAPTED)])[0]
     assert among.adjusted == pytest.approx(2 * alone.adjusted)
+
+
+@pytest.mark.parametrize("rule", ["cad", "noise_norm", "contrastive", "dola"])
+def test_what_is_not_guided_by_the_draft_says_nothing_about_it(rule: str) -> None:
+    """Context-aware decoding helped, and the verdict held that the draft did."""
+    control = Arm("guided", alpha=0.3, guidance={"rule": rule})
+    records = passing({**ids(0.2, 0.2, 0.2), control.id: 0.9})
+    assert guidance_verdict(records, rows(TARGET, control)) is None
+    verdict = guidance_verdict(records, rows(*GUIDANCE, control))
+    assert verdict is not None
+    assert verdict.answer == "none"
+
+
+def test_a_matched_arm_is_not_the_targets_own_answer() -> None:
+    matched = Arm("target", matched_to=PLAIN.id)
+    records = passing({matched.id: 0.2, PLAIN.id: 0.9})
+    assert guidance_verdict(records, rows(matched, PLAIN)) is None

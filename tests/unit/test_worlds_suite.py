@@ -245,6 +245,8 @@ def test_a_thousand_tasks_take_less_than_ten_seconds() -> None:
 
 def test_equal_specs_give_equal_suites_on_every_machine() -> None:
     rows = [to_row(task) for task in suite(tasks=2, difficulty=3)]
+    for each in rows:
+        del each["question"]  # the end of its message, said again
     digest = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
     # A change of this digest makes results incomparable: raise VERSION in spec.py along with it.
     assert digest[:16] == "97af374a19840566"

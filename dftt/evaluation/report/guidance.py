@@ -64,15 +64,16 @@ def _row(arm: ArmData, arms: Sequence[ArmData]) -> dict[str, Child]:
 
 
 def _against_alpha(runs: Sequence[Run], arms: Sequence[ArmData]) -> Figure | None:
-    """One line per kind of adaptation; every line begins at the target alone, which is alpha 0."""
+    """One line per rule and kind of adaptation; every line begins at the target alone, which is alpha 0."""
     drawn: dict[str, list[Point]] = {}
     rows = []
     for run in runs:
         target = arm_of(arms, run, "target")
         guided = [arm for arm in arms if arm.run is run and arm.mode == "guided" and arm.alpha is not None]
-        for ttt in sorted({arm.ttt for arm in guided}):
-            name = f"TTT {ttt}" if len(runs) == 1 else f"{run.name}: TTT {ttt}"
-            line = [(arm.alpha or 0.0, _rate(arm)) for arm in guided if arm.ttt == ttt]
+        for rule, ttt in sorted({(arm.rule, arm.ttt) for arm in guided}):
+            kind = f"{rule}, TTT {ttt}" if rule else f"TTT {ttt}"
+            name = kind if len(runs) == 1 else f"{run.name}: {kind}"
+            line = [(arm.alpha or 0.0, _rate(arm)) for arm in guided if (arm.rule, arm.ttt) == (rule, ttt)]
             if target is not None and all(alpha != 0 for alpha, _ in line):
                 line.append((0.0, _rate(target)))
             line.sort(key=lambda point: point[0])

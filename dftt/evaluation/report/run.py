@@ -55,6 +55,7 @@ class ArmData:
         mode: The first part of its id.
         alpha: Guidance weight; 0 for mode target, None where the id names none.
         ttt: What follows in its id: the adaptation, "none" where it names none.
+        rule: Rule of guidance, empty where its id names none.
     """
 
     label: str
@@ -64,6 +65,7 @@ class ArmData:
     mode: str
     alpha: float | None
     ttt: str
+    rule: str = ""
 
     @property
     def is_baseline(self) -> bool:

@@ -94,7 +94,7 @@ def _question(parts: list[Part], draw: Draw, asked: set[str], spec: WorldsSpec) 
 def _task(
     spec: WorldsSpec, genre: dict[str, Any], question: Question, document: str, context_id: str, number: int
 ) -> Task:
-    content = f"{document}\n\n{INSTRUCTION}\n\nQuestion: {question.text} {question.request}".rstrip()
+    asked = f"{INSTRUCTION}\n\nQuestion: {question.text} {question.request}".rstrip()
     metadata = {
         "task_id": f"{context_id}/{number}",
         "context_id": context_id,
@@ -115,14 +115,15 @@ def _task(
         "evidence": list(question.evidence),
         "working": question.working,
     }
-    messages = ({"role": "user", "content": content},)
-    return Task(metadata["task_id"], context_id, messages, rubrics(question), metadata)
+    messages = ({"role": "user", "content": f"{document}\n\n{asked}"},)
+    return Task(metadata["task_id"], context_id, messages, rubrics(question), metadata, asked)
 
 
 def to_row(task: Task) -> dict[str, Any]:
     """A task as a row in CL-bench's schema, which `load_tasks` reads back."""
     return {
         "messages": [dict(message) for message in task.messages],
+        "question": task.question,
         "rubrics": [dict(rubric) for rubric in task.rubrics],
         "metadata": dict(task.metadata),
     }

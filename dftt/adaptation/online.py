@@ -1,0 +1,112 @@
+"""Learning from an answer while it is decoded (Test-Time Speculation, arXiv 2605.09329).
+
+Every so many tokens the draft takes some LoRA steps of the same loss as before an answer, over blocks opened within it:
+verification has left the target's features and its distribution at each of these tokens behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from dftt.adaptation.reuse import reused
+from dftt.adaptation.ttt import Adaptation, Steps, check_start, context_batch, peak_bytes
+from dftt.models import lora
+from dftt.models.lora import Adapter
+from dftt.models.pair import Pair
+from dftt.types import Prefill, TTTSpec
+
+
+def context_share(spec: TTTSpec) -> TTTSpec:
+    """How the context is learnt from before an answer, of what `spec` asks for in all."""
+    steps = spec.steps - generation_steps(spec)
+    return replace(spec, learns_from="context", steps=steps, every=TTTSpec.every)
+
+
+def generation_steps(spec: TTTSpec) -> int:
+    """How many of the steps are taken during an answer of full length."""
+    return {"context": 0, "generation": spec.steps, "context+generation": spec.steps // 2}[spec.learns_from]
+
+
+@contextmanager
+def learning(
+    pair: Pair, spec: TTTSpec, *, answer_tokens: int, initial: Adapter | None = None
+) -> Iterator[GenerationLearner]:
+    """A learner, and the draft under the adapter that it changes; afterwards the draft is bitwise what it was.
+
+    Args:
+        pair: Target and draft, the draft bare.
+        spec: How to adapt; every update has its share of the steps, as if the answer grew to its full length.
+        answer_tokens: That length; of a conversation, that of all answers.
+        initial: Start from this adapter instead of a fresh one.
+
+    Raises:
+        ValueError: If `initial` has another shape than the spec asks for.
+    """
+    check_start(initial, spec)
+    parameters = lora.attach_(
+        pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
+    )
+    try:
+        if initial is not None:
+            lora.load_weights_(pair.draft, initial.weights)
+        spec = replace(spec, steps=generation_steps(spec))
+        yield GenerationLearner(pair, spec, Steps(pair.draft, pair.target, parameters, spec), answer_tokens)
+    finally:
+        lora.detach_(pair.draft)
+
+
+class GenerationLearner:
+    """Says when an update is due, and makes it; `learning` makes one and ends it.
+
+    Args:
+        pair: Target and draft, the draft under the adapter that learns.
+        spec: How to adapt.
+        steps: Takes the steps.
+        answer_tokens: Tokens of an answer of full length.
+    """
+
+    def __init__(self, pair: Pair, spec: TTTSpec, steps: Steps, answer_tokens: int) -> None:
+        self.pair, self.spec, self.steps = pair, spec, steps
+        self.seconds = 0.0
+        # The first token belongs to no cycle, and after the last one nothing is left to decode.
+        updates = max(1, (answer_tokens - 2) // spec.every)
+        share, left = divmod(spec.steps, updates)
+        self._shares = [share + (number < left) for number in range(updates)]
+        self._since = 0  # tokens verified since the last update
+
+    def is_due(self, new_tokens: int) -> bool:
+        """Take note of so many more verified tokens; whether enough of them have come for an update."""
+        self._since += new_tokens
+        return self._since >= self.spec.every and any(self._shares) and not self.steps.stopped
+
+    def learn(self, text: Prefill, answer_length: int) -> None:
+        """The steps that are due, over the last `answer_length` tokens of a text; the draft is changed in place."""
+        begun = time.perf_counter()
+        due, self._since = divmod(self._since, self.spec.every)
+        count = sum(self._shares[:due])
+        del self._shares[:due]
+        within = replace(self.spec, window=min(self.spec.window or answer_length, answer_length))
+        with torch.inference_mode(False), torch.enable_grad(), reused(self.pair.draft):
+            for _ in range(count):
+                batch = context_batch(self.pair.draft, text, len(text), within, len(self.steps.losses))
+                if not self.steps.take(batch):
+                    break
+        self.steps.finish()
+        self.seconds += time.perf_counter() - begun
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """The adapter as it is now, and what the steps cost so far."""
+        spec = self.spec
+        return Adaptation(
+            adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self.pair.draft)),
+            losses=tuple(self.steps.losses),
+            seconds=self.seconds,
+            peak_bytes=peak_bytes(self.pair.target.device),
+            stopped=self.steps.stopped,
+        )

@@ -1,0 +1,145 @@
+"""Records of a study: from an answer and what it took to make it, or from the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dftt.adaptation.ttt import Adaptation
+from dftt.evaluation.questions import Messages
+from dftt.evaluation.records import Key
+from dftt.evaluation.suites.registry import score_answer
+from dftt.study import Arm
+from dftt.types import Generation, Prompt, Record, Task, TTTSpec
+
+_SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")  # of an adaptation, as far as reports compare them
+_ON_POLICY = ("learns_from", "every")  # of one that goes on while an answer is decoded
+
+
+@dataclass(frozen=True)
+class Round:
+    """An answer, and what was learnt for it.
+
+    Args:
+        generation: The answer.
+        before: The adaptation that it began under; None where there is none.
+        during: That which was made while it was decoded; None where there is none.
+    """
+
+    generation: Generation
+    before: Adaptation | None
+    during: Adaptation | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One record that is wanted.
+
+    Args:
+        task: The task.
+        prompt: Its prompt; context_length is that of the context.
+        asked: Its messages without the context; empty where there is no telling.
+        question: These as a prompt, None where there are none.
+        arm: The arm.
+        seed: The decoding seed.
+        digest: Hash of what decides the record.
+    """
+
+    task: Task
+    prompt: Prompt
+    asked: Messages
+    question: Prompt | None
+    arm: Arm
+    seed: int
+    digest: str
+
+    @property
+    def key(self) -> Key:
+        """Key of the record."""
+        return self.task.task_id, self.arm.id, self.seed
+
+
+def make_record(
+    part: Part,
+    rounds: Sequence[Round],
+    ttt: TTTSpec,
+    *,
+    allow_code_execution: bool,
+    found: dict[str, Any] | None = None,
+) -> Record:
+    """The record of an answer, scored by program where that is possible.
+
+    Args:
+        part: What was wanted.
+        rounds: Answer and adaptations of each round.
+        ttt: How the arm adapts.
+        allow_code_execution: Whether answers that are programs may be run.
+        found: What the arm found out on the way, put beside the task's metadata.
+    """
+    generation = rounds[-1].generation
+    judged = score_answer(part.task, generation.text, allow_code_execution=allow_code_execution)
+    return Record(
+        task_id=part.task.task_id,
+        context_id=part.task.context_id,
+        arm=part.arm.id,
+        seed=part.seed,
+        spec_hash=part.digest,
+        answer=generation.text,
+        token_ids=generation.token_ids,
+        acceptance_lengths=generation.acceptance_lengths,
+        finish_reason=generation.finish_reason,
+        seconds=generation.seconds,
+        target_calls=generation.target_calls,
+        prompt_tokens=len(part.prompt),
+        passed=judged.passed,
+        statuses=judged.statuses,
+        explanation=judged.explanation,
+        rubrics=part.task.rubrics,
+        adaptation=_describe(rounds, ttt),
+        metadata={**part.task.metadata, **(found or {})},
+    )
+
+
+def unmeasured(part: Part, problem: str) -> Record:
+    """The record of an answer that could not be made, with the reason."""
+    return Record(
+        task_id=part.task.task_id,
+        context_id=part.task.context_id,
+        arm=part.arm.id,
+        seed=part.seed,
+        spec_hash=part.digest,
+        finish_reason="error",
+        prompt_tokens=len(part.prompt),
+        explanation=problem,
+        rubrics=part.task.rubrics,
+        metadata=dict(part.task.metadata),
+    )
+
+
+def _describe(rounds: Sequence[Round], spec: TTTSpec) -> dict[str, Any]:
+    """What the adaptations of all rounds were and cost, and what the answers before the last one did."""
+    made = [adaptation for each in rounds for adaptation in (each.before, each.during) if adaptation is not None]
+    if not made:
+        return {}
+    settings = _SETTINGS if spec.learns_from == "context" else _SETTINGS + _ON_POLICY
+    losses = [loss for adaptation in made for loss in adaptation.losses]
+    described = {
+        "steps": len(losses),
+        "seconds": sum(adaptation.seconds for adaptation in made),
+        "peak_bytes": max(adaptation.peak_bytes for adaptation in made),
+        "first_loss": losses[0] if losses else None,
+        "last_loss": losses[-1] if losses else None,
+        "losses": [round(loss, 4) for loss in losses],
+        "settings": {name: getattr(spec, name) for name in settings},
+        "stopped": next((adaptation.stopped for adaptation in made if adaptation.stopped), ""),
+        "fallbacks": [name for adaptation in made for name in adaptation.fallbacks],
+    }
+    if len(rounds) == 1:
+        return described
+    before = [each.generation for each in rounds[:-1]]
+    return described | {
+        "rounds": len(rounds),
+        "earlier_decoding_seconds": sum(generation.seconds for generation in before),
+        "earlier_taus": [generation.tau if generation.acceptance_lengths else None for generation in before],
+    }

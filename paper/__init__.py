@@ -1,0 +1,1 @@
+"""The manuscript: text, tables and figures from the records of studies, every number with its trace."""

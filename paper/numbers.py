@@ -1,0 +1,196 @@
+"""The numbers in the text, as macros: of the first study that can answer each question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paper.quantities import comparison_name
+from paper.roles import (
+    Pair,
+    Trio,
+    largest,
+    of_kind,
+    others_source,
+    pairs_of,
+    questions_of,
+    target_of,
+    tau_source,
+    trio_of,
+)
+from paper.studies import Selection, Study, rule_of
+from paper.tables.acceptance import break_even, tau_difference
+from paper.tex import Format, Value, compact, fixed, p_equation, said, typed, whole
+from paper.trace import Ledger, Source
+
+FLAGS = (
+    "SeveralStudies",
+    "DraftKnown",
+    "TauMeasured",
+    "WrongMeasured",
+    "TimeMeasured",
+    "TimePays",
+    "GuidanceMeasured",
+    "GuideNoneMeasured",
+    "GuideOwnMeasured",
+    "StepMeasured",
+    "CadMeasured",
+)
+OUTCOMES = {"above": "above", "below": "below", "equal": "equal", "unclear": "unknown", "too few": "unknown"}
+_TAU = ("tau", "tau_low", "tau_high")
+_PASS = ("pass_rate", "pass_low", "pass_high", "scored")
+_ENDS = ("estimate", "low", "high", "n")
+_SIGNED = fixed(2, sign=True)
+
+
+def write_numbers(ledger: Ledger, studies: Sequence[Study]) -> None:
+    """Define all macros that the text may use, and the flags that say which of them exist."""
+    ledger.flags |= dict.fromkeys(FLAGS, False)
+    ledger.flags["SeveralStudies"] = len(studies) > 1
+    _rules(ledger, studies[0])
+    _setup(ledger, studies[0])
+    if (study := _first(ledger, studies, "tau")) is not None and (trio := trio_of(ledger, study)) is not None:
+        _tau(ledger, study, trio)
+        _time(ledger, study, trio)
+    if (study := _first(ledger, studies, "guidance")) is not None:
+        _guidance(ledger, study)
+    if (study := _first(ledger, studies, "others")) is not None:
+        _cad(ledger, study)
+
+
+def _first(ledger: Ledger, studies: Sequence[Study], question: str) -> Study | None:
+    return next((study for study in studies if question in questions_of(ledger, study)), None)
+
+
+def _rules(ledger: Ledger, study: Study) -> None:
+    source = Source(study, "rules")
+    for name, part, form in (
+        ("WorthwhileTau", "worthwhile_tau", fixed(1)),
+        ("MarginTau", "margin_tau", fixed(1)),
+        ("MarginPass", "margin_pass", fixed(2)),
+        ("MinPairs", "min_pairs", whole),
+        ("MinContexts", "min_contexts", whole),
+        ("MaxUnscored", "max_unscored", _per_cent),
+        ("Level", "level", _per_cent),
+    ):
+        ledger.macro(name, source, part, form)
+
+
+def _setup(ledger: Ledger, study: Study) -> None:
+    run, size, draft = Source(study, "recorded"), Source(study, "size"), Source(study, "draft")
+    for name, source, part, form in (
+        ("StudyTarget", run, "target", typed),
+        ("StudyDraft", run, "draft", said),
+        ("StudyPrecision", run, "precision", said),
+        ("StudyTokens", run, "max_new_tokens", whole),
+        ("StudyCommand", run, "command", typed),
+        ("StudyCommit", run, "commit", typed),
+        ("StudyTasks", size, "tasks", whole),
+        ("StudyContexts", size, "contexts", whole),
+        ("StudyRecords", size, "records", whole),
+        ("StudyArms", size, "arms", whole),
+        ("StudyShortest", size, "shortest", whole),
+        ("StudyLongest", size, "longest", whole),
+    ):
+        ledger.macro(name, source, part, form)
+    ledger.flags["DraftKnown"] = bool(ledger.parts(draft))
+    for name, part in (("DraftBlock", "block"), ("DraftLayers", "layers"), ("DraftTaps", "taps")):
+        if ledger.flags["DraftKnown"]:
+            ledger.macro(name, draft, part, whole)
+
+
+def _tau(ledger: Ledger, study: Study, trio: Trio) -> None:
+    ledger.flags["TauMeasured"], ledger.flags["WrongMeasured"] = True, trio.wrong is not None
+    verdict, size = tau_source(study), Source(study, "size", Selection((trio.none, trio.own)))
+    ledger.macro("TauVerdict", verdict, "sentence", said)
+    ledger.macro("TauComparisons", verdict, "comparisons", whole)
+    ledger.macro("TauStudy", Source(study, "recorded"), "name", typed)
+    ledger.macro("TauTasks", size, "tasks", whole)
+    ledger.macro("TauContexts", size, "contexts", whole)
+    _arm(ledger, study, "TauNone", trio.none)
+    _arm(ledger, study, "TauOwn", trio.own)
+    settings = Source(study, "setting", Selection((trio.own,)))
+    for name in ("steps", "lr", "rank", "anchors", "loss", "modules"):
+        ledger.macro(f"TTT{name.title()}", settings, f"ttt.{name}", compact)
+    _compared(ledger, verdict, "OwnNone", Pair(trio.own, trio.none))
+    if trio.wrong is not None:
+        _arm(ledger, study, "TauWrong", trio.wrong)
+        _compared(ledger, verdict, "OwnWrong", Pair(trio.own, trio.wrong))
+        ledger.interval("DeltaWrongNone", tau_difference(study, Pair(trio.wrong, trio.none)), _ENDS, _SIGNED)
+
+
+def _time(ledger: Ledger, study: Study, trio: Trio) -> None:
+    none, own = (Source(study, "cost", Selection((arm,))) for arm in (trio.none, trio.own))
+    pays = break_even(study, Pair(trio.own, trio.none))
+    known = ledger.parts(pays)["pays"]
+    ledger.flags["TimeMeasured"] = known != "unknown"
+    if known == "unknown":
+        return
+    ledger.macro("SecondsNone", none, "seconds_per_token", fixed(3))
+    ledger.macro("SecondsOwn", own, "seconds_per_token", fixed(3))
+    ledger.macro("AdaptSeconds", own, "adapting_s", fixed(1))
+    ledger.macro("BreakEven", pays, "tokens", whole)
+    ledger.flags["TimePays"] = known == "yes"
+
+
+def _guidance(ledger: Ledger, study: Study) -> None:
+    verdict = questions_of(ledger, study)["guidance"]
+    parts = ledger.parts(verdict)
+    pairs = pairs_of(parts)
+    ledger.flags["GuidanceMeasured"] = True
+    ledger.macro("GuidanceVerdict", verdict, "sentence", said)
+    ledger.macro("GuidanceComparisons", verdict, "comparisons", whole)
+    ledger.macro("GuidanceAbove", verdict, "above", whole)
+    ledger.macro("GuidanceStudy", Source(study, "recorded"), "name", typed)
+    guided = {row["id"] for row in study.arms if row["mode"] == "guided"}
+    against_target = [pair for pair in pairs if pair.reference not in guided]
+    for name, ttt in (("GuideNone", "none"), ("GuideOwn", "own")):
+        best = largest(parts, of_kind(study, against_target, ttt, "none"))
+        ledger.flags[f"{name}Measured"] = best is not None
+        if best is not None:
+            _compared(ledger, verdict, name, best)
+            ledger.macro(f"{name}Alpha", Source(study, "setting", Selection((best.arm,))), "alpha", compact)
+    best = largest(parts, of_kind(study, [pair for pair in pairs if pair.reference in guided], "own", "none"))
+    ledger.flags["StepMeasured"] = best is not None
+    if best is not None:
+        _compared(ledger, verdict, "Step", best)
+        ledger.macro("StepAlpha", Source(study, "setting", Selection((best.arm,))), "alpha", compact)
+    target = study.row(against_target[0].reference)
+    source = Source(study, "arm", Selection((target["id"],)))
+    ledger.interval("PassTarget", source, _PASS, fixed(2))
+
+
+def _cad(ledger: Ledger, study: Study) -> None:
+    others = others_source(ledger, study)
+    if others is None:
+        return
+    parts = ledger.parts(others)
+    best = largest(parts, [pair for pair in pairs_of(parts) if rule_of(study.row(pair.arm)) == "cad"])
+    if best is None or target_of(study, study.row(best.arm)) is None:
+        return
+    ledger.flags["CadMeasured"] = True
+    _compared(ledger, others, "Cad", best)
+    ledger.macro("CadAlpha", Source(study, "setting", Selection((best.arm,))), "alpha", compact)
+    ledger.interval("PassCad", Source(study, "arm", Selection((best.arm,))), _PASS, fixed(2))
+
+
+def _arm(ledger: Ledger, study: Study, name: str, arm: str) -> None:
+    """Tau of an arm: Name and NameCI."""
+    ledger.interval(name, Source(study, "arm", Selection((arm,))), _TAU, fixed(2))
+
+
+def _compared(ledger: Ledger, source: Source, name: str, pair: Pair) -> None:
+    """A comparison of a verdict: DeltaName with CI and N, PName, and FindingName, by which the text chooses."""
+    prefix = comparison_name(pair.arm, pair.reference, "")
+    ledger.interval(f"Delta{name}", source, _ENDS, _SIGNED, prefix=prefix)
+    ledger.macro(f"Contexts{name}", source, f"{prefix}num_clusters", whole)
+    ledger.macro(f"P{name}", source, f"{prefix}adjusted", p_equation)
+    ledger.macro(f"Finding{name}", source, f"{prefix}finding", _outcome)
+
+
+def _outcome(value: Value) -> str:
+    return OUTCOMES[str(value)]
+
+
+def _per_cent(value: Value) -> str:
+    form: Format = fixed(0)
+    return form(100 * value) + r"\,\%" if isinstance(value, float | int) else form(value)
