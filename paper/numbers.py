@@ -10,10 +10,8 @@ from paper.roles import (
     Trio,
     largest,
     of_kind,
-    others_source,
     pairs_of,
     questions_of,
-    target_of,
     tau_source,
     trio_of,
 )
@@ -24,6 +22,8 @@ from paper.trace import Ledger, Source
 
 FLAGS = (
     "SeveralStudies",
+    "TargetKnown",
+    "CommandKnown",
     "DraftKnown",
     "TauMeasured",
     "WrongMeasured",
@@ -34,6 +34,8 @@ FLAGS = (
     "GuideOwnMeasured",
     "StepMeasured",
     "CadMeasured",
+    "NoiseMeasured",
+    "GuideWrongMeasured",
 )
 OUTCOMES = {"above": "above", "below": "below", "equal": "equal", "unclear": "unknown", "too few": "unknown"}
 _TAU = ("tau", "tau_low", "tau_high")
@@ -54,7 +56,7 @@ def write_numbers(ledger: Ledger, studies: Sequence[Study]) -> None:
     if (study := _first(ledger, studies, "guidance")) is not None:
         _guidance(ledger, study)
     if (study := _first(ledger, studies, "others")) is not None:
-        _cad(ledger, study)
+        _others(ledger, study)
 
 
 def _first(ledger: Ledger, studies: Sequence[Study], question: str) -> Study | None:
@@ -92,6 +94,8 @@ def _setup(ledger: Ledger, study: Study) -> None:
         ("StudyLongest", size, "longest", whole),
     ):
         ledger.macro(name, source, part, form)
+    ledger.flags["TargetKnown"] = ledger.parts(run)["target"] is not None
+    ledger.flags["CommandKnown"] = ledger.parts(run)["command"] is not None
     ledger.flags["DraftKnown"] = bool(ledger.parts(draft))
     for name, part in (("DraftBlock", "block"), ("DraftLayers", "layers"), ("DraftTaps", "taps")):
         if ledger.flags["DraftKnown"]:
@@ -148,29 +152,43 @@ def _guidance(ledger: Ledger, study: Study) -> None:
         ledger.flags[f"{name}Measured"] = best is not None
         if best is not None:
             _compared(ledger, verdict, name, best)
-            ledger.macro(f"{name}Alpha", Source(study, "setting", Selection((best.arm,))), "alpha", compact)
+            _setting(ledger, study, name, best.arm)
     best = largest(parts, of_kind(study, [pair for pair in pairs if pair.reference in guided], "own", "none"))
     ledger.flags["StepMeasured"] = best is not None
     if best is not None:
         _compared(ledger, verdict, "Step", best)
-        ledger.macro("StepAlpha", Source(study, "setting", Selection((best.arm,))), "alpha", compact)
+        _setting(ledger, study, "Step", best.arm)
     target = study.row(against_target[0].reference)
     source = Source(study, "arm", Selection((target["id"],)))
     ledger.interval("PassTarget", source, _PASS, fixed(2))
 
 
-def _cad(ledger: Ledger, study: Study) -> None:
-    others = others_source(ledger, study)
-    if others is None:
-        return
+def _others(ledger: Ledger, study: Study) -> None:
+    """CAD, noise, and guidance by another context's draft: of each the comparison with the largest effect."""
+    others = questions_of(ledger, study)["others"]
     parts = ledger.parts(others)
-    best = largest(parts, [pair for pair in pairs_of(parts) if rule_of(study.row(pair.arm)) == "cad"])
-    if best is None or target_of(study, study.row(best.arm)) is None:
-        return
-    ledger.flags["CadMeasured"] = True
-    _compared(ledger, others, "Cad", best)
-    ledger.macro("CadAlpha", Source(study, "setting", Selection((best.arm,))), "alpha", compact)
-    ledger.interval("PassCad", Source(study, "arm", Selection((best.arm,))), _PASS, fixed(2))
+    pairs = pairs_of(parts)
+    targets = {row["id"] for row in study.arms if row["mode"] != "guided"}
+    against = [pair for pair in pairs if pair.reference in targets and pair.arm not in targets]
+    kinds = {
+        "Cad": [pair for pair in against if rule_of(study.row(pair.arm)) == "cad"],
+        "Noise": [pair for pair in against if rule_of(study.row(pair.arm)).startswith("noise")],
+        "GuideWrong": [pair for pair in of_kind(study, pairs, "own", "wrong") if pair.reference not in targets],
+    }
+    for name, found in kinds.items():
+        best = largest(parts, found)
+        ledger.flags[f"{name}Measured"] = best is not None
+        if best is not None:
+            _compared(ledger, others, name, best)
+            _setting(ledger, study, name, best.arm)
+            ledger.interval(f"Pass{name}", Source(study, "arm", Selection((best.arm,))), _PASS, fixed(2))
+
+
+def _setting(ledger: Ledger, study: Study, name: str, arm: str) -> None:
+    """Rule and weight of a guided arm: NameRule and NameAlpha."""
+    source = Source(study, "setting", Selection((arm,)))
+    ledger.macro(f"{name}Rule", source, "rule", typed)
+    ledger.macro(f"{name}Alpha", source, "alpha", compact)
 
 
 def _arm(ledger: Ledger, study: Study, name: str, arm: str) -> None:

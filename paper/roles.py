@@ -45,10 +45,10 @@ def guidance_source(study: Study) -> Source:
 
 
 def others_source(ledger: Ledger, study: Study) -> Source | None:
-    """All other arms that change answers (rules without the draft, controls, baselines); None where there are none.
+    """All other comparisons of answers (rules without the draft, controls, baselines); None where there are none.
 
-    They are compared with the target's own answers; a target at a matched temperature is what its guided arm is
-    compared with.
+    Each arm is compared with the target's own answers. Besides, a guided arm is compared with the target at the
+    temperature that was matched to it, and with the same guidance by a draft that was adapted to another context.
     """
     asked = {pair.arm for pair in pairs_of(ledger.parts(guidance_source(study)))}
     pairs = []
@@ -58,6 +58,8 @@ def others_source(ledger: Ledger, study: Study) -> Source | None:
             pairs.append([row["matched_to"], row["id"]])
         elif row["mode"] in ANSWERING and row["id"] not in asked and target is not None:
             pairs.append([row["id"], target["id"]])
+        if row["mode"] == "guided" and row["ttt"] == "wrong" and (own := alike(study, row, "own")) is not None:
+            pairs.append([own["id"], row["id"]])
     chosen = Selection(tuple(dict.fromkeys(name for pair in pairs for name in pair)))
     return Source(study, "against_target", chosen, {"pairs": pairs}) if pairs else None
 
@@ -127,20 +129,27 @@ def trio_of(ledger: Ledger, study: Study) -> Trio | None:
 
 def base_of(study: Study, row: ArmRow) -> ArmRow | None:
     """The arm of the same mode and settings without TTT; None for an arm without TTT itself."""
-    same = ("mode", "alpha", "temperature", "top_p", "guidance", "parameters", "taps")
-    alike = [each for each in study.arms if all(each.get(name) == row.get(name) for name in same)]
-    return next((each for each in alike if each["ttt"] == "none" and row["ttt"] != "none"), None)
+    return None if row["ttt"] == "none" else alike(study, row, "none")
+
+
+def alike(study: Study, row: ArmRow, ttt: str) -> ArmRow | None:
+    """The arm that differs in what the draft was adapted to; how it was adapted says nothing where it is not."""
+    same = ["mode", "alpha", "temperature", "top_p", "guidance", "parameters", "taps"]
+    same += [] if "none" in (ttt, row["ttt"]) else ["ttt_settings", "rounds"]
+    return next(
+        (each for each in study.arms if each["ttt"] == ttt and all(each.get(x) == row.get(x) for x in same)), None
+    )
 
 
 def target_of(study: Study, row: ArmRow) -> ArmRow | None:
     """The arm that gives the target's own answers at an arm's temperature, chosen as the verdict does."""
-    alike = [
+    same = [
         each
         for each in study.arms
         if not each.get("matched_to") and all(each[name] == row[name] for name in ("temperature", "top_p"))
     ]
     for mode in ("target", "speculative"):
-        for each in alike:
+        for each in same:
             if each["mode"] == mode and each["ttt"] == "none":
                 return each
     return None

@@ -68,7 +68,7 @@ def escape(text: str) -> str:
 
 def code(text: str) -> str:
     """The text in typewriter, escaped, with places where a line may break."""
-    return r"\texttt{" + "".join(_sign(x) + (r"\allowbreak{}" if x in _BREAKS else "") for x in visible(text)) + "}"
+    return f"\\texttt{{{_breakable(text)}}}"
 
 
 def fixed(digits: int, sign: bool = False) -> Format:
@@ -84,8 +84,8 @@ def fixed(digits: int, sign: bool = False) -> Format:
 
 
 def whole(value: Value) -> str:
-    """A count."""
-    return f"{value:,d}".replace(",", "{,}") if isinstance(value, int) else fixed(0)(value)
+    """A count, or a number rounded to one."""
+    return f"{round(value):,d}".replace(",", "{,}") if isinstance(value, int | float) else NO_NUMBER
 
 
 def compact(value: Value) -> str:
@@ -114,6 +114,11 @@ def said(value: Value) -> str:
     return NO_NUMBER if value is None or value == "" else escape(str(value))
 
 
+def wrapped(value: Value) -> str:
+    """Text, escaped, in which a line may break at signs too."""
+    return NO_NUMBER if value is None or value == "" else _breakable(str(value))
+
+
 def typed(value: Value) -> str:
     """Text in typewriter."""
     return NO_NUMBER if value is None or value == "" else code(str(value))
@@ -128,6 +133,10 @@ def interval(parts: Mapping[str, str]) -> str:
     """Low and high end in brackets; nothing where there is no interval."""
     low, high = parts["low"], parts["high"]
     return "" if NO_NUMBER in (low, high) else f"[{low}, {high}]"
+
+
+def _breakable(text: str) -> str:
+    return "".join(_sign(x) + (r"\allowbreak{}" if x in _BREAKS else "") for x in visible(text))
 
 
 def _sign(sign: str) -> str:

@@ -79,7 +79,7 @@ def costs(ledger: Ledger, studies: Sequence[Study]) -> Table:
             row.add(source, "peak_gib", fixed(2))
             if base := base_of(study, each):
                 pays = break_even(study, Pair(each["id"], base["id"]))
-                row.add(pays, *(("tokens", fixed(0)) if ledger.parts(pays)["pays"] == "yes" else ("pays", said)))
+                row.add(pays, *(("tokens", whole) if ledger.parts(pays)["pays"] == "yes" else ("pays", said)))
             else:
                 row.text("")
     return table

@@ -9,7 +9,7 @@ from paper.quantities import comparison_name
 from paper.roles import ANSWERING, Pair, question_of, target_of
 from paper.studies import Selection, Study, rule_of
 from paper.tables.table import ARM, ENDS, SIGNED, Table
-from paper.tex import compact, finding, p_value, said, whole
+from paper.tex import compact, finding, p_value, said, whole, wrapped
 from paper.trace import Ledger, Source
 
 VARIANT = r">{\raggedright\arraybackslash}p{0.1\linewidth}"
@@ -64,7 +64,7 @@ def _arm(ledger: Ledger, table: Table, study: Study, each: ArmRow) -> None:
     row, own = table.row(ledger, study), each["mode"] != "target"
     what, source = (Source(study, quantity, Selection((each["id"],))) for quantity in ("setting", "arm"))
     row.add(what, "rule", said)
-    for part, form in (("alpha", compact), ("temperature", compact), ("variant", said)):
+    for part, form in (("alpha", compact), ("temperature", compact), ("variant", wrapped)):
         if own or part == "temperature":
             row.add(what, part, form)
         else:

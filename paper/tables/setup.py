@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paper.studies import BY, Selection, Study, groups_of
+from paper.studies import Selection, Study, groups_of
 from paper.tables.table import Row, Table
 from paper.tex import Format, compact, said, typed, whole
 from paper.trace import Ledger, Source
@@ -51,7 +51,7 @@ def groups(ledger: Ledger, studies: Sequence[Study]) -> Table:
     columns = [("by", "l"), ("group", "l"), ("tasks", "r"), ("contexts", "r")]
     table = Table("groups", "Tasks and contexts by suite, category and length of the prompt.", columns, studies)
     for study in studies:
-        for by in BY:
+        for by in ("suite", "category", "length"):
             for group in groups_of(study, by):
                 row = table.row(ledger, study)
                 source = Source(study, "size", Selection(by=by, group=group))

@@ -218,7 +218,37 @@ def test_rules_without_the_draft_are_no_evidence_for_the_draft(built: tuple[Path
     ledger = built[1]
     assert ledger.macros["FindingCad"] == "above"
     assert "cad" not in ledger.macros["GuidanceVerdict"]
-    assert macro(ledger, "GuidanceComparisons") == 6  # four arms against the target, two against those without TTT
+    # Four arms and own_minus_other against the target, two against those without TTT.
+    assert macro(ledger, "GuidanceComparisons") == 7
+
+
+def test_controls_are_compared_with_what_they_control(built: tuple[Path, Ledger]) -> None:
+    (pairs,) = {
+        json.dumps(entry["arguments"]["pairs"])
+        for entry in built[1].entries
+        if entry.get("quantity") == "against_target"
+    }
+    assert sorted(json.loads(pairs)) == sorted(
+        [
+            [GUIDED[1].id, f"target,T={GUIDED[1].id}"],
+            [GUIDED[3].id, "guided@0.5+wrong"],
+            ["guided:cad@1+none", "target"],
+            ["guided:noise_norm@0.2+none", "target"],
+            ["guided@0.5+wrong", "target"],
+            ["power+none,power.alpha=4,power.blocks=4,power.steps=2", "target"],
+        ]
+    )
+
+
+def test_a_run_without_its_config_says_so(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", LOSSLESS, tasks=2)
+    for name in ("config.yaml", "provenance.json"):
+        (folder / name).unlink()
+    ledger = Ledger()
+    write_numbers(ledger, load_studies([folder]))
+    text = standing((HERE / "sections" / "experiments.tex").read_text(), ledger.flags | {"TableGroups": False})
+    assert "configuration of the run was not kept" in text
+    assert "StudyTarget" not in text
 
 
 def test_cited_works_are_in_the_bibliography() -> None:

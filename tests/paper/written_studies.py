@@ -17,7 +17,13 @@ GUIDED = tuple(Arm("guided", ttt, alpha) for alpha in (0.2, 0.5) for ttt in ("no
 CAD = Arm("guided", "none", 1.0, guidance={"rule": "cad"})
 NOISE = Arm("guided", "none", 0.2, guidance={"rule": "noise_norm"})
 LOSSLESS = (NONE, OWN, WRONG)
-ARMS = (TARGET, *LOSSLESS, *GUIDED, CAD, NOISE)
+CONTROLS = (
+    Arm("guided", "wrong", 0.5),
+    Arm("guided", "own", -0.5, guidance={"rule": "own_minus_other"}),
+    Arm("target", matched_to=GUIDED[1].id),
+    Arm("power", parameters={"alpha": 4.0, "blocks": 4, "steps": 2}),
+)
+ARMS = (TARGET, *LOSSLESS, *GUIDED, CAD, NOISE, *CONTROLS)
 TAU = {"none": 1.4, "own": 2.6, "wrong": 2.0, "shuffled": 1.8}
 
 

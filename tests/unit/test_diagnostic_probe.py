@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from dftt.evaluation.diagnostic.forcing import TARGET, ForcedAnswer
-from dftt.evaluation.diagnostic.probe import cross_validate, probe_layers, ridge_scores
+from dftt.evaluation.diagnostic.probe import ProbeResult, cross_validate, probe_layers, ridge_scores
 from dftt.evaluation.diagnostic.questions import Question
+from dftt.evaluation.statistics import Interval
 
 WIDTH, VOCAB = 16, 24
 
@@ -121,3 +122,23 @@ def test_answers_without_a_choice_are_left_out() -> None:
     results = probe_layers([*without, *made], ["layer 1", "layer 2"], rows, seed=0)
     assert [each.probe.n for each in results] == [40, 40]
     assert probe_layers(without, ["layer 1", "layer 2"], rows, seed=0) == []
+
+
+@pytest.mark.parametrize(
+    ("probe_low", "gain_low", "adjusted", "finding"),
+    [
+        (0.6, 0.1, 0.01, "decodable"),
+        (0.4, 0.1, 0.01, "not shown"),  # beats the shuffled labels, not chance
+        (0.6, -0.1, 0.01, "not shown"),  # beats chance, as the shuffled labels do
+        (0.6, 0.1, 0.2, "not shown"),  # a chance find among several layers
+    ],
+)
+def test_decodable_is_what_beats_chance_and_the_shuffled_labels(
+    probe_low: float, gain_low: float, adjusted: float, finding: str
+) -> None:
+    def interval(low: float) -> Interval:
+        return Interval(low + 0.2, low, low + 0.4, 50, 50)
+
+    other = interval(0.0)
+    result = ProbeResult("layer 1", other, other, interval(probe_low), other, interval(gain_low), other, adjusted)
+    assert result.finding == finding

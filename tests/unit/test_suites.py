@@ -325,6 +325,13 @@ def test_distractors_of_a_story_are_of_the_answers_kind() -> None:
     assert distractors("It is so.", "maybe") == []
 
 
+def test_a_word_of_the_question_is_not_held_against_the_answer() -> None:
+    row = {"context": "The milk was in the hallway, then in the garden.", "question": "Where was it before the garden?"}
+    asked = get_suite("babi").task({**row, "answer": "hallway", "distractor": "garden"}, "0")
+    assert score_answer(asked, "In the hallway, before the garden.").passed
+    assert not score_answer(asked, "In the garden.").passed
+
+
 def test_distractors_of_the_local_file_are_among_those_of_the_story(shared_data: Path) -> None:
     for line in (shared_data / "babi.jsonl").read_text().splitlines():
         row = json.loads(line)

@@ -21,7 +21,10 @@ _KINDS = (
 
 
 class Babi(Suite):
-    """Passed: the answer names the right word and no other of its kind that the story or file holds against it."""
+    """Passed: the answer names the right word and no other of its kind that the story or file holds against it.
+
+    Words of the question are not held against it.
+    """
 
     name = "babi"
     hub_id = "Muennighoff/babi"
@@ -32,14 +35,17 @@ class Babi(Suite):
     categories: ClassVar = {f"qa{number}": () for number in range(1, 21)}
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hub's column names become ours; where a row names no distractor, the story's words of a kind are."""
+        """The hub's column names become ours; distractors are the row's, or the story's words of a kind."""
         row = renamed(row, _COLUMNS)
         numbered = _FILE_ID.match(str(row.get("id", "")))
         number = numbered.group(1) if numbered else row.get("task")
         row = {**row, "category": f"qa{number}"} if number is not None else row
-        if "distractor" in row or "distractors" in row:
-            return row
-        return {**row, "distractors": distractors(str(row.get("context", "")), str(row.get("answer", "")))}
+        wrong = [row["distractor"]] if "distractor" in row else row.get("distractors")
+        if wrong is None:
+            wrong = distractors(str(row.get("context", "")), str(row.get("answer", "")))
+        # "It was in the hall before the garden" repeats the question, and is right all the same.
+        asked = re.findall(r"\w+", str(row.get("question", "")).casefold())
+        return {**row, "distractors": [word for word in wrong if word.casefold() not in asked]}
 
 
 def distractors(story: str, answer: str) -> list[str]:
