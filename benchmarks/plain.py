@@ -166,13 +166,19 @@ def crop(cache: DynamicCache, length: int) -> None:
 
 @contextmanager
 def stock_model(model: Any, implementation: str = "sdpa") -> Iterator[None]:
-    """The model with transformers' own attention and norms inside the block."""
+    """The model with transformers' own attention and norms inside the block.
+
+    SDPA goes without cuDNN there, which would plan anew for every length of keys, hence in every cycle.
+    """
     before = model.config._attn_implementation
+    cudnn = torch.backends.cuda.cudnn_sdp_enabled()
     model.set_attn_implementation(implementation)
     unfuse_norms_(model)
+    torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         yield
     finally:
+        torch.backends.cuda.enable_cudnn_sdp(cudnn)
         model.set_attn_implementation(before)
         fuse_norms_(model)
 

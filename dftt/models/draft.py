@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
-from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding, apply_rotary_pos_emb
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding, rotate_half
 
 from dftt.models.attention import grouped_attention
 from dftt.models.blocks import dense_block_mask, flex_block_mask
@@ -297,8 +297,9 @@ class RMSNorm(nn.Module):
 
 
 def _rotate(states: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = rotary
-    return apply_rotary_pos_emb(states, states, cos, sin)[0]
+    # transformers rotates queries and keys together; here they come apart, since context keys have no queries.
+    cos, sin = (part[:, None] for part in rotary)
+    return states * cos + rotate_half(states) * sin
 
 
 @lru_cache(maxsize=1)

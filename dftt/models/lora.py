@@ -93,10 +93,10 @@ class Adapter:
 def attach_(
     draft: DFlashDraft, *, rank: int, lora_alpha: float, modules: Iterable[str], seed: int
 ) -> list[nn.Parameter]:
-    """Put a fresh adapter on the draft and return its parameters, in float32 whatever the draft's precision.
+    """Put a fresh adapter on the draft and return its parameters, in float32 or better whatever the draft's precision.
 
-    Only these require gradients. B starts at zero, so no logit changes; A is drawn from `seed` without touching the
-    global random state.
+    Only these require gradients; products with them are made in the draft's precision. B starts at zero, so no logit
+    changes; A is drawn from `seed` without touching the global random state.
     """
     names = tuple(modules)
     check_lora("adapter", rank, lora_alpha, names)
@@ -108,9 +108,12 @@ def attach_(
     draft.requires_grad_(False)
     parameters = []
     for layer in _lora_layers(draft).values():
+        # PEFT would copy its input, all the context's features, to float32, and keep the copies for the backward pass.
+        layer.cast_input_dtype_enabled = False
         for part in (layer.lora_A, layer.lora_B):
             for linear in cast(Iterable[nn.Linear], part.values()):
                 linear.to(torch.promote_types(linear.weight.dtype, torch.float32)).requires_grad_(True)
+                linear.__class__ = _InputPrecision
                 parameters.append(linear.weight)
     return parameters
 
@@ -198,6 +201,13 @@ def is_fresh(adapter: Adapter) -> bool:
 def is_adapter_key(name: str) -> bool:
     """Whether a state-dict name belongs to an adapter."""
     return ".lora_A." in name or ".lora_B." in name
+
+
+class _InputPrecision(nn.Linear):
+    """A linear map whose weight is stored as it is and multiplied in the precision of its input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, self.weight.to(input.dtype))
 
 
 def _lora_layers(draft: DFlashDraft) -> dict[str, LoraLayer]:

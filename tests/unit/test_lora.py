@@ -174,6 +174,34 @@ def test_adapter_stays_in_float32_on_a_bf16_draft(pair: Pair) -> None:
     assert {parameter.dtype for parameter in parameters} == {torch.float32}
 
 
+def test_learning_keeps_no_float32_copy_of_a_bf16_context(pair: Pair) -> None:
+    draft = copy.deepcopy(pair.draft).to(torch.bfloat16)
+    attach_(draft, rank=2, lora_alpha=4, modules=("fc", "k_proj", "v_proj"), seed=0)
+    features = torch.randn(1, 50, draft.fc.in_features, dtype=torch.bfloat16)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        draft.fc(features)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in kept if tensor.numel() >= features.numel())
+    assert any(tensor.data_ptr() == features.data_ptr() for tensor in kept)
+
+
+def test_gradients_in_bf16_are_those_in_float32(pair: Pair) -> None:
+    wide, narrow = (copy.deepcopy(pair.draft.fc) for _ in range(2))
+    features = torch.randn(1, 50, wide.in_features).bfloat16()
+    gradients = []
+    for fc, dtype in ((wide, torch.float32), (narrow, torch.bfloat16)):
+        draft = copy.deepcopy(pair.draft)
+        draft.fc = fc
+        draft.to(dtype)
+        first, second = attach_(draft, rank=2, lora_alpha=4, modules=("fc",), seed=0)
+        second.data.fill_(0.1)
+        draft.fc(features.to(dtype)).float().pow(2).mean().backward()
+        assert first.grad is not None
+        assert first.grad.dtype == torch.float32
+        gradients.append(first.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.05, atol=0.02 * float(gradients[0].abs().max()))
+
+
 @pytest.mark.parametrize(
     ("name", "new_name", "message"),
     [
