@@ -31,7 +31,7 @@ test: $(READY) ## Run the fast tests. ARGS="-k layers" chooses.
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
 test-slow: $(READY) ## Run the slow tests.
-	$(BIN)/python -m pytest -m "slow and not gpu and not hub" $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not gpu and not hub" --numprocesses=2 --dist=loadgroup $(ARGS)
 
 check: $(READY) ## Lint, format check and types.
 	$(BIN)/ruff check .

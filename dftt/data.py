@@ -62,6 +62,8 @@ class ContextDataModule(L.LightningDataModule):
         question: Asked on the document, beside those of questions.
         max_contexts: Use the first so many contexts; 0 uses all.
         max_tasks: Use the first so many tasks of each context; 0 uses all.
+        shard: [number, of how many]: `test` and `predict` take this share of the contexts, counted from 0, for jobs
+            that know nothing of each other. All of them may name one evaluator.run_dir; each writes files of its own.
     """
 
     def __init__(
@@ -79,8 +81,12 @@ class ContextDataModule(L.LightningDataModule):
         max_tasks: int = 0,
         context: str | None = None,
         question: str | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
+        if not 0 <= shard[0] < shard[1]:
+            raise ValueError(f"data.shard must be [number, of how many], counted from 0, such as [0, 4]; got {shard}")
+        self.shard = shard
         if context is not None:
             path, suite = context, None
         questions = [*(questions or []), *([question] if question is not None else [])]
@@ -137,9 +143,15 @@ class ContextDataModule(L.LightningDataModule):
         """Each context once."""
         return _loader(_Items(self.items()))
 
+    def share(self) -> tuple[int, int]:
+        """This process's share of the contexts: its number, and of how many, over all jobs and their processes."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        number, count = self.shard
+        return number * world + rank, count * world
+
     def test_dataloader(self) -> DataLoader:
         """This process's share of the contexts."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = self.share()
         items = _Items(self.items())
         # A sampler of this kind is what keeps Lightning from sharing the share out once more.
         return _loader(items, sampler=_Share(items, num_replicas=world, rank=rank, shuffle=False))

@@ -11,7 +11,7 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.adaptation.ttt import Adaptation
-from dftt.data import ContextItem
+from dftt.data import ContextDataModule, ContextItem
 from dftt.evaluation.answers import answer_costs, write_answers
 from dftt.evaluation.curves import write_curves
 from dftt.evaluation.judges.base import Judge
@@ -124,7 +124,7 @@ class GuidedDecodingEvaluator(L.Callback):
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
         self._tau = {arm.id: AcceptanceLength() for arm in self.arms}
-        self._store, self._measurer = RecordStore(self._folder(trainer), rank=trainer.global_rank), None
+        self._store, self._measurer = RecordStore(self._folder(trainer), rank=_rank(trainer)), None
         self._curves = Path(trainer.log_dir or self._store.folder).parent  # the processes agree on it: all must ask
         if trainer.is_global_zero:
             write_arms(self._store.folder, self.arms, _checked(pl_module).ttt, self.decoding)
@@ -205,7 +205,7 @@ class GuidedDecodingEvaluator(L.Callback):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Open the records."""
-        self._store = RecordStore(self._folder(trainer), rank=trainer.global_rank)
+        self._store = RecordStore(self._folder(trainer), rank=_rank(trainer))
 
     def on_predict_batch_end(
         self,
@@ -258,7 +258,7 @@ class GuidedDecodingEvaluator(L.Callback):
             generic=self._generic,
             allow_code_execution=self.allow_code_execution,
             traced_tasks=traced_tasks,
-            rank=module.global_rank,
+            rank=_rank(module.trainer),
         )
 
     def _records(self) -> list[Record]:
@@ -297,3 +297,9 @@ def _checked(module: L.LightningModule) -> DraftTTTModule:
     if not isinstance(module, DraftTTTModule):
         raise TypeError(f"GuidedDecodingEvaluator works with DraftTTTModule, got {type(module).__name__}")
     return module
+
+
+def _rank(trainer: L.Trainer) -> int:
+    """Number of this process among all that write into the folder of the records."""
+    data = getattr(trainer, "datamodule", None)
+    return data.share()[0] if isinstance(data, ContextDataModule) else trainer.global_rank

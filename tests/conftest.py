@@ -14,6 +14,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Before Triton is imported: where there is no card its kernels run in its interpreter, on the CPU.
 if not os.path.exists("/dev/nvidia0"):  # noqa: PTH110 - asking torch would import it first
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Commands that a test starts take one core, too, where another worker of the test run has the other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -36,6 +39,15 @@ settings.load_profile("dftt")
 torch.set_num_threads(1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Tests that share what is slow to make, by the beginning of their ids: one worker of a parallel run takes a group.
+# The mark xdist_group does nothing: pytest-xdist 3.8 writes it where pytest 9.2 does not read it.
+GROUPS = {
+    "tests/docs/test_commands.py::test_a_newcomers_path": "bundled pair",
+    "tests/docs/test_commands.py::test_the_quick_starts_python": "bundled pair",
+    "tests/docs/test_site.py": "site",
+    "tests/integration/test_real_pair.py": "bundled pair",
+}
 
 # Set by libraries as they are imported or work (seen, or read in their source); taken back after each test
 # without a word.
@@ -70,6 +82,20 @@ def changed_variables(before: Mapping[str, str], after: Mapping[str, str]) -> se
     """Names of environment variables that were added, removed or changed, pytest's own left out."""
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     return changed - {"PYTEST_CURRENT_TEST"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out groups as a whole; None, the default, where they are not asked for."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Grouped(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((group for begin, group in GROUPS.items() if nodeid.startswith(begin)), nodeid)
+
+    return Grouped(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,7 @@ def refused(commands: Commands, capfd: pytest.CaptureFixture[str]) -> Callable[.
         (["--model.target_dtype=int8"], "dtype: unknown 'int8'; choose from float32"),
         (["--model.draft=new"], "model.draft new needs model.trainable full"),
         (["--data.context_ids=[goats]"], "no context 'goats'"),
+        (["--data.shard=[2, 2]"], "data.shard must be [number, of how many], counted from 0"),
         (["--ckpt_path=last"], "ckpt_path: no file at last"),
         (["--ckpt_path=absent.ckpt"], "ckpt_path: no file at absent.ckpt"),
     ],

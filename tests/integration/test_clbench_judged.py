@@ -73,6 +73,7 @@ def test_answers_are_judged_through_a_server_that_dies_halfway(shared_data: Path
                 *("--evaluator", "configs/evaluator/judge_openai.yaml"),
                 *("--evaluator.decoding.max_new_tokens", str(NEW_TOKENS), "--evaluator.decoding.ignore_eos", "true"),
                 *("--evaluator.run_dir", str(run), "--trainer.default_root_dir", str(tmp_path)),
+                *("--evaluator.trace_tasks", "0"),  # a trace reads its prompt again
                 *(f"{judge}.base_url", url, f"{judge}.model", "bundled", f"{judge}.options", "{}"),
                 *(f"{judge}.concurrency", "1", f"{judge}.timeout", "600"),
             ],

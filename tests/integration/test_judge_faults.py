@@ -14,6 +14,7 @@ from dftt.evaluation.judges.openai_compatible import OpenAIJudge
 from dftt.types import Score
 from tests.scripted_server import Endpoint, Response, scripted_endpoint, verdict
 
+MANUAL = Path(__file__).resolve().parents[2] / "docs" / "howto" / "clbench.md"
 RUBRICS = ["names the river", "gives the year"]
 ANSWER = "The Aller, in 1911."
 GOOD = Response(verdict("yes", "no"))
@@ -54,6 +55,13 @@ FAULTS = {
     "verdict of maybe": ([Response(verdict("yes", "maybe"))], 3, "status 2 is 'maybe'"),
     "overall score of 2": ([Response(verdict("yes", "yes", overall=2))], 3, "neither 0 nor 1"),
 }
+
+
+def test_the_manual_says_what_each_fault_comes_to() -> None:
+    page = MANUAL.read_text(encoding="utf-8")
+    for fault, (_, calls, explanation) in FAULTS.items():
+        # The time-out of these tests is 0.2 s, the one that users meet 120 s.
+        assert f"\n| {fault} | {calls} | unscored: {explanation.replace('0.2 s', '120 s')} |\n" in page
 
 
 @pytest.mark.parametrize("fault", FAULTS)

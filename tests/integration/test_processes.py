@@ -1,4 +1,4 @@
-"""A study shared out over two processes leaves the records of one."""
+"""A study shared out over two processes or jobs leaves the records of one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,33 @@ FLAGS = (
 )
 
 
-@pytest.mark.slow
-def test_two_processes_leave_the_records_of_one(commands: Commands) -> None:
-    """Three contexts over two processes: a share that is filled up would count one of them twice."""
+def study_of(commands: Commands) -> Path:
+    """Three contexts with two tasks each."""
     rows = [
         row(f"Context {name}. {question}", task_id=f"{name}{number}", context_id=name)
         for name in "abc"
         for number, question in enumerate(QUESTIONS)
     ]
-    data = commands.write(rows)
-    folders = [commands.root / "one", commands.root / "two"]
+    return commands.write(rows)
+
+
+def test_jobs_that_share_a_study_leave_the_records_of_one(commands: Commands) -> None:
+    """Job by job into one folder; the wrong context of the last one of a share is the next of the whole study."""
+    data, folders = study_of(commands), [commands.root / "one", commands.root / "two"]
+    commands("test", *FLAGS, f"--evaluator.run_dir={folders[0]}", data=data)
+    for number in (0, 1):
+        share = f"--data.shard=[{number}, 2]"
+        commands("test", *FLAGS, f"--evaluator.run_dir={folders[1]}", share, data=data)
+    one, two = map(load_records, folders)
+    assert [len((folders[1] / f"records.{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)] == [16, 8]
+    assert [outcome(record) for record in two] == [outcome(record) for record in one]
+    assert (folders[0] / "summary.json").read_text() == (folders[1] / "summary.json").read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_records_of_one(commands: Commands) -> None:
+    """Three contexts over two processes: a share that is filled up would count one of them twice."""
+    data, folders = study_of(commands), [commands.root / "one", commands.root / "two"]
     values = []
     for folder, devices in zip(folders, (1, 2), strict=True):
         flags = (*FLAGS, f"--evaluator.run_dir={folder}", f"--trainer.devices={devices}")

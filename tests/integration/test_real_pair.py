@@ -20,9 +20,6 @@ from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import bundled_shape_draft
 
-# One worker of a parallel run loads the pair, not each of them.
-pytestmark = pytest.mark.xdist_group("bundled pair")
-
 QUESTIONS = [
     "A baker sells 3 trays of 12 rolls in the morning and half as many in the afternoon. How many in all?",
     "Name three things that float on water, one per line.",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dftt.evaluation.records import load_records
+from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks, to_row
+from dftt.evaluation.suites.worlds.spec import MIN_LENGTH
 from dftt.models import bundled
 from tests.cli.test_cli import CONFIGS
 from tests.commands import Commands, row
@@ -29,6 +31,9 @@ STUDIES = {
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
 # Few tokens, few blocks, and no step after one that did not help.
 SMALL = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.patience=1")
+LETTERS = 5000  # of a document: more tokens than the widest window of a sweep, 1,024
+ONE_DOCUMENT = "--data.init_args.context_ids=[pep-0802]"
+UNTRACED = "--evaluator.trace_tasks=0"  # each trace reads its whole prompt again
 # What learns from an answer needs one that is long enough.
 MORE = {"on_policy": ("--evaluator.decoding.max_new_tokens=12", "--model.ttt.steps=4", "--model.ttt.every=4")}
 FILES = {
@@ -86,22 +91,21 @@ def test_on_the_bundled_pair(
         # A fraction so small leaves one task of each suite and category.
         data = (f"--data.init_args.suites={{{files}}}", "--data.init_args.fraction=0.001")
     elif study in ("delta_tau_long", "sweep", "layers", "on_policy"):
-        data = (
-            f"--data.init_args.path={shared_data / 'contexts.jsonl'}",
-            "--data.init_args.context_ids=[pep-0802]",
-        )
-        data += ("--data.init_args.max_tasks=1", "--data.init_args.questions=[Why?]")
-        data = data if study != "delta_tau_long" else (data[0], "--data.init_args.max_contexts=2", *data[2:])
+        lines = (shared_data / "contexts.jsonl").read_text(encoding="utf-8").splitlines()
+        path = commands.write([{**json.loads(line), "text": json.loads(line)["text"][:LETTERS]} for line in lines])
+        data = (f"--data.init_args.path={path}", "--data.init_args.max_tasks=1", "--data.init_args.questions=[Why?]")
+        data += ("--data.init_args.max_contexts=2" if study == "delta_tau_long" else ONE_DOCUMENT,)
     else:
-        data = ("--data.init_args.suite=null", "--data.init_args.path=demo", "--data.init_args.max_tasks=1")
-        # The demo holds one document of each category, and controls need two.
-        data += ("--data.init_args.max_contexts=2", "--data.init_args.categories=null")
+        # Controls need two documents.
+        worlds = WorldsSpec(contexts=2, tasks=1, length=MIN_LENGTH)
+        data = (f"--data.init_args.path={commands.write([*map(to_row, generate_tasks(worlds))])}",)
+        data += ("--data.init_args.suite=null", "--data.init_args.categories=null")
     where = (f"--trainer.default_root_dir={commands.root}", f"--evaluator.run_dir={folder}")
     with pytest.raises(SystemExit) as stopped:
         commands.run("test", "--config", config, *data, *where, "--evaluator.dry_run=true")
     assert stopped.value.code == 0
     assert f"{STUDIES[study]} arms, " in capsys.readouterr().out
-    commands.run("test", "--config", config, *data, *where, *SMALL, *MORE.get(study, ()))
+    commands.run("test", "--config", config, *data, *where, *SMALL, *MORE.get(study, ()), UNTRACED)
     records = load_records(folder)
     assert len({record.arm for record in records}) == STUDIES[study]
     assert "error" not in {record.finish_reason for record in records}
