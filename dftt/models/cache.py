@@ -88,6 +88,14 @@ class RowCache(Cache):
         written = [layer.written() for layer in self._row_layers]
         return tuple(keys[row] for keys, _ in written), tuple(values[row] for _, values in written)
 
+    def copy_rows(self, rows: Sequence[int], other: RowCache) -> None:
+        """Copy all rows of another cache into these, as far as both have room; what lies behind stays as it is."""
+        width = min(self.capacity, other.capacity)
+        for own, copied in zip(self._row_layers, other._row_layers, strict=True):
+            for stored, new in zip(own.written(), copied.written(), strict=True):
+                index = torch.tensor(rows, device=stored.device)
+                stored[index, :, :width] = new[:, :, :width]
+
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - signature of transformers
         """Always 0: positions and masks are explicit, so nothing may be derived from a common length."""
         return 0
