@@ -63,19 +63,23 @@ def respond(
         keys = [sample_key(spec.seed, f"{name}/{index}") for index in indices]
         return Engine(target, None, spec, ids, [None] * len(ids), keys, longest_prompt=longest_prompt)
 
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    lengths = [len(prompt) + spec.max_new_tokens for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda index: lengths[index])
     begun, made, answered = time.perf_counter(), 0, 0
-    # All rows of an engine have room for its longest prompt: within a power of two little of that stays empty.
-    for _, group in groupby(order, key=lambda index: (len(prompts[index]) + spec.max_new_tokens).bit_length()):
+    # All rows of an engine have room for its longest prompt. Where that is too much, lengths within a power of two
+    # have an engine of their own, with as many rows as fit.
+    fits = rows * max(lengths, default=0) <= CACHE_TOKENS
+    for _, group in groupby(order, key=lambda index: 0 if fits else lengths[index].bit_length()):
         indices = list(group)
-        longest = len(prompts[indices[-1]])
-        count = max(1, min(rows, CACHE_TOKENS // (longest + spec.max_new_tokens)))
-        for finished in decode_queue(start(indices[:count], longest_prompt=longest), indices, start):
+        count = max(1, min(rows, CACHE_TOKENS // lengths[indices[-1]]))
+        engine = start(indices[:count], longest_prompt=len(prompts[indices[-1]]))
+        for finished in decode_queue(engine, indices, start):
             made, answered = made + len(finished.token_ids), answered + 1
             yield finished.request, finished.token_ids
             if answered % rows == 0 or answered == len(prompts):
                 rate = made / (time.perf_counter() - begun)
                 logger.info("%s: %d of %d answered, %.0f tokens/s", name, answered, len(prompts), rate)
+        del engine  # its caches make room for those of the next
 
 
 def sample_user_turns(target: Target, count: int, *, seed: int, rows: int, max_new_tokens: int = 96) -> list[str]:

@@ -66,6 +66,8 @@ class Engine:
         accept: Counts the accepted proposals; benchmarks script it, since random weights accept nothing.
         capture: Makes a cycle ready for replay; by default a CUDA graph where that pays, and nothing elsewhere.
         longest_prompt: Tokens of the longest prompt that a row is ever to hold; by default of these prompts.
+        shared: First tokens that all prompts and prefills have in common, fewer than any prompt has: their keys and
+            values in the target are stored once.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Engine:
         accept: Accept = count_accepted,
         capture: Capture | None = None,
         longest_prompt: int = 0,
+        shared: int = 0,
     ) -> None:
         if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
             raise ValueError(
@@ -113,7 +116,9 @@ class Engine:
         self._tokens = torch.zeros(len(prompts), capacity, dtype=torch.long, device=device)
         for index, prompt in enumerate(prompts):
             self._tokens[index, : len(prompt)] = torch.tensor(prompt, device=device)
-        self._cache = RowCache(target.num_layers, rows=len(prompts), capacity=capacity)
+        if shared:
+            _check_shared(shared, target, prompts, known)
+        self._cache = RowCache(target.num_layers, rows=len(prompts), capacity=capacity, shared=shared)
         with torch.no_grad():
             self._draw_first(self._read_prompts(prefills, known, longest_rest, capacity))
 
@@ -271,6 +276,18 @@ class Engine:
                 row.length = min(row.length, row.prompt_length + self.spec.max_new_tokens)
                 ends_in_eos = self._eos_ids.intersection(self.new_tokens(index)[-1:])
                 row.finish_reason = "eos" if ends_in_eos else "length"
+
+
+def _check_shared(shared: int, target: Target, prompts: Sequence[Sequence[int]], known: Sequence[int]) -> None:
+    if not target.is_grouped:
+        raise ValueError(f"shared is {shared}, but target {target.name!r} has eager attention: each row needs a copy")
+    common = {tuple(prompt[:shared]) for prompt in prompts}
+    if len(common) > 1 or shared > min(known) or shared >= min(map(len, prompts)):
+        raise ValueError(
+            f"shared is {shared}: the prompts must begin with the same {shared} tokens and go on, and each needs a "
+            f"prefill of them; got {len(common)} beginnings, prompts of {min(map(len, prompts))} tokens or more, and "
+            f"prefills of {min(known)} or more"
+        )
 
 
 def _replayable(drafter: Drafter | None) -> bool:

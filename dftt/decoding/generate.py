@@ -89,6 +89,7 @@ def generate(
         adaptation: Decode under this adapter; the pair is the base pair again afterwards. Or one per prompt: those of
             one adapter are decoded together.
         prefill: Prefills of the prompts, or of their first tokens (the rest is read then); made here where not given.
+            One for all prompts is stored once for all rows, where kernels can read it there.
         sample_names: One name per prompt that keys its noise; by default the prompt's own tokens, so that a prompt
             draws the same tokens wherever and beside whatever it is decoded.
         drafter: Proposes instead of the pair's draft.
@@ -128,6 +129,7 @@ def generate(
         drafter,
         scheduler,
         learner,
+        _shared(pair, prompts, prefill),
     )
     finished: dict[int, Generation] = {}
     for adapter, numbers in _by_adapter(prompts, adaptation):
@@ -155,6 +157,7 @@ class _Batch:
     drafter: Drafter | None
     scheduler: BlockScheduler | None
     learner: Learner | None
+    shared: int
 
     def start(self, numbers: Sequence[int], *, longest_prompt: int = 0) -> Engine:
         """An engine that holds the prompts of these numbers, under the adapter that the draft has now."""
@@ -179,6 +182,7 @@ class _Batch:
             materials=replace(self.materials, without_context=[questions[number] for number in numbers if questions]),
             scheduler=scheduler,
             longest_prompt=longest_prompt,
+            shared=self.shared,
         )
 
     def shortening(self, number: int) -> int:
@@ -228,6 +232,14 @@ def _matching(prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | 
                 f"a prefill of {len(known)} tokens is not of the first tokens of its prompt ({len(each)} tokens)"
             )
     return given
+
+
+def _shared(pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None) -> int:
+    """How many tokens of a prefill that is given for several prompts can be stored once for all of them."""
+    # Without the kernels every pass would have to copy them to each row: slower, for memory that a CPU has.
+    if not isinstance(prefill, Prefill) or len(prompts) == 1 or not pair.target.reads_spans:
+        return 0
+    return min(len(prefill), min(map(len, prompts)) - 1)
 
 
 def _by_adapter(

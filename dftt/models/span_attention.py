@@ -25,7 +25,7 @@ def span_attention(
     query: Tensor,  # (R, H, Q, Dh)
     key: Tensor,  # (R, Hkv, S, Dh)
     value: Tensor,  # (R, Hkv, S, Dh)
-    spans: Tensor,  # (R, 1, Q, 4), int32
+    spans: Tensor,  # (R, 1, Q, 5), int32
     *,
     scale: float,
     splits: int = 0,
@@ -154,7 +154,8 @@ def _read_split(
     slot = index % queries
     column = tl.arange(0, WIDTH)
 
-    span = spans + row * spans_row + slot * 4
+    span = spans + row * spans_row + slot * 5
+    shared = tl.load(spans + row * spans_row + 4)
     first = tl.load(span, mask=inside, other=2147483647)
     limit = tl.load(span + 1, mask=inside, other=0)
     low = tl.load(span + 2, mask=inside, other=2147483647)
@@ -186,8 +187,9 @@ def _read_split(
         # Rows of the cache beyond what anyone sees may lie outside the storage.
         stored = place < tl.where(in_context, tl.max(limit, axis=0), own_until)
         wide = place.to(tl.int64)
+        holder = tl.where(place < shared, 0, row).to(tl.int64)
         keys = tl.load(
-            key + row.to(tl.int64) * key_row + kv_head * key_head + wide[None, :] * key_slot + column[:, None],
+            key + holder[None, :] * key_row + kv_head * key_head + wide[None, :] * key_slot + column[:, None],
             mask=stored[None, :],
             other=0.0,
         )
@@ -197,7 +199,7 @@ def _read_split(
         weights = tl.where(seen, tl.exp(scores - peak[:, None]), 0.0)
         shrink = tl.exp(best - peak)
         values = tl.load(
-            value + row.to(tl.int64) * value_row + kv_head * value_head + wide[:, None] * value_slot + column[None, :],
+            value + holder[:, None] * value_row + kv_head * value_head + wide[:, None] * value_slot + column[None, :],
             mask=stored[:, None],
             other=0.0,
         )

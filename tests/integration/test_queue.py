@@ -214,10 +214,11 @@ def test_what_does_not_fit_the_prompts_is_refused(tiny_pair, options: dict[str, 
         generate(tiny_pair("qwen3"), PROMPTS, SPEC, **options)
 
 
-def test_responses_are_those_of_each_prompt_alone(tiny_pair, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cache_tokens", [10**6, 90])  # all rows that are asked for, or two to four by length
+def test_responses_are_those_of_each_prompt_alone(tiny_pair, monkeypatch, cache_tokens: int) -> None:
     pair = tiny_pair("qwen3")
     spec = ending_early(pair, MODES["target"])
-    monkeypatch.setattr("dftt.synthesise.CACHE_TOKENS", 120)  # two or three rows
+    monkeypatch.setattr("dftt.synthesise.CACHE_TOKENS", cache_tokens)
     found = dict(respond(pair.target, [prompt.input_ids for prompt in PROMPTS], spec, rows=5, name="x"))
     alone = [generate(pair, prompt, spec, sample_names=[f"x/{number}"]) for number, prompt in enumerate(PROMPTS)]
     assert [tuple(found[number]) for number in range(7)] == [answer.token_ids for answer in alone]
