@@ -24,6 +24,7 @@ from dftt.decoding.guidance.source_set import SourceSet, apply_rule
 from dftt.decoding.sampling import draw
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.cache import Placement, RowCache, place, place_on_device
+from dftt.models.spans import KEYS_PER_TILE
 from dftt.models.target import PREFILL_CHUNK, Target
 from dftt.types import DecodingSpec, Prefill
 
@@ -66,8 +67,8 @@ class Engine:
         accept: Counts the accepted proposals; benchmarks script it, since random weights accept nothing.
         capture: Makes a cycle ready for replay; by default a CUDA graph where that pays, and nothing elsewhere.
         longest_prompt: Tokens of the longest prompt that a row is ever to hold; by default of these prompts.
-        shared: First tokens that all prompts and prefills have in common, fewer than any prompt has: their keys and
-            values in the target are stored once.
+        shared: First tokens that all prompts and prefills have in common, fewer than any prompt has and a multiple of
+            KEYS_PER_TILE: their keys and values in the target are stored once.
     """
 
     def __init__(
@@ -282,11 +283,12 @@ def _check_shared(shared: int, target: Target, prompts: Sequence[Sequence[int]],
     if not target.is_grouped:
         raise ValueError(f"shared is {shared}, but target {target.name!r} has eager attention: each row needs a copy")
     common = {tuple(prompt[:shared]) for prompt in prompts}
-    if len(common) > 1 or shared > min(known) or shared >= min(map(len, prompts)):
+    fits = shared % KEYS_PER_TILE == 0 and shared <= min(known) and shared < min(map(len, prompts))
+    if len(common) > 1 or not fits:
         raise ValueError(
-            f"shared is {shared}: the prompts must begin with the same {shared} tokens and go on, and each needs a "
-            f"prefill of them; got {len(common)} beginnings, prompts of {min(map(len, prompts))} tokens or more, and "
-            f"prefills of {min(known)} or more"
+            f"shared is {shared}: it must be a multiple of {KEYS_PER_TILE}, and the prompts must begin with the same "
+            f"{shared} tokens and go on, each with a prefill of them; got {len(common)} beginnings, prompts of "
+            f"{min(map(len, prompts))} tokens or more, and prefills of {min(known)} or more"
         )
 
 

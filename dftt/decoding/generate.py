@@ -16,6 +16,7 @@ from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.lora import Adapter, applied
 from dftt.models.pair import Pair
+from dftt.models.spans import KEYS_PER_TILE
 from dftt.models.target import check_window
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
 
@@ -239,7 +240,7 @@ def _shared(pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[P
     # Without the kernels every pass would have to copy them to each row: slower, for memory that a CPU has.
     if not isinstance(prefill, Prefill) or len(prompts) == 1 or not pair.target.reads_spans:
         return 0
-    return min(len(prefill), min(map(len, prompts)) - 1)
+    return min(len(prefill), min(map(len, prompts)) - 1) // KEYS_PER_TILE * KEYS_PER_TILE
 
 
 def _by_adapter(

@@ -11,9 +11,9 @@ from dftt.decoding.engine import Engine, Row
 OnTokens = Callable[[int, list[int]], None]
 Start = Callable[[Sequence[int]], Engine]
 
-# Reading prompts costs about a cycle, however many they are, and an empty slot costs its share of every cycle: at
-# answers of a hundred cycles, the two are about equal where an eighth of the slots is let run empty.
-_SLOTS_PER_REFILL = 8
+# A refill waits until one slot in so many is free. Reading short prompts costs about a cycle however many they are, and
+# a free slot its share of every cycle; behind answers of about a hundred cycles the sum is least near an eighth.
+_REFILL_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def decode_queue(
                 slots[index] = None
                 yield Finished(slot.request, row, engine.new_tokens(index), clock - slot.since)
         free = [index for index, slot in enumerate(slots) if slot is None][: len(waiting)]
-        if free and len(free) >= min(len(waiting), -(-count // _SLOTS_PER_REFILL)):
+        if free and len(free) >= min(len(waiting), -(-count // _REFILL_SHARE)):
             taken, waiting = waiting[: len(free)], waiting[len(free) :]
             engine.refill(free, start(taken))
             for index, request in zip(free, taken, strict=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SPAN = 5  # first, limit, lo, hi, shared
+KEYS_PER_TILE = 64  # that the kernel reads at once; what is shared fills whole tiles
 
 
 def causal_spans(

@@ -18,7 +18,7 @@ from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt
 from tests.fakes import random_prompt
 
-CONTEXT = random_prompt(25, seed=1)
+CONTEXT = random_prompt(70, seed=1)
 PROMPTS = [Prompt(CONTEXT.input_ids + random_prompt(length, seed=length).input_ids) for length in (1, 9, 4, 16, 1, 3)]
 SPEC = DecodingSpec(max_new_tokens=10, ignore_eos=True)
 MODES = {
@@ -54,20 +54,20 @@ def test_tasks_of_one_context_are_decoded_as_with_a_copy_each(
 ) -> None:
     pair, spec = tiny_pair(family), MODES[mode]
     copied = decode(pair, spec, rows=6, shared=0)
-    assert decode(pair, spec, rows=6, shared=25) == copied
-    assert decode(pair, spec, rows=2, shared=25) == copied
+    assert decode(pair, spec, rows=6, shared=64) == copied
+    assert decode(pair, spec, rows=2, shared=64) == copied
 
 
 def test_replayed_cycles_give_the_same_tokens(tiny_pair) -> None:
     pair = tiny_pair("qwen3", dtype="float64")
-    replayed = decode(pair, SPEC, rows=2, shared=25, capture=plain_cycle)
+    replayed = decode(pair, SPEC, rows=2, shared=64, capture=plain_cycle)
     assert replayed == decode(pair, SPEC, rows=2, shared=0)
 
 
-def test_a_prompt_that_is_the_context_shares_all_but_its_last_token(tiny_pair) -> None:
+def test_a_prompt_may_be_the_context(tiny_pair) -> None:
     pair = tiny_pair("qwen3")
     spec, found = MODES["early exit"], []
-    for shared in (24, 0):
+    for shared in (64, 0):
         engine = make(pair, [CONTEXT, PROMPTS[1]], spec, shared=shared)
         while engine.active:
             engine.step()
@@ -76,14 +76,14 @@ def test_a_prompt_that_is_the_context_shares_all_but_its_last_token(tiny_pair) -
 
 
 def test_the_context_is_stored_once(tiny_pair) -> None:
-    shared, copied = (make(tiny_pair("qwen3"), PROMPTS, SPEC, shared=shared)._cache for shared in (25, 0))
+    shared, copied = (make(tiny_pair("qwen3"), PROMPTS, SPEC, shared=shared)._cache for shared in (64, 0))
     sizes = [cache._row_layers[0].written()[0].untyped_storage().nbytes() for cache in (shared, copied)]
-    assert sizes[1] - sizes[0] == 5 * 25 * (2 * 8 * 4)  # rows x positions x (heads x width x bytes)
+    assert sizes[1] - sizes[0] == 5 * 64 * (2 * 8 * 4)  # rows x positions x (heads x width x bytes)
 
 
 @pytest.mark.parametrize(
-    ("shared", "prompts"), [(26, PROMPTS), (25, [CONTEXT, CONTEXT]), (3, [PROMPTS[0], random_prompt(30)])]
+    ("shared", "prompts"), [(63, PROMPTS), (128, [random_prompt(130)] * 2), (64, [PROMPTS[0], random_prompt(70)])]
 )
 def test_what_prompts_or_prefills_do_not_share_is_refused(tiny_pair, shared: int, prompts: list[Prompt]) -> None:
-    with pytest.raises(ValueError, match=f"shared is {shared}: the prompts must begin"):
+    with pytest.raises(ValueError, match=f"shared is {shared}: it must be a multiple of 64, and"):
         make(tiny_pair("qwen3"), prompts, SPEC, shared=shared)
