@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from dftt.adaptation.corpus.templated_prompts import chat_prompts, code_prompts,
 from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.adaptation.corpus.worlds import QUESTIONS, generate_world
 from dftt.decoding.engine import Engine
+from dftt.decoding.queue import decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.models.pair import BUNDLED
 from dftt.models.target import Target, encode
@@ -51,29 +53,33 @@ class TrainingText:
 def respond(
     target: Target, prompts: Sequence[Sequence[int]], spec: DecodingSpec, *, rows: int, name: str
 ) -> Iterator[tuple[int, list[int]]]:
-    """The target's answer to each prompt, as (index, new tokens); prompts of similar length are decoded together."""
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    begun, made = time.perf_counter(), 0
-    while order:
-        count = _fitting_rows([len(prompts[index]) + spec.max_new_tokens for index in order[:rows]])
-        chosen, order = order[:count], order[count:]
-        batch = [prompts[index] for index in chosen]
-        keys = [sample_key(spec.seed, f"{name}/{index}") for index in chosen]
-        engine = Engine(target, None, spec, batch, [None] * len(batch), keys)
-        while engine.active:
-            engine.step()
-        for row, index in enumerate(chosen):
-            tokens = engine.new_tokens(row)
-            made += len(tokens)
-            yield index, tokens
-        del engine  # its caches make room for those of the next batch
-        rate = made / (time.perf_counter() - begun)
-        logger.info("%s: %d of %d answered, %.0f tokens/s", name, len(prompts) - len(order), len(prompts), rate)
+    """The target's answer to each prompt, as (index, new tokens), in the order in which they are finished.
 
+    Prompts of similar length are decoded together, up to `rows` at a time.
+    """
 
-def _fitting_rows(lengths: Sequence[int]) -> int:
-    """How many of the first rows, sorted by length, have caches that fit together; at least one."""
-    return max((count for count, length in enumerate(lengths, 1) if count * length <= CACHE_TOKENS), default=1)
+    def start(indices: Sequence[int], *, longest_prompt: int = 0) -> Engine:
+        ids = [prompts[index] for index in indices]
+        keys = [sample_key(spec.seed, f"{name}/{index}") for index in indices]
+        return Engine(target, None, spec, ids, [None] * len(ids), keys, longest_prompt=longest_prompt)
+
+    lengths = [len(prompt) + spec.max_new_tokens for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda index: lengths[index])
+    begun, made, answered = time.perf_counter(), 0, 0
+    # All rows of an engine have room for its longest prompt. Where that is too much, lengths within a power of two
+    # have an engine of their own, with as many rows as fit.
+    fits = rows * max(lengths, default=0) <= CACHE_TOKENS
+    for _, group in groupby(order, key=lambda index: 0 if fits else lengths[index].bit_length()):
+        indices = list(group)
+        count = max(1, min(rows, CACHE_TOKENS // lengths[indices[-1]]))
+        engine = start(indices[:count], longest_prompt=len(prompts[indices[-1]]))
+        for finished in decode_queue(engine, indices, start):
+            made, answered = made + len(finished.token_ids), answered + 1
+            yield finished.request, finished.token_ids
+            if answered % rows == 0 or answered == len(prompts):
+                rate = made / (time.perf_counter() - begun)
+                logger.info("%s: %d of %d answered, %.0f tokens/s", name, answered, len(prompts), rate)
+        del engine  # its caches make room for those of the next
 
 
 def sample_user_turns(target: Target, count: int, *, seed: int, rows: int, max_new_tokens: int = 96) -> list[str]:

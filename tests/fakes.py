@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -178,6 +178,9 @@ class ScriptedDrafter:
 
     def extend(self, features: torch.Tensor, placement: Placement) -> None:
         pass
+
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        raise NotImplementedError("it knows one continuation only")
 
 
 class CannedJudge(Judge):

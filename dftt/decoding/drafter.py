@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ class Drafter(Protocol):
         """Take the features (R, Q, L*D) that the target has just computed."""
         ...
 
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """Take over all rows of another drafter into these, in storage that stays where it is."""
+        ...
+
 
 class DFlashDrafter:
     """Proposes blocks with the DFlash draft, and reads its slot-1 logits for guidance."""
@@ -57,6 +61,10 @@ class DFlashDrafter:
         self._cache.placement = placement
         for layer, (key, value) in enumerate(self.draft.read_context(features, placement.positions)):
             self._cache.update(key, value, layer)
+
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """Take over the keys and values of another drafter's rows."""
+        self._cache.copy_rows(rows, other._cache)
 
     def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:
         """Tokens of slots 1 … Q-1 of one block per row."""

@@ -4,7 +4,8 @@
     speculative   block_size - 1 proposals    block_size verified     no guidance
     guided        verify_size - 1 proposals   verify_size verified    the rule's sources read at each verified position
 
-Rows may have different lengths. A finished row keeps its slot and repeats its last position until all are done.
+Rows may have different lengths. A finished row keeps its slot and repeats its last position until all are done, or
+until a new row takes the slot (`refill`; `queue.py` decides when).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dftt.decoding.guidance.source_set import SourceSet, apply_rule
 from dftt.decoding.sampling import draw
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.cache import Placement, RowCache, place, place_on_device
+from dftt.models.spans import KEYS_PER_TILE
 from dftt.models.target import PREFILL_CHUNK, Target
 from dftt.types import DecodingSpec, Prefill
 
@@ -64,6 +66,9 @@ class Engine:
         scheduler: Chooses the block size of every cycle, up to spec.block_size; mode speculative only.
         accept: Counts the accepted proposals; benchmarks script it, since random weights accept nothing.
         capture: Makes a cycle ready for replay; by default a CUDA graph where that pays, and nothing elsewhere.
+        longest_prompt: Tokens of the longest prompt that a row is ever to hold; by default of these prompts.
+        shared: First tokens that all prompts and prefills have in common, fewer than any prompt has and a multiple of
+            KEYS_PER_TILE: their keys and values in the target are stored once.
     """
 
     def __init__(
@@ -79,6 +84,8 @@ class Engine:
         scheduler: BlockScheduler | None = None,
         accept: Accept = count_accepted,
         capture: Capture | None = None,
+        longest_prompt: int = 0,
+        shared: int = 0,
     ) -> None:
         if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
             raise ValueError(
@@ -103,13 +110,16 @@ class Engine:
         self._keys = torch.tensor(keys, device=device)
         known = [0 if prefill is None else len(prefill) for prefill in prefills]
         longest_rest = max(len(prompt) - start for prompt, start in zip(prompts, known, strict=True))
-        longest = max(map(len, prompts)) + spec.max_new_tokens + self.verified
+        self._longest_prompt = max(longest_prompt, *map(len, prompts))
+        longest = self._longest_prompt + spec.max_new_tokens + self.verified
         # Rows read their rests together, right-padded: the padding of a row that starts late needs room too.
         capacity = max(longest, max(known) + longest_rest)
         self._tokens = torch.zeros(len(prompts), capacity, dtype=torch.long, device=device)
         for index, prompt in enumerate(prompts):
             self._tokens[index, : len(prompt)] = torch.tensor(prompt, device=device)
-        self._cache = RowCache(target.num_layers, rows=len(prompts), capacity=capacity)
+        if shared:
+            _check_shared(shared, target, prompts, known)
+        self._cache = RowCache(target.num_layers, rows=len(prompts), capacity=capacity, shared=shared)
         with torch.no_grad():
             self._draw_first(self._read_prompts(prefills, known, longest_rest, capacity))
 
@@ -139,6 +149,37 @@ class Engine:
         self._advance(outcome)
         if self.scheduler is not None:
             self.scheduler.observe(self.verified, [row.acceptance_lengths[-1] for row in working])
+
+    @torch.no_grad()
+    def refill(self, slots: Sequence[int], fresh: Engine) -> None:
+        """Give the slots of finished rows to the rows of an engine that has just been made, one each.
+
+        Everything is copied to where it was, so captured cycles stay valid. A row goes on as it would have alone.
+
+        Args:
+            slots: Slots of finished rows.
+            fresh: An engine of as many rows, with the same target, draft and spec, that has made no step.
+
+        Raises:
+            ValueError: If a slot is in use, or a prompt is longer than this engine has room for.
+        """
+        if in_use := [slot for slot in slots if not self.rows[slot].finish_reason]:
+            raise ValueError(f"slots {in_use} are in use: only those of finished rows can be refilled")
+        longest = max(row.prompt_length for row in fresh.rows)
+        if longest > self._longest_prompt:
+            raise ValueError(
+                f"a prompt of {longest} tokens, and the engine was made for at most {self._longest_prompt}: make it "
+                "with a larger longest_prompt"
+            )
+        width = min(self._cache.capacity, fresh._cache.capacity)
+        self._tokens[slots, :width] = fresh._tokens[:, :width]
+        self._keys[slots] = fresh._keys
+        self._cache.copy_rows(slots, fresh._cache)
+        self._sources.copy_rows(slots, fresh._sources)
+        if self.drafter is not None and fresh.drafter is not None:
+            self.drafter.copy_rows(slots, fresh.drafter)
+        for slot, row in zip(slots, fresh.rows, strict=True):
+            self.rows[slot] = row
 
     def _run_of(self, verified: int, capture: Capture) -> Run:
         """The captured cycle of a block size, made on first use."""
@@ -236,6 +277,19 @@ class Engine:
                 row.length = min(row.length, row.prompt_length + self.spec.max_new_tokens)
                 ends_in_eos = self._eos_ids.intersection(self.new_tokens(index)[-1:])
                 row.finish_reason = "eos" if ends_in_eos else "length"
+
+
+def _check_shared(shared: int, target: Target, prompts: Sequence[Sequence[int]], known: Sequence[int]) -> None:
+    if not target.is_grouped:
+        raise ValueError(f"shared is {shared}, but target {target.name!r} has eager attention: each row needs a copy")
+    common = {tuple(prompt[:shared]) for prompt in prompts}
+    fits = shared % KEYS_PER_TILE == 0 and shared <= min(known) and shared < min(map(len, prompts))
+    if len(common) > 1 or not fits:
+        raise ValueError(
+            f"shared is {shared}: it must be a multiple of {KEYS_PER_TILE}, and the prompts must begin with the same "
+            f"{shared} tokens and go on, each with a prefill of them; got {len(common)} beginnings, prompts of "
+            f"{min(map(len, prompts))} tokens or more, and prefills of {min(known)} or more"
+        )
 
 
 def _replayable(drafter: Drafter | None) -> bool:

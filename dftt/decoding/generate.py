@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast, overload
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.engine import Engine
 from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.on_policy import Learner, LearningEngine
+from dftt.decoding.queue import Finished, OnTokens, decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.lora import Adapter, applied
 from dftt.models.pair import Pair
+from dftt.models.spans import KEYS_PER_TILE
 from dftt.models.target import check_window
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
-
-OnTokens = Callable[[int, list[int]], None]
 
 
 class HasAdapter(Protocol):
@@ -37,13 +36,14 @@ def generate(
     prompt: Prompt,
     spec: DecodingSpec = ...,
     *,
-    adaptation: HasAdapter | None = ...,
+    adaptation: HasAdapter | Sequence[HasAdapter | None] | None = ...,
     prefill: Prefill | Sequence[Prefill] | None = ...,
     sample_names: Sequence[str] | None = ...,
     drafter: Drafter | None = ...,
     materials: Materials | None = ...,
     scheduler: BlockScheduler | None = ...,
     learner: Learner | None = ...,
+    rows: int = ...,
     on_tokens: OnTokens | None = ...,
 ) -> Generation: ...
 
@@ -54,13 +54,14 @@ def generate(
     prompt: Sequence[Prompt],
     spec: DecodingSpec = ...,
     *,
-    adaptation: HasAdapter | None = ...,
+    adaptation: HasAdapter | Sequence[HasAdapter | None] | None = ...,
     prefill: Prefill | Sequence[Prefill] | None = ...,
     sample_names: Sequence[str] | None = ...,
     drafter: Drafter | None = ...,
     materials: Materials | None = ...,
     scheduler: BlockScheduler | None = ...,
     learner: Learner | None = ...,
+    rows: int = ...,
     on_tokens: OnTokens | None = ...,
 ) -> list[Generation]: ...
 
@@ -70,30 +71,34 @@ def generate(
     prompt: Prompt | Sequence[Prompt],
     spec: DecodingSpec = DecodingSpec(),
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: HasAdapter | Sequence[HasAdapter | None] | None = None,
     prefill: Prefill | Sequence[Prefill] | None = None,
     sample_names: Sequence[str] | None = None,
     drafter: Drafter | None = None,
     materials: Materials | None = None,
     scheduler: BlockScheduler | None = None,
     learner: Learner | None = None,
+    rows: int = 0,
     on_tokens: OnTokens | None = None,
 ) -> Generation | list[Generation]:
-    """Decode one prompt, or several as rows of one batch.
+    """Decode one prompt, or several side by side; none of them changes another's tokens.
 
     Args:
         pair: Target and draft.
         prompt: A prompt, or several.
         spec: How to decode.
-        adaptation: Decode under this adapter; the pair is the base pair again afterwards.
+        adaptation: Decode under this adapter; the pair is the base pair again afterwards. Or one per prompt: those of
+            one adapter are decoded together.
         prefill: Prefills of the prompts, or of their first tokens (the rest is read then); made here where not given.
+            One for all prompts is stored once for all rows, where kernels can read it there.
         sample_names: One name per prompt that keys its noise; by default the prompt's own tokens, so that a prompt
             draws the same tokens wherever and beside whatever it is decoded.
         drafter: Proposes instead of the pair's draft.
         materials: What the rule of guidance needs besides the pair, such as the prompt without its context.
         scheduler: Chooses the block size of every cycle; it may be kept for the next prompts.
         learner: Changes the draft on the way, from the tokens that have been verified; one prompt, mode speculative.
-        on_tokens: Called with (row, new token ids) after every cycle, for streaming.
+        rows: Prompts decoded at a time, the next one in the place of one that is finished; 0 takes all at once.
+        on_tokens: Called with (number of the prompt, new token ids) after every cycle, for streaming.
 
     Raises:
         ValueError: If a prompt and its answer do not fit the target's window, the spec does not fit the draft, or the
@@ -102,28 +107,89 @@ def generate(
     prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
     if not prompts:
         raise ValueError("no prompt given: pass at least one")
+    if rows < 0:
+        raise ValueError(f"rows must be >= 1, or 0 for all prompts at once, got {rows}")
+    if drafter is not None and 0 < rows < len(prompts):
+        raise ValueError(f"a given drafter proposes for all {len(prompts)} prompts at once: leave out rows, got {rows}")
+    materials = materials or Materials()
+    if len(materials.without_context) not in (0, len(prompts)):
+        raise ValueError(
+            f"{len(materials.without_context)} prompts without context given for {len(prompts)} prompts: give one each"
+        )
     spec = resolve_sizes(spec, pair.draft.config.block_size)
     for each in prompts:
         check_window(pair.target.window, len(each), spec.max_new_tokens)
-    prefills = _matching(prompts, prefill)
     names = sample_names or [hashlib.sha256(repr(each.input_ids).encode()).hexdigest() for each in prompts]
-    if drafter is None and spec.mode != "target":
-        drafter = DFlashDrafter(pair.draft, pair.target)
-    with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
-        keys = [sample_key(spec.seed, name) for name in names]
-        ids = [each.input_ids for each in prompts]
-        if learner is None:
-            engine = Engine(pair.target, drafter, spec, ids, prefills, keys, materials=materials, scheduler=scheduler)
-        else:
+    batch = _Batch(
+        pair,
+        spec,
+        prompts,
+        _matching(prompts, prefill),
+        [sample_key(spec.seed, name) for name in names],
+        materials,
+        drafter,
+        scheduler,
+        learner,
+        _shared(pair, prompts, prefill),
+    )
+    finished: dict[int, Generation] = {}
+    for adapter, numbers in _by_adapter(prompts, adaptation):
+        with applied(pair.draft, adapter):
+            order = sorted(numbers, key=batch.shortening)
+            engine = batch.start(order[: rows or None], longest_prompt=max(len(prompts[number]) for number in numbers))
+            learnt = learner.seconds if learner is not None else 0.0
+            for each in decode_queue(engine, order, batch.start, on_tokens=on_tokens):
+                seconds = each.seconds - (learner.seconds - learnt if learner is not None else 0.0)
+                finished[each.request] = _generation(pair, each, seconds)
+    generations = [finished[number] for number in range(len(prompts))]
+    return generations[0] if isinstance(prompt, Prompt) else generations
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What `generate` was given, ready to make engines for some of the prompts."""
+
+    pair: Pair
+    spec: DecodingSpec
+    prompts: list[Prompt]
+    prefills: list[Prefill | None]
+    keys: list[int]
+    materials: Materials
+    drafter: Drafter | None
+    scheduler: BlockScheduler | None
+    learner: Learner | None
+    shared: int
+
+    def start(self, numbers: Sequence[int], *, longest_prompt: int = 0) -> Engine:
+        """An engine that holds the prompts of these numbers, under the adapter that the draft has now."""
+        pair, spec, scheduler = self.pair, self.spec, self.scheduler
+        drafter = self.drafter
+        if drafter is None and spec.mode != "target":
+            drafter = DFlashDrafter(pair.draft, pair.target)
+        ids = [self.prompts[number].input_ids for number in numbers]
+        prefills, keys = [self.prefills[number] for number in numbers], [self.keys[number] for number in numbers]
+        if self.learner is not None:
             if not isinstance(drafter, DFlashDrafter):
                 raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
-            engine = LearningEngine(pair, spec, ids, prefills, keys, learner, scheduler=scheduler)
-        learnt = learner.seconds if learner is not None else 0.0
-        begun = time.perf_counter()  # prompts are read by now
-        _run(engine, on_tokens)
-    seconds = time.perf_counter() - begun - (learner.seconds - learnt if learner is not None else 0.0)
-    generations = [_generation(pair, engine, index, seconds) for index in range(len(prompts))]
-    return generations[0] if isinstance(prompt, Prompt) else generations
+            return LearningEngine(pair, spec, ids, prefills, keys, self.learner, scheduler=scheduler)
+        questions = self.materials.without_context
+        return Engine(
+            pair.target,
+            drafter,
+            spec,
+            ids,
+            prefills,
+            keys,
+            materials=replace(self.materials, without_context=[questions[number] for number in numbers if questions]),
+            scheduler=scheduler,
+            longest_prompt=longest_prompt,
+            shared=self.shared,
+        )
+
+    def shortening(self, number: int) -> int:
+        """How many tokens shorter a prompt is without its context; the first rows must be those where it is least."""
+        questions = self.materials.without_context
+        return len(self.prompts[number]) - len(questions[number]) if questions else 0
 
 
 def guided_generate(
@@ -169,23 +235,32 @@ def _matching(prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | 
     return given
 
 
-def _run(engine: Engine, on_tokens: OnTokens | None) -> None:
-    sent = [0] * len(engine.rows)
-    while True:
-        if on_tokens is not None:
-            for row in range(len(sent)):
-                tokens = engine.new_tokens(row)
-                if tokens[sent[row] :]:
-                    on_tokens(row, tokens[sent[row] :])
-                sent[row] = len(tokens)
-        if not engine.active:
-            return
-        engine.step()
+def _shared(pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None) -> int:
+    """How many tokens of a prefill that is given for several prompts can be stored once for all of them."""
+    # Without the kernels every pass would have to copy them to each row: slower, for memory that a CPU has.
+    if not isinstance(prefill, Prefill) or len(prompts) == 1 or not pair.target.reads_spans:
+        return 0
+    return min(len(prefill), min(map(len, prompts)) - 1) // KEYS_PER_TILE * KEYS_PER_TILE
 
 
-def _generation(pair: Pair, engine: Engine, index: int, seconds: float) -> Generation:
-    row = engine.rows[index]
-    tokens = engine.new_tokens(index)
+def _by_adapter(
+    prompts: Sequence[Prompt], adaptation: HasAdapter | Sequence[HasAdapter | None] | None
+) -> list[tuple[Adapter | None, list[int]]]:
+    """Each adapter, and the numbers of the prompts that are decoded under it."""
+    given = list(adaptation) if isinstance(adaptation, Sequence) else [adaptation] * len(prompts)
+    if len(given) != len(prompts):
+        raise ValueError(
+            f"{len(given)} adaptations given for {len(prompts)} prompts: give one for each, or one for all"
+        )
+    groups: dict[int, tuple[Adapter | None, list[int]]] = {}
+    for number, each in enumerate(given):
+        adapter = each.adapter if each is not None else None
+        groups.setdefault(id(adapter), (adapter, []))[1].append(number)
+    return list(groups.values())
+
+
+def _generation(pair: Pair, finished: Finished, seconds: float) -> Generation:
+    row, tokens = finished.row, finished.token_ids
     return Generation(
         text=pair.target.tokenizer.decode(tokens, skip_special_tokens=True),
         token_ids=tuple(tokens),

@@ -54,11 +54,14 @@ class RowCache(Cache):
         num_layers: Layers that write.
         rows: Rows.
         capacity: Positions per row.
+        shared: First positions that all rows have in common. They are stored once: row 0 holds them, and no other row
+            may be written there.
     """
 
-    def __init__(self, num_layers: int, *, rows: int, capacity: int) -> None:
+    def __init__(self, num_layers: int, *, rows: int, capacity: int, shared: int = 0) -> None:
         self.rows = rows
         self.capacity = capacity
+        self.shared = shared
         self._placement: Placement | None = None
         self._row_layers = [_RowLayer(self) for _ in range(num_layers)]  # self.layers, typed
         super().__init__(layers=list(self._row_layers))
@@ -77,16 +80,31 @@ class RowCache(Cache):
         self._placement = placement
 
     def fill_row(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-        """Copy (Hkv, T, Dh) keys and values, one pair per layer, into the first T positions of a row."""
+        """Copy (Hkv, T, Dh) keys and values, one pair per layer, into the first T positions of a row.
+
+        What is shared is taken from row 0's.
+        """
+        first = self.shared if row else 0
         for layer, key, value in zip(self._row_layers, keys, values, strict=True):
             stored_keys, stored_values = layer.storage(key[None], value[None])
-            stored_keys[row, :, : key.shape[1]] = key
-            stored_values[row, :, : value.shape[1]] = value
+            stored_keys[row, :, first : key.shape[1]] = key[:, first:]
+            stored_values[row, :, first : value.shape[1]] = value[:, first:]
 
     def read_row(self, row: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Views of all keys and values of a row, one (Hkv, capacity, Dh) tensor per layer."""
+        """Views of all keys and values of a row, one (Hkv, capacity, Dh) tensor per layer; row 0 has what is shared."""
         written = [layer.written() for layer in self._row_layers]
         return tuple(keys[row] for keys, _ in written), tuple(values[row] for _, values in written)
+
+    def copy_rows(self, rows: Sequence[int], other: RowCache) -> None:
+        """Copy all rows of another cache into these, as far as both have room; what lies behind stays as it is.
+
+        Both share the same positions, which are not copied.
+        """
+        width = min(self.capacity, other.capacity)
+        for own, copied in zip(self._row_layers, other._row_layers, strict=True):
+            for stored, new in zip(own.written(), copied.written(), strict=True):
+                index = torch.tensor(rows, device=stored.device)
+                stored[index, :, self.shared : width] = new[:, :, self.shared : width]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - signature of transformers
         """Always 0: positions and masks are explicit, so nothing may be derived from a common length."""
@@ -104,11 +122,21 @@ class _RowLayer(CacheLayerMixin):
         self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, (_, heads, _, width) = self.cache.rows, key_states.shape
-        # Zeros, not empty: masked slots still meet the softmax weight 0, and 0 * NaN is NaN.
-        self.keys = key_states.new_zeros(rows, heads, self.cache.capacity, width)
-        self.values = value_states.new_zeros(rows, heads, self.cache.capacity, value_states.shape[-1])
+        self.keys, self.values = self._rows_of(key_states), self._rows_of(value_states)
         self.is_initialized = True
+
+    def _rows_of(self, states: Tensor) -> Tensor:  # (R, Hkv, capacity, Dh)
+        """Room for all rows: per head the shared positions, then each row's own.
+
+        A row begins as many positions after the one before it as it has of its own, so what stands at its shared
+        positions is other rows' or the shared part: readers look for it in row 0.
+        """
+        cache, heads, width = self.cache, states.shape[1], states.shape[-1]
+        own = cache.capacity - cache.shared
+        # Zeros, not empty: masked slots still meet the softmax weight 0, and 0 * NaN is NaN.
+        stored = states.new_zeros(heads, cache.shared + cache.rows * own, width)
+        strides = (own * width, stored.stride(0), width, 1)
+        return stored.as_strided((cache.rows, heads, cache.capacity, width), strides)
 
     def storage(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions, allocated for such states on first use."""
@@ -124,7 +152,8 @@ class _RowLayer(CacheLayerMixin):
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         (keys, values), at = self.storage(key_states, value_states), self.cache.placement
-        if kernels_run(keys.device, keys.shape[-1]) and keys.shape == values.shape:
+        by_kernels = kernels_run(keys.device, keys.shape[-1]) and keys.shape == values.shape
+        if by_kernels:
             from dftt.models.span_attention import write_rows  # needs Triton, which only some machines have
 
             write_rows(keys, values, key_states, value_states, at.positions)
@@ -136,7 +165,14 @@ class _RowLayer(CacheLayerMixin):
             rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
             keys[rows, :, at.positions] = key_states.transpose(1, 2)
             values[rows, :, at.positions] = value_states.transpose(1, 2)
-        return keys[:, :, : at.used], values[:, :, : at.used]
+        if by_kernels or self.cache.rows == 1 or not self.cache.shared:
+            return keys[:, :, : at.used], values[:, :, : at.used]
+        return self._whole(keys), self._whole(values)
+
+    def _whole(self, states: Tensor) -> Tensor:  # (R, Hkv, used, Dh)
+        """A copy of the used part in which every row has the shared positions, for readers that know of no other."""
+        shared, used = self.cache.shared, self.cache.placement.used
+        return torch.cat([states[:1, :, :shared].expand(states.shape[0], -1, -1, -1), states[:, :, shared:used]], dim=2)
 
     def get_mask_sizes(self, query_length: int, *_: Any) -> tuple[int, int]:  # noqa: ARG002
         return self.cache.placement.used, 0

@@ -17,7 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-KEYS_PER_TILE = 64
+from dftt.models.spans import KEYS_PER_TILE
+
 MAX_SPLITS = 64
 
 
@@ -25,7 +26,7 @@ def span_attention(
     query: Tensor,  # (R, H, Q, Dh)
     key: Tensor,  # (R, Hkv, S, Dh)
     value: Tensor,  # (R, Hkv, S, Dh)
-    spans: Tensor,  # (R, 1, Q, 4), int32
+    spans: Tensor,  # (R, 1, Q, 5), int32
     *,
     scale: float,
     splits: int = 0,
@@ -147,6 +148,9 @@ def _read_split(
     split = tl.program_id(0)
     row = tl.program_id(1) // kv_heads
     kv_head = tl.program_id(1) % kv_heads
+    # All rows of a head lie together, so heads are far apart: 64 bits.
+    keys_from, row_keys = key + kv_head.to(tl.int64) * key_head, row.to(tl.int64) * key_row
+    values_from, row_values = value + kv_head.to(tl.int64) * value_head, row.to(tl.int64) * value_row
     # Packed queries: all queries of the group's first head, then of its second, and so on.
     index = tl.program_id(2) * TILE + tl.arange(0, TILE)
     inside = index < packed
@@ -154,7 +158,8 @@ def _read_split(
     slot = index % queries
     column = tl.arange(0, WIDTH)
 
-    span = spans + row * spans_row + slot * 4
+    span = spans + row * spans_row + slot * 5
+    shared = tl.load(spans + row * spans_row + 4)
     first = tl.load(span, mask=inside, other=2147483647)
     limit = tl.load(span + 1, mask=inside, other=0)
     low = tl.load(span + 2, mask=inside, other=2147483647)
@@ -186,8 +191,9 @@ def _read_split(
         # Rows of the cache beyond what anyone sees may lie outside the storage.
         stored = place < tl.where(in_context, tl.max(limit, axis=0), own_until)
         wide = place.to(tl.int64)
+        is_own = start >= shared  # what is shared fills whole tiles, and stands in row 0
         keys = tl.load(
-            key + row.to(tl.int64) * key_row + kv_head * key_head + wide[None, :] * key_slot + column[:, None],
+            keys_from + tl.where(is_own, row_keys, 0) + wide[None, :] * key_slot + column[:, None],
             mask=stored[None, :],
             other=0.0,
         )
@@ -197,7 +203,7 @@ def _read_split(
         weights = tl.where(seen, tl.exp(scores - peak[:, None]), 0.0)
         shrink = tl.exp(best - peak)
         values = tl.load(
-            value + row.to(tl.int64) * value_row + kv_head * value_head + wide[:, None] * value_slot + column[None, :],
+            values_from + tl.where(is_own, row_values, 0) + wide[:, None] * value_slot + column[None, :],
             mask=stored[:, None],
             other=0.0,
         )
@@ -262,7 +268,7 @@ def _write(
 ):
     row = (tl.program_id(0) // queries).to(tl.int64)
     slot = tl.program_id(0) % queries
-    head = tl.program_id(1)
+    head = tl.program_id(1).to(tl.int64)
     column = tl.arange(0, WIDTH)
     position = tl.load(positions + tl.program_id(0))
     new_key = tl.load(new_keys + row * new_keys_row + head * new_keys_head + slot * new_keys_slot + column)

@@ -2,7 +2,8 @@
 
 A query sees keys first <= j < limit (the context before it) and lo <= j < hi (its own block, which may stand elsewhere
 in the cache). Every mask of decoding has this form, so a kernel can read exactly the keys that matter, and a captured
-graph can follow growing lengths, which a mask of fixed width cannot.
+graph can follow growing lengths, which a mask of fixed width cannot. A fifth number says how many of the first keys
+stand in row 0 of the cache, for all rows (`RowCache.shared`).
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SPAN = 4  # first, limit, lo, hi
+KEYS_PER_TILE = 64  # that the kernel reads at once; what is shared fills whole tiles
 
 
-def causal_spans(positions: Tensor, sliding_window: int | None = None) -> Tensor:  # (R, Q) -> (R, 1, Q, 4), int32
+def causal_spans(
+    positions: Tensor,  # (R, Q)
+    sliding_window: int | None = None,
+    *,
+    shared: int = 0,
+) -> Tensor:  # (R, 1, Q, 5), int32
     """Spans of tokens that see themselves and all before them, or the last `sliding_window` of those."""
     limit = positions + 1
     first = torch.zeros_like(limit) if sliding_window is None else (limit - sliding_window).clamp_min(0)
     nothing = torch.zeros_like(limit)
-    return _stack(first, limit, nothing, nothing)
+    return _stack(first, limit, nothing, nothing, nothing + shared)
 
 
 def block_spans(
@@ -27,7 +33,7 @@ def block_spans(
     block_size: int,
     context_slots: int,
     sliding_window: int | None = None,
-) -> Tensor:  # (R, 1, N*K, 4), int32
+) -> Tensor:  # (R, 1, N*K, 5), int32
     """The rule of `blocks.is_visible` as spans: the context before the anchor, and the block's own slots."""
     rows, num_anchors = anchors.shape
     queries = torch.arange(num_anchors * block_size, device=anchors.device)
@@ -36,15 +42,15 @@ def block_spans(
     if sliding_window is not None:
         first = (limit + queries % block_size - sliding_window + 1).clamp_min(0)
     lo = (context_slots + queries // block_size * block_size).expand(rows, -1)
-    return _stack(first, limit.clamp_max(context_slots), lo, lo + block_size)
+    return _stack(first, limit.clamp_max(context_slots), lo, lo + block_size, torch.zeros_like(lo))
 
 
-def dense_of_spans(spans: Tensor, num_keys: int) -> Tensor:  # (R, 1, Q, 4) -> (R, 1, Q, num_keys), bool
+def dense_of_spans(spans: Tensor, num_keys: int) -> Tensor:  # (R, 1, Q, 5) -> (R, 1, Q, num_keys), bool
     """The same masks with a flag per key."""
     keys = torch.arange(num_keys, device=spans.device)
-    first, limit, lo, hi = (part[..., None] for part in spans.unbind(-1))
+    first, limit, lo, hi, _ = (part[..., None] for part in spans.unbind(-1))
     return ((keys >= first) & (keys < limit)) | ((keys >= lo) & (keys < hi))
 
 
-def _stack(first: Tensor, limit: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
-    return torch.stack([first, limit, lo, hi], dim=-1)[:, None].to(torch.int32)
+def _stack(*parts: Tensor) -> Tensor:
+    return torch.stack(parts, dim=-1)[:, None].to(torch.int32)

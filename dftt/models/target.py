@@ -93,6 +93,16 @@ class Target:
         return next(self.model.parameters()).dtype
 
     @property
+    def is_grouped(self) -> bool:
+        """Whether its attention is ours (`dftt.models.attention`)."""
+        return self.config._attn_implementation == GROUPED_ATTENTION
+
+    @property
+    def reads_spans(self) -> bool:
+        """Whether its attention is our kernel, which reads shared positions where they are stored."""
+        return self.is_grouped and kernels_run(self.device, self._head_dim)
+
+    @property
     def vocab_size(self) -> int:
         """Rows of the embedding, which may exceed the tokenizer's length."""
         return int(self.model.get_input_embeddings().weight.shape[0])
@@ -150,7 +160,7 @@ class Target:
         with self._taps(tap_ids) as taps:
             out = self._decoder(
                 input_ids=token_ids,
-                attention_mask=self._masks(placement),
+                attention_mask=self._masks(placement, cache.shared),
                 position_ids=placement.positions,
                 past_key_values=cache,
                 use_cache=True,
@@ -218,17 +228,16 @@ class Target:
             seconds=time.perf_counter() - begun,
         )
 
-    def _masks(self, placement: Placement) -> Any:
+    def _masks(self, placement: Placement, shared: int) -> Any:
         """Causal mask per row, (R, 1, Q, used), or its spans; a mapping by layer type for targets that mix them.
 
         Always explicit: a 4D mask passes through transformers untouched, where None would make it build one of its own.
         """
-        attended_by_us = self.config._attn_implementation == GROUPED_ATTENTION
-        if attended_by_us and kernels_run(placement.positions.device, self._head_dim):
-            spans = causal_spans(placement.positions)
+        if self.reads_spans:
+            spans = causal_spans(placement.positions, shared=shared)
             if SLIDING not in self.layer_types:
                 return spans
-            return {FULL: spans, SLIDING: causal_spans(placement.positions, self.config.sliding_window)}
+            return {FULL: spans, SLIDING: causal_spans(placement.positions, self.config.sliding_window, shared=shared)}
         keys = torch.arange(placement.used, device=placement.positions.device)
         queries = placement.positions[..., None]
         causal = (keys <= queries)[:, None]

@@ -164,7 +164,8 @@ class Generation:
             and speculative.
         finish_reason: "eos" or "length".
         target_calls: Target passes after the prefill.
-        seconds: Wall-clock time of decoding, prefill and learning excluded; rows decoded together share it.
+        seconds: Wall-clock time of the cycles it took part in, prefill and learning excluded; rows decoded together
+            share it.
     """
 
     text: str

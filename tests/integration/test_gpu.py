@@ -214,3 +214,25 @@ def test_captured_cycles_equal_plain_ones_in_fp32(tiny_target, tiny_draft, mode,
     assert [row.token_ids for row in generate(pair, prompts, spec)] == captured
     monkeypatch.setenv("DFTT_KERNELS", "0")
     assert [row.token_ids for row in generate(pair, prompts, spec)] == captured
+
+
+@pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
+def test_captured_cycles_stay_valid_while_rows_are_refilled(tiny_target, tiny_draft, mode) -> None:
+    pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
+    alpha = 0.5 if mode == "guided" else 0.0
+    spec = DecodingSpec(mode, alpha=alpha, max_new_tokens=30, temperature=0.8, eos_token_ids=(7, 40, 199))
+    prompts = [random_prompt(length, seed=length) for length in (9, 2, 31, 14, 1, 23, 6)]
+    alone = [generate(pair, prompt, spec).token_ids for prompt in prompts]
+    assert [row.token_ids for row in generate(pair, prompts, spec, rows=3)] == alone
+
+
+@pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
+def test_a_shared_prefill_gives_the_tokens_of_a_copy_each(pair: Pair, prompts: list[Prompt], mode) -> None:
+    """The kernel reads the same numbers in the same order, so bf16 makes no difference."""
+    assert pair.target.reads_spans
+    spec = DecodingSpec(mode, alpha=0.3 if mode == "guided" else 0.0, max_new_tokens=40, ignore_eos=True)
+    context = pair.prefill(Prompt(tuple(token for prompt in prompts for token in prompt.input_ids)))
+    tasks = [Prompt(context.input_ids + prompt.input_ids) for prompt in prompts]
+    shared = generate(pair, tasks, spec, prefill=context)
+    copied = generate(pair, tasks, spec, prefill=[context] * len(tasks))
+    assert [row.token_ids for row in shared] == [row.token_ids for row in copied]

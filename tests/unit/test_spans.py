@@ -61,6 +61,20 @@ def test_kernel_reads_blocks_behind_the_context(interpreted) -> None:
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
 
 
+def test_kernel_reads_shared_positions_in_row_0(interpreted) -> None:
+    from dftt.models.span_attention import span_attention
+
+    query, key, value = states(3, 4, 2, 16, seed=0), states(3, 2, 200, 16, seed=1), states(3, 2, 200, 16, seed=2)
+    spans = causal_spans(torch.tensor([[80, 81], [198, 199], [71, 72]]), shared=64)
+    for each in (key, value):
+        each[1:, :, :64] = each[:1, :, :64]
+    expected = grouped_attention(query, key, value, dense_of_spans(spans, 200), scale=0.25)
+    for each in (key, value):
+        each[1:, :, :64] = float("nan")  # nobody looks there
+    got = span_attention(query, key, value, spans, scale=0.25, splits=2)
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
 def test_rows_are_written_at_their_positions(interpreted) -> None:
     from dftt.models.span_attention import write_rows
 

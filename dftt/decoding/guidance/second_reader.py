@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -58,6 +59,22 @@ class SecondReader:
 
     def extend(self, features: Tensor, at: Placement) -> None:
         """Nothing to take: it reads tokens."""
+
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """Take over what another reader has read.
+
+        Raises:
+            ValueError: If one of its prompts is closer in length to the target's than any that this one began with:
+                there may be no room for its row.
+        """
+        if other._least < self._least:
+            raise ValueError(
+                f"a prompt is {other._least} tokens shorter without context, and the rows were made for at least "
+                f"{self._least}: begin with the row whose prompts differ least"
+            )
+        self._one_shift = self._one_shift and other._one_shift and other._least == self._least
+        self._shifts[rows] = other._shifts
+        self._cache.copy_rows(rows, other._cache)
 
     def logits(self, step: Step) -> Tensor:
         """Logits after each position, the verified tokens standing behind its own prompts."""

@@ -61,6 +61,11 @@ class SourceSet:
         for source in self._sources.values():
             source.extend(features, placement)
 
+    def copy_rows(self, rows: Sequence[int], other: SourceSet) -> None:
+        """Take over all rows of another set, made for the same rules, into these; see `Source.copy_rows`."""
+        for key, source in self._sources.items():
+            source.copy_rows(rows, other._sources[key])
+
     def read(
         self, logits: Tensor, block: Tensor, at: Placement, early: Tensor, keys: Tensor
     ) -> tuple[Tensor, dict[Key, Tensor]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.guidance.distributions import jensen_shannon
-from dftt.decoding.guidance.step import Source, Stateless, Step
+from dftt.decoding.guidance.step import Stateless, Step
 from dftt.decoding.sampling import normal_noise
 from dftt.models.cache import Placement
 from dftt.models.target import Target
@@ -100,6 +101,11 @@ class DraftLogits:
         if self.is_own:
             self.drafter.extend(features, at)
 
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """Take over what another one's drafter has read."""
+        if self.is_own:
+            self.drafter.copy_rows(rows, other.drafter)
+
     def logits(self, step: Step) -> Tensor:
         """Logits of slot 1 of a block anchored at each position."""
         return self.drafter.first_slot_logits(step.block, step.at, inclusive=self.inclusive)
@@ -115,7 +121,7 @@ class NoiseLogits:
 
     taps: tuple[int, ...] = ()
 
-    def __init__(self, draft: Source, measure: str) -> None:
+    def __init__(self, draft: DraftLogits, measure: str) -> None:
         self.draft, self.measure = draft, measure
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
@@ -125,6 +131,10 @@ class NoiseLogits:
     def extend(self, features: Tensor, at: Placement) -> None:
         """As the draft."""
         self.draft.extend(features, at)
+
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """As the draft."""
+        self.draft.copy_rows(rows, other.draft)
 
     def logits(self, step: Step) -> Tensor:
         """Target plus noise, which belongs to the position of the token to come."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from torch import Tensor
 
@@ -46,6 +46,10 @@ class Source(Protocol):
         """Take the features (R, Q, L*D) that the target has just computed."""
         ...
 
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """Take over all rows of a source of the same kind into these, in storage that stays where it is."""
+        ...
+
     def logits(self, step: Step) -> Tensor:
         """Logits (R, Q, V) for the token after each position of the step."""
         ...
@@ -61,3 +65,6 @@ class Stateless:
 
     def extend(self, features: Tensor, at: Placement) -> None:
         """Nothing to take."""
+
+    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+        """Nothing to take over."""
