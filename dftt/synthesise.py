@@ -30,6 +30,7 @@ from dftt.adaptation.corpus.prompts import load_prompts
 from dftt.adaptation.corpus.templated_prompts import chat_prompts, code_prompts, math_prompts
 from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.adaptation.corpus.worlds import QUESTIONS, generate_world
+from dftt.adaptation.fallback import is_out_of_memory
 from dftt.decoding.engine import Engine
 from dftt.decoding.queue import decode_queue
 from dftt.decoding.sampling import sample_key
@@ -55,7 +56,8 @@ def respond(
 ) -> Iterator[tuple[int, list[int]]]:
     """The target's answer to each prompt, as (index, new tokens), in the order in which they are finished.
 
-    Prompts of similar length are decoded together, up to `rows` at a time.
+    Prompts of similar length are decoded together, up to `rows` at a time, or half as many each time that memory runs
+    out.
     """
 
     def start(indices: Sequence[int], *, longest_prompt: int = 0) -> Engine:
@@ -69,17 +71,29 @@ def respond(
     # All rows of an engine have room for its longest prompt. Where that is too much, lengths within a power of two
     # have an engine of their own, with as many rows as fit.
     fits = rows * max(lengths, default=0) <= CACHE_TOKENS
-    for _, group in groupby(order, key=lambda index: 0 if fits else lengths[index].bit_length()):
-        indices = list(group)
+    waiting = [list(group) for _, group in groupby(order, key=lambda i: 0 if fits else lengths[i].bit_length())]
+    while waiting:
+        indices = waiting.pop(0)
         count = max(1, min(rows, CACHE_TOKENS // lengths[indices[-1]]))
-        engine = start(indices[:count], longest_prompt=len(prompts[indices[-1]]))
-        for finished in decode_queue(engine, indices, start):
-            made, answered = made + len(finished.token_ids), answered + 1
-            yield finished.request, finished.token_ids
-            if answered % rows == 0 or answered == len(prompts):
-                rate = made / (time.perf_counter() - begun)
-                logger.info("%s: %d of %d answered, %.0f tokens/s", name, answered, len(prompts), rate)
-        del engine  # its caches make room for those of the next
+        finished_here = set()
+        try:
+            engine = start(indices[:count], longest_prompt=len(prompts[indices[-1]]))
+            for finished in decode_queue(engine, indices, start):
+                finished_here.add(finished.request)
+                made, answered = made + len(finished.token_ids), answered + 1
+                yield finished.request, finished.token_ids
+                if answered % rows == 0 or answered == len(prompts):
+                    rate = made / (time.perf_counter() - begun)
+                    logger.info("%s: %d of %d answered, %.0f tokens/s", name, answered, len(prompts), rate)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or count == 1:
+                raise
+            rows = count // 2
+            waiting[:0] = [left] if (left := [index for index in indices if index not in finished_here]) else []
+            logger.warning("%s: out of memory with %d rows; going on with %d", name, count, rows)
+        engine = None  # its caches make room for those of the next
+        if target.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def sample_user_turns(target: Target, count: int, *, seed: int, rows: int, max_new_tokens: int = 96) -> list[str]:

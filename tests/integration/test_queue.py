@@ -222,3 +222,25 @@ def test_responses_are_those_of_each_prompt_alone(tiny_pair, monkeypatch, cache_
     found = dict(respond(pair.target, [prompt.input_ids for prompt in PROMPTS], spec, rows=5, name="x"))
     alone = [generate(pair, prompt, spec, sample_names=[f"x/{number}"]) for number, prompt in enumerate(PROMPTS)]
     assert [tuple(found[number]) for number in range(7)] == [answer.token_ids for answer in alone]
+
+
+def test_responses_go_on_in_fewer_rows_where_memory_runs_out(tiny_pair, monkeypatch, caplog) -> None:
+    """The first cycle goes well, so that some requests have been answered; no answer is lost or given twice."""
+    pair, step, cycles = tiny_pair("qwen3"), Engine.step, []
+    spec = ending_early(pair, MODES["target"])
+
+    def failing(engine: Engine) -> None:
+        cycles.append(len(engine.rows))
+        if len(cycles) > 3 and len(engine.rows) > 2:
+            raise torch.OutOfMemoryError
+        step(engine)
+
+    monkeypatch.setattr(Engine, "step", failing)
+    found = list(respond(pair.target, [prompt.input_ids for prompt in PROMPTS], spec, rows=5, name="x"))
+    monkeypatch.setattr(Engine, "step", step)
+    assert "out of memory with 5 rows; going on with 2" in caplog.text
+    assert max(cycles) == 5
+    assert cycles[-1] == 2
+    assert sorted(number for number, _ in found) == list(range(7))
+    for number, tokens in found:
+        assert tuple(tokens) == generate(pair, PROMPTS[number], spec, sample_names=[f"x/{number}"]).token_ids
