@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dftt.adaptation.fallback import is_out_of_memory, rungs
+from dftt.adaptation.gradients import Capture, CapturedGradients, capture_for
 from dftt.adaptation.losses import BlockBatch, block_loss, make_block_batch
 from dftt.adaptation.reuse import reused
 from dftt.models import lora
@@ -125,7 +126,7 @@ def _adapt(
             lora.load_weights_(draft, initial.weights)
         on_device = replace(prefill, features=prefill.features.to(target.device))  # they may be kept in host memory
         with torch.inference_mode(False), torch.enable_grad(), reused(draft):
-            steps = Steps(draft, target, parameters, spec)
+            steps = Steps(draft, target, parameters, spec, capture=capture_for(target.device, spec.steps))
             _train(steps, on_device, context_length, on_step)
         weights = lora.read_weights(draft)
     finally:
@@ -140,14 +141,25 @@ def _adapt(
     )
 
 
-def context_batch(draft: DFlashDraft, prefill: Prefill, context_length: int, spec: TTTSpec, step: int) -> BlockBatch:
-    """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones."""
+def context_batch(
+    draft: DFlashDraft,
+    prefill: Prefill,
+    context_length: int,
+    spec: TTTSpec,
+    step: int,
+    *,
+    input_ids: Tensor | None = None,  # (1, T)
+) -> BlockBatch:
+    """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones.
+
+    `input_ids` are the context's tokens on the device, where they are at hand.
+    """
     generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + step)
     anchors = select_anchors(
         context_length=context_length, num_anchors=spec.anchors, window=spec.window, generator=generator
     )
     device = prefill.features.device
-    input_ids = torch.tensor([prefill.input_ids[:context_length]], device=device)
+    input_ids = _ids_of(prefill, context_length) if input_ids is None else input_ids
     return make_block_batch(
         input_ids=input_ids,
         supervised=torch.ones_like(input_ids, dtype=torch.bool),
@@ -156,6 +168,10 @@ def context_batch(draft: DFlashDraft, prefill: Prefill, context_length: int, spe
         hidden=prefill.hidden[None, :context_length],
         block_size=draft.config.block_size,
     )
+
+
+def _ids_of(prefill: Prefill, context_length: int) -> Tensor:  # (1, T)
+    return torch.tensor([prefill.input_ids[:context_length]], device=prefill.features.device)
 
 
 def make_optimizer(
@@ -188,10 +204,20 @@ class Steps:
         target: The frozen target.
         parameters: The adapter's.
         spec: Rate, schedule, bound and loss.
+        capture: Makes the gradients of a step ready for replay, where all steps have batches of one shape.
     """
 
-    def __init__(self, draft: DFlashDraft, target: Target, parameters: list[nn.Parameter], spec: TTTSpec) -> None:
+    def __init__(
+        self,
+        draft: DFlashDraft,
+        target: Target,
+        parameters: list[nn.Parameter],
+        spec: TTTSpec,
+        *,
+        capture: Capture | None = None,
+    ) -> None:
         self.draft, self.target, self.parameters, self.spec = draft, target, parameters, spec
+        self._gradients = self._compute if capture is None else CapturedGradients(self._compute, capture)
         self.losses: list[float] = []  # before each step
         self.stopped = ""  # why no more steps are to be taken
         self._optimizer, self._schedule = make_optimizer(parameters, spec)
@@ -199,10 +225,7 @@ class Steps:
 
     def take(self, batch: BlockBatch) -> bool:
         """One step; False where it could not be taken, and the weights are those before it."""
-        loss = block_loss(self.draft, self.target, batch, loss=self.spec.loss).loss
-        self._optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.max_grad_norm)
+        loss, norm = self._gradients(batch)
         value = loss.item()
         if not torch.isfinite(norm + value):
             _copy_(self.parameters, self._good)
@@ -215,6 +238,14 @@ class Steps:
         self._schedule.step()
         self.losses.append(value)
         return True
+
+    def _compute(self, batch: BlockBatch) -> tuple[Tensor, Tensor]:
+        """Loss, and norm of the clipped gradients, which are left in the parameters."""
+        loss = block_loss(self.draft, self.target, batch, loss=self.spec.loss).loss
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.backward()
+        return loss.detach(), nn.utils.clip_grad_norm_(self.parameters, self.spec.max_grad_norm)
 
     def finish(self) -> None:
         """Take the last update back if it is not finite."""
@@ -231,8 +262,9 @@ def _train(
 ) -> None:
     spec = steps.spec
     best, best_step, smooth = float("inf"), 0, 0.0
+    input_ids = _ids_of(prefill, context_length)
     for step in range(spec.steps):
-        if not steps.take(context_batch(steps.draft, prefill, context_length, spec, step)):
+        if not steps.take(context_batch(steps.draft, prefill, context_length, spec, step, input_ids=input_ids)):
             return
         value = steps.losses[-1]
         if on_step is not None:

@@ -157,6 +157,19 @@ def test_adapting_on_the_card_lowers_the_loss(pair: Pair, prompts: list[Prompt],
     assert all(torch.equal(pair.draft.state_dict()[name], tensor) for name, tensor in before.items())
 
 
+@pytest.mark.parametrize("window", [0, 40])
+def test_captured_steps_are_the_plain_ones_in_fp32(tiny_target, tiny_draft, window: int, monkeypatch, caplog) -> None:
+    pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
+    spec = TTTSpec(steps=20, anchors=16, window=window)
+    captured = ttt_adapt(pair, random_prompt(200), spec)
+    assert not caplog.records  # no fallback
+    monkeypatch.setenv("DFTT_GRAPHS", "0")
+    plain = ttt_adapt(pair, random_prompt(200), spec)
+    assert captured.losses == pytest.approx(plain.losses, rel=1e-3)
+    for name, tensor in plain.adapter.weights.items():
+        torch.testing.assert_close(captured.adapter.weights[name], tensor, rtol=1e-2, atol=1e-3)
+
+
 def test_loss_on_the_card_is_the_loss_on_the_cpu(tiny_target, tiny_draft) -> None:
     values = []
     for device in ("cpu", "cuda"):
