@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from dftt.evaluation.breakdown import GROUPINGS
@@ -88,14 +85,12 @@ class Selection:
 
 
 def load_studies(folders: Sequence[str | Path]) -> list[Study]:
-    """The studies of several folders, under names that differ; records may be gzipped (records.*.jsonl.gz).
+    """The studies of several folders, under names that differ.
 
     Raises:
         ValueError: A folder is named twice, is no study's, or a file in it cannot be read; the message names it.
     """
-    with TemporaryDirectory() as place:
-        unpacked = [_unpacked(Path(folder), Path(place) / str(n)) for n, folder in enumerate(folders)]
-        return [_study(run) for run in load_runs(unpacked)]
+    return [_study(run) for run in load_runs(folders)]
 
 
 def groups_of(study: Study, by: str) -> list[str]:
@@ -133,19 +128,3 @@ def _study(run: Run) -> Study:
     if not records:
         raise ValueError(f"paper: {run.name} has no record of an arm that its {ARMS_FILE} lists")
     return Study(replace(run, records=records), arms)
-
-
-def _unpacked(folder: Path, place: Path) -> Path:
-    """The folder, or a copy of it in which gzipped records are plain."""
-    packed = sorted(folder.glob("records.*.jsonl.gz")) if folder.is_dir() else []
-    if not packed:
-        return folder
-    resolved = folder.resolve()
-    copy = place / resolved.parent.name / resolved.name  # the names that tell runs apart
-    shutil.copytree(resolved, copy, ignore=shutil.ignore_patterns("records.*.jsonl.gz", "figures", "arms", "inner"))
-    for path in packed:
-        try:
-            (copy / path.name.removesuffix(".gz")).write_bytes(gzip.decompress(path.read_bytes()))
-        except (EOFError, gzip.BadGzipFile):
-            raise ValueError(f"paper: {path} is not a complete gzip file; compress it again") from None
-    return copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -46,7 +47,8 @@ def load_records(folder: str | Path) -> list[Record]:
     """Records of all ranks, sorted by key, one per key: the one written last.
 
     Args:
-        folder: Where `records.<rank>.jsonl` files lie; a half-written last line in each is ignored.
+        folder: Where `records.<rank>.jsonl` files lie, or such files gzipped; a half-written last line in each is
+            ignored.
 
     Raises:
         ValueError: The folder is missing, or another line is broken; the message names file and line.
@@ -54,12 +56,28 @@ def load_records(folder: str | Path) -> list[Record]:
     if not Path(folder).is_dir():
         raise ValueError(f"records: no folder at {folder}; name the folder of a study")
     newest: dict[Key, tuple[float, Record]] = {}
-    for path in sorted(Path(folder).glob("records.*.jsonl")):
+    for path in shards(folder, "records"):
         # Inside a file the order of lines is the order of writing, whatever the clock said.
         for key, entry in {entry[1].key: entry for entry in _read_shard(path)}.items():
             if key not in newest or entry[0] >= newest[key][0]:
                 newest[key] = entry
     return [newest[key][1] for key in sorted(newest)]
+
+
+def shards(folder: str | Path, kind: str) -> list[Path]:
+    """Files `<kind>.<rank>.jsonl` of a folder, gzipped ones (`.gz`, as studies are kept) too."""
+    return sorted(path for end in ("", ".gz") for path in Path(folder).glob(f"{kind}.*.jsonl{end}"))
+
+
+def read_shard(path: Path) -> bytes:
+    """What a shard holds; ValueError where it is a gzip file that lacks a part."""
+    data = path.read_bytes()
+    if path.suffix != ".gz":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, gzip.BadGzipFile):
+        raise ValueError(f"{path} is not a complete gzip file; compress it again") from None
 
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
@@ -87,7 +105,7 @@ def _plain(value: object) -> Any:
 
 
 def _read_shard(path: Path) -> Iterator[tuple[float, Record]]:
-    *lines, tail = path.read_bytes().split(b"\n")
+    *lines, tail = read_shard(path).split(b"\n")
     # Only an unfinished write leaves a last line without newline; if it parses, just the newline is missing.
     if _is_json(tail):
         lines.append(tail)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dftt.decoding.replay import Candidates, TokenTrace
-from dftt.evaluation.records import Key
+from dftt.evaluation.records import Key, read_shard, shards
 from dftt.types import Record
 
 _DIGITS = 3  # of a log-probability: more than a picture can show
@@ -117,8 +117,8 @@ def load_traces(folder: str | Path) -> dict[Key, Trace]:
     measurement.
     """
     traces = {}
-    for path in sorted(Path(folder).glob("traces.*.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    for path in shards(folder, "traces"):
+        for line in read_shard(path).decode("utf-8", errors="replace").split("\n"):
             try:
                 trace = Trace.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError):

@@ -215,6 +215,8 @@ def _why(each: Comparison) -> str:
         return f"{each.interval.n} pairs are too few (at least {MIN_PAIRS})"
     if each.interval.num_clusters < MIN_CONTEXTS:
         return f"{each.interval.num_clusters} contexts are too few (at least {MIN_CONTEXTS})"
+    if each.enough <= each.interval.n:
+        return f"the interval excludes neither zero, by Holm, nor effects beyond {MARGINS[each.measure]}"
     return f"the interval is too wide (about {each.enough} pairs would tell)"
 
 

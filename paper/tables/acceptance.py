@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dftt.evaluation.comparison import MIN_CONTEXTS
 from dftt.evaluation.report.budget import cost_of
 from paper.roles import Pair, Trio, asks_tau, base_of, trio_of
 from paper.studies import Selection, Study, groups_of
@@ -44,7 +45,8 @@ def tau_by_group(ledger: Ledger, studies: Sequence[Study]) -> Table:
     """One row per group: the arms that the verdict on tau rests on."""
     caption = (
         r"Acceptance length by suite, category and length of the prompt (k is 1,024 tokens), for those arms of "
-        r"Table~\ref{tab:tau} that the verdict rests on."
+        r"Table~\ref{tab:tau} that the verdict rests on. No interval where a group has fewer than "
+        r"\MinContexts{} contexts."
     )
     columns = [("group", "l"), ("no TTT", "r"), ("own", "r"), ("wrong", "r")]
     columns += [(r"own $-$ no TTT [95\,\%]", "l"), (r"own $-$ wrong [95\,\%]", "l"), ("answers", "r")]
@@ -109,6 +111,10 @@ def _group(ledger: Ledger, table: Table, study: Study, trio: Trio, by: str, grou
     for reference in (trio.none, trio.wrong):
         if reference is None:
             row.text("")
+            continue
+        difference = tau_difference(study, Pair(trio.own, reference), by, group)
+        if int(ledger.parts(difference)["num_clusters"] or 0) < MIN_CONTEXTS:
+            row.add(difference, "estimate", SIGNED)
         else:
-            row.estimate(tau_difference(study, Pair(trio.own, reference), by, group), ENDS, SIGNED)
+            row.estimate(difference, ENDS, SIGNED)
     row.add(tau_difference(study, Pair(trio.own, trio.none), by, group), "n", whole)

@@ -8,7 +8,7 @@ from dftt.evaluation.verdict import ArmRow
 from paper.quantities import comparison_name
 from paper.roles import ANSWERING, Pair, question_of, target_of
 from paper.studies import Selection, Study, rule_of
-from paper.tables.table import ARM, ENDS, SIGNED, Table
+from paper.tables.table import ARM, ENDS, REFERENCE, SIGNED, Table
 from paper.tex import compact, finding, p_value, said, whole, wrapped
 from paper.trace import Ledger, Source
 
@@ -37,7 +37,7 @@ def guidance(ledger: Ledger, studies: Sequence[Study]) -> Table:
 def mended(ledger: Ledger, studies: Sequence[Study]) -> Table:
     """One row per guided arm: answers that it mends and breaks against the target alone."""
     caption = "Answers that an arm passes where the target alone fails (mended), and the reverse (broken)."
-    columns = [("arm", ARM), ("against", ARM), ("mended", "r"), ("broken", "r"), ("pairs", "r")]
+    columns = [("arm", ARM), ("against", REFERENCE), ("mended", "r"), ("broken", "r"), ("pairs", "r")]
     table = Table("mended", caption, columns, studies)
     for study in studies:
         for each in sorted(study.arms, key=_order):

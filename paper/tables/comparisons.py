@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from paper.quantities import FINDINGS, comparison_name
 from paper.roles import Pair, pairs_of, questions_of
 from paper.studies import Study
-from paper.tables.table import ARM, ENDS, SIGNED, Table
+from paper.tables.table import ARM, ENDS, REFERENCE, SIGNED, Table
 from paper.tex import finding, p_value, said, typed, whole
 from paper.trace import Ledger, Source
 
@@ -44,9 +44,10 @@ def comparisons(ledger: Ledger, studies: Sequence[Study]) -> Table:
     """One row per comparison."""
     caption = (
         r"Every comparison: first those of $\tau$, then those of pass rates. p is by Holm within the question. ``Would "
-        r"tell'': about how many pairs would narrow the interval to the margin, where nothing can be told."
+        r"tell'': about how many pairs would narrow the interval to the margin, where nothing can be told and it "
+        r"is wider."
     )
-    columns = [("arm", ARM), ("against", ARM), (r"difference [95\,\%]", "l"), ("n", "r"), ("p", "r")]
+    columns = [("arm", ARM), ("against", REFERENCE), (r"difference [95\,\%]", "l"), ("n", "r"), ("p", "r")]
     columns += [("finding", "l"), ("would tell", "r")]
     size = r"\footnotesize\setlength{\tabcolsep}{4pt}"
     table = Table("comparisons", caption, columns, studies, size=size, breaks=True)
@@ -69,7 +70,8 @@ def _comparison(ledger: Ledger, table: Table, study: Study, source: Source, pair
     row.add(source, name("n"), whole)
     row.add(source, name("adjusted"), p_value)
     row.add(source, name("finding"), finding)
-    if parts[name("finding")] in ("unclear", "too few"):
+    enough, n = (int(parts[name(part)] or 0) for part in ("enough", "n"))
+    if parts[name("finding")] in ("unclear", "too few") and enough > n:
         row.add(source, name("enough"), whole)
     else:
         row.text("")

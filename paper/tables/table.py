@@ -12,7 +12,8 @@ from paper.trace import Ledger, Source, flag_of
 
 ENDS = ("estimate", "low", "high")
 SIGNED = fixed(2, sign=True)
-ARM = r">{\raggedright\arraybackslash}p{0.23\linewidth}"  # a column of arms' ids, which may be long
+ARM = r">{\raggedright\arraybackslash}p{0.29\linewidth}"  # a column of arms' ids, which may be long
+REFERENCE = r">{\raggedright\arraybackslash}p{0.18\linewidth}"  # of those that arms are compared with
 _LONG = 28  # rows; a longer table may break over pages
 
 

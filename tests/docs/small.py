@@ -100,5 +100,6 @@ def _main_of(module: str) -> Callable[[Sequence[str]], object]:
 
 
 def link_configs(root: Path, folder: Path) -> None:
-    """Put the repository's configs where a command run in `folder` looks for them."""
-    (folder / "configs").symlink_to(root / "configs")
+    """Put the repository's configs and kept records where a command run in `folder` looks for them."""
+    for name in ("configs", "benchmarks"):
+        (folder / name).symlink_to(root / name)

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,25 @@ def test_every_figure_is_drawn(open_page: Any, report: Path) -> None:
         box = figures.nth(index).bounding_box()
         assert box["width"] > 300
         assert box["height"] > 60
+
+
+def test_no_word_of_a_figure_is_cut_off(open_page: Any, tmp_path: Path) -> None:
+    """Long names once ran out of the left edge."""
+    names = ("Domain Knowledge Reasoning", "Empirical Discovery & Simulation")
+    arms = (*ARMS, "guided:own_minus_other@1+own", "guided:noise_norm@-0.5+wrong")
+    records = [
+        replace(made := made_record(task, arm), metadata={**made.metadata, "context_category": names[task % 2]})
+        for task in range(4)
+        for arm in arms
+    ]
+    page = open_page(write_report([write_run(tmp_path, records)]))
+    cut = page.evaluate(
+        """[...document.querySelectorAll("figure svg text")].filter((word) => {
+            const [inner, outer] = [word, word.closest("svg")].map((each) => each.getBoundingClientRect());
+            return inner.left < outer.left || inner.right > outer.right || inner.bottom > outer.bottom;
+        }).map((word) => word.textContent)"""
+    )
+    assert cut == []
 
 
 def test_hovering_a_token_shows_the_three_distributions(open_page: Any, report: Path) -> None:
@@ -145,6 +165,19 @@ def test_at_400_percent_zoom_nothing_is_cut_off(open_page: Any, report: Path) ->
     """A window of 1280 pixels at 400 % shows 320 of them."""
     page = open_page(report, viewport={"width": 320, "height": 256})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_at_400_percent_zoom_the_candidates_do_not_cover_their_token(open_page: Any, report: Path) -> None:
+    page = open_page(report, viewport={"width": 320, "height": 256})
+    page.locator('button.token[tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(
+        """(() => {
+            const box = document.activeElement.getBoundingClientRect();
+            const seen = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+            return seen === document.activeElement && seen.dataset.index === "1";
+        })()"""
+    )
 
 
 def test_hostile_answers_do_nothing(open_page: Any, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ STUDIES = {
     "guidance": 62,
     "controls": 40,
     "on_policy": 4,
+    "context_use": 55,
 }
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
 # Few tokens, few blocks, and no step after one that did not help.
@@ -44,6 +45,8 @@ FILES = {
         ("humaneval", "humaneval"),
         ("mbpp", "mbpp"),
         ("mtbench", "mtbench"),
+        ("nqswap", "nqswap"),
+        ("babi", "babi"),
     )
 }
 

@@ -1,3 +1,4 @@
+import gzip
 import json
 import random
 from dataclasses import replace
@@ -98,6 +99,16 @@ def test_truncated_last_line_is_ignored(tmp_path):
     store.append(record("killed"))
     cut_last_line(store.path, 20)
     assert [item.task_id for item in load_records(tmp_path)] == ["kept"]
+
+
+def test_half_a_gzip_file_is_refused_by_name(tmp_path):
+    store = RecordStore(tmp_path)
+    store.append(record("kept"))
+    packed = store.path.with_suffix(".jsonl.gz")
+    packed.write_bytes(gzip.compress(store.path.read_bytes())[:-9])
+    store.path.unlink()
+    with pytest.raises(ValueError, match=r"records\.0\.jsonl\.gz is not a complete gzip file"):
+        load_records(tmp_path)
 
 
 def test_append_after_a_killed_run_is_not_glued_to_the_rest(tmp_path):

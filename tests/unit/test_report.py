@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,8 +19,14 @@ from dftt.evaluation.report.markup import embedded_json, shortened, tag, visible
 from dftt.evaluation.report.page import make_page, make_sections, write_report
 from dftt.evaluation.report.run import arms_of, load_run, load_runs
 from dftt.evaluation.summary import summarise
+from dftt.evaluation.verdict import write_verdict
+from dftt.study import Arm
+from dftt.study.description import write_arms
+from dftt.types import DecodingSpec, TTTSpec
 from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
 
+_LOSSLESS = tuple(Arm(ttt=source) for source in ("none", "own", "wrong"))
+STUDIED = {arm.id: arm for arm in (Arm("target"), *_LOSSLESS, *(Arm("guided", "own", alpha) for alpha in (0.2, 0.5)))}
 HOSTILE = (
     "<script>document.title = 'owned'</script>",
     "</textarea></pre></script><img src=x onerror=alert(1)>",
@@ -111,10 +119,65 @@ def test_slot_acceptance_is_of_the_steps_that_reached_the_slot(tmp_path: Path) -
     assert rows == [("1", "4", 0.75), ("2", "3", pytest.approx(2 / 3))]
 
 
-def test_the_verdict_is_quoted(tmp_path: Path) -> None:
-    small_run(tmp_path)
-    (tmp_path / "verdict.json").write_text(json.dumps({"sentence": "Nothing can be claimed: n = 7."}))
-    assert "Nothing can be claimed: n = 7." in page_of(tmp_path).text
+def small_study(folder: Path) -> list[str]:
+    """A run with its arms and its verdict; the verdict's sentences."""
+    write_arms(small_run(folder), [STUDIED[arm] for arm in ARMS], TTTSpec(), DecodingSpec())
+    return write_verdict(folder).splitlines()
+
+
+def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp_path: Path) -> None:
+    """Reports once said "verdict.json holds no sentence" of every study."""
+    sentences = small_study(tmp_path)
+    page = page_of(tmp_path)
+    assert len(sentences) == 2
+    assert all(sentence in page.text for sentence in sentences)
+    assert "n = " in sentences[0]
+    for each in (each for verdict in load_run(tmp_path).verdicts for each in verdict["comparisons"]):
+        assert f"{each['arm']}{each['reference']}{each['measure']}{each['estimate']:+.3f}" in page.text
+
+
+def test_arms_stand_in_the_order_of_the_study(tmp_path: Path) -> None:
+    small_study(tmp_path)
+    rest = [arm for arm in ARMS if arm != "speculative+none"]
+    assert [arm.arm for arm in arms_of([load_run(tmp_path)])] == ["speculative+none", *rest]
+
+
+def figure_rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "figures" / f"{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("tasks", "known"), [(9, False), (24, True)])
+def test_a_group_of_few_contexts_has_no_interval(tmp_path: Path, tasks: int, known: bool) -> None:
+    """Two tasks share a context, and three classes of length share the tasks."""
+    page = Page(write_report([small_run(tmp_path, tasks=tasks)]).read_text(encoding="utf-8"))
+    assert {bool(row["low"]) for row in figure_rows(tmp_path, "tau_by_length")} == {known}
+    assert ("no interval below 5 contexts" in page.text) != known
+
+
+def test_arms_under_the_same_adaptations_are_one_line(tmp_path: Path) -> None:
+    """The wrong context's adaptations are those of the study's contexts in another order."""
+    records = [made_record(task, "speculative+own") for task in (0, 2)]
+    swapped = [
+        replace(mine, arm="speculative+wrong", adaptation=other.adaptation)
+        for mine, other in zip(records, reversed(records), strict=True)
+    ]
+    write_report([write_run(tmp_path, [*records, *swapped])])
+    assert {row["arm"] for row in figure_rows(tmp_path, "losses")} == {"speculative+own and 1 more"}
+
+
+def test_the_gain_is_shown_against_each_setting_that_varies(tmp_path: Path) -> None:
+    changes = {"": {}, ",steps=3": {"steps": 3}, ",loss=ce": {"loss": "ce"}}
+    records = [made_record(task, "speculative+none") for task in range(4)]
+    for name, change in changes.items():
+        for task in range(4):
+            made = made_record(task, "speculative+own")
+            settings = {**made.adaptation["settings"], **change}
+            adaptation = {**made.adaptation, "settings": settings}
+            records.append(replace(made, arm=f"speculative+own{name}", adaptation=adaptation))
+    write_report([write_run(tmp_path, records)])
+    assert {row["steps"] for row in figure_rows(tmp_path, "gain_by_steps")} == {"3.0", "12.0"}
+    assert {row["loss"] for row in figure_rows(tmp_path, "gain_by_loss")} == {"ce", "kl"}
 
 
 def test_unscored_answers_are_named_with_their_reason(tmp_path: Path) -> None:
@@ -218,6 +281,15 @@ def test_a_half_written_trace_is_passed_over(tmp_path: Path) -> None:
     with (folder / "traces.0.jsonl").open("a") as file:
         file.write('{"task_id": "task 0", "arm"')
     assert len(load_run(folder).traces) == 2 * len(ARMS)
+
+
+def test_gzipped_records_and_traces_make_the_same_report(tmp_path: Path) -> None:
+    folder = small_run(tmp_path / "run")
+    plain = text_of(folder)
+    for path in (folder / "records.0.jsonl", folder / "traces.0.jsonl"):
+        path.with_suffix(".jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert text_of(folder) == plain
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -103,6 +103,21 @@ def test_a_wide_interval_says_how_many_would_tell() -> None:
     assert 400 < needed < 4000
 
 
+def test_no_more_pairs_are_asked_for_than_there_are() -> None:
+    """An interval that is narrow enough, but neither around zero nor clear of it, was once called too wide."""
+    gained = {4 * number for number in range(16)}
+    records = [
+        Record(f"t{number}", f"c{number}", arm.id, 0, "", passed=arm is not TARGET and number in gained)
+        for number in range(400)
+        for arm in (TARGET, ADAPTED)
+    ]
+    made = compare(records, ADAPTED.id, TARGET.id, "pass rate")
+    assert made.enough < made.interval.n
+    verdict = guidance_verdict(records, rows(TARGET, ADAPTED))
+    assert verdict is not None
+    assert "would tell" not in verdict.sentence
+
+
 def test_missing_records_count_as_unusable() -> None:
     records = passing(ids(0.2, 0.4, 0.6), n=100)
     kept = [record for record in records if record.arm != PLAIN.id or int(record.task_id[1:]) < 80]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dftt.evaluation.report.budget import cost_of
-from dftt.evaluation.report.charts import Point, lines
+from dftt.evaluation.report.charts import Estimate, Point, intervals, lines
 from dftt.evaluation.report.figure import Figure
 from dftt.evaluation.report.markup import Child, join, table
 from dftt.evaluation.report.run import ArmData, arm_of
@@ -26,8 +26,11 @@ def adaptation_section(arms: Sequence[ArmData]) -> Section:
     if not adapted:
         return Section("adaptation", "Adaptation", note("No arm adapted its draft."))
     figures = [figure for figure in (_losses(adapted), *_gains(adapted, arms)) if figure is not None]
+    common = _common([settings_of(arm) for arm in adapted])
+    differing = any(settings_of(arm) != common for arm in adapted)
     body = join(
-        table([_row(arm, arms) for arm in adapted], caption="Adaptations per arm"),
+        table([_row(arm, arms, common, differing) for arm in adapted], caption="Adaptations per arm"),
+        note("All adapt with ", _listed(common), ".") if common else None,
         note(
             "Δτ is against the unadapted arm of the same mode, on the same tasks. Break-even is the number of new "
             "tokens per context after which the seconds saved exceed the seconds of adapting; 'never' where a token "
@@ -36,6 +39,16 @@ def adaptation_section(arms: Sequence[ArmData]) -> Section:
         shown(figures),
     )
     return Section("adaptation", "Adaptation", body, figures)
+
+
+def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of them set alike."""
+    first, *others = settings
+    return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def settings_of(arm: ArmData) -> dict[str, Any]:
@@ -65,16 +78,17 @@ def tau_gain(arm: ArmData, base: ArmData) -> Interval:
     )
 
 
-def _row(arm: ArmData, arms: Sequence[ArmData]) -> dict[str, Child]:
+def _row(arm: ArmData, arms: Sequence[ArmData], common: Mapping[str, Any], differing: bool) -> dict[str, Child]:
     made = {r.context_id: r.adaptation for r in arm.records if r.adaptation}
     base = unadapted(arm, arms)
     gain = None if base is None else tau_gain(arm, base)
     seconds = sum(float(each.get("seconds") or 0) for each in made.values()) / len(made)
     first = [each["first_loss"] for each in made.values() if each.get("first_loss") is not None]
     last = [each["last_loss"] for each in made.values() if each.get("last_loss") is not None]
+    own = {name: value for name, value in settings_of(arm).items() if name not in common}
     return {
         "arm": arm.label,
-        "settings": ", ".join(f"{name} {value}" for name, value in settings_of(arm).items()) or "–",
+        **({"own settings": _listed(own) or "–"} if differing else {}),
         "contexts": len(made),
         "seconds each": f"{seconds:.1f}",
         "loss": f"{sum(first) / len(first):.3f} → {sum(last) / len(last):.3f}" if first and last else "–",
@@ -95,14 +109,21 @@ def _break_even(arm: ArmData, base: ArmData | None, seconds: float) -> str:
 
 
 def _losses(arms: Sequence[ArmData]) -> Figure | None:
-    """Mean loss before each step, over the contexts of an arm; arms under the same adaptations are one line."""
-    traces: dict[tuple[str, ...], tuple[str, list[list[float]]]] = {}
+    """Mean loss before each step, over the contexts of an arm; arms under the same adaptations are one line.
+
+    Those to a wrong context are the same ones too, given to other tasks.
+    """
+    traces: dict[tuple[str, ...], list[list[float]]] = {}
+    users: dict[tuple[str, ...], list[str]] = {}
     for arm in arms:
         made = {r.context_id: r.adaptation["losses"] for r in arm.records if r.adaptation.get("losses")}
         if made:
-            traces.setdefault(tuple(map(repr, made.values())), (arm.label, list(made.values())))
+            key = tuple(sorted(map(repr, made.values())))
+            traces[key] = list(made.values())
+            users.setdefault(key, []).append(arm.label)
     rows, drawn = [], {}
-    for label, losses in traces.values():
+    for key, losses in traces.items():
+        label = users[key][0] + (f" and {len(users[key]) - 1} more" if len(users[key]) > 1 else "")
         line = []
         for step in range(max(map(len, losses))):
             reached = [trace[step] for trace in losses if step < len(trace)]
@@ -146,4 +167,19 @@ def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
             for x, gain in line
         ]
         figures.append(Figure(f"gain_by_{axis}", f"Δτ against {axis}", lines(drawn, x_axis=axis, y_axis="Δτ"), rows))
-    return figures
+    return [*figures, *_by_loss(found)]
+
+
+def _by_loss(found: Sequence[tuple[ArmData, dict[str, Any], Interval]]) -> list[Figure]:
+    """Δτ under each loss, one group for each combination of the other settings; nothing where all have one loss."""
+    if len({settings.get("loss") for _, settings, _ in found}) < 2:
+        return []
+    rows, estimates = [], []
+    for arm, settings, gain in found:
+        source = arm.ttt.partition(",")[0].partition("[")[0]
+        rest = f"{source}; {_listed({name: value for name, value in settings.items() if name != 'loss'})}"
+        loss, low, high = str(settings.get("loss", "–")), number(gain.low), number(gain.high)
+        estimates.append(Estimate(loss, number(gain.estimate), low, high, group=rest))
+        rows.append({"line": rest, "loss": loss, "gain": number(gain.estimate), "low": low, "high": high})
+    estimates.sort(key=lambda each: each.group)
+    return [Figure("gain_by_loss", "Δτ by loss", intervals(estimates, axis="Δτ", zero=0.0), rows)]

@@ -13,17 +13,20 @@ from dftt.evaluation.report.palette import series
 _WIDTH = 760.0
 _ROW = 26.0
 _LONGEST = 44  # letters of a label
+_LONGEST_GROUP = 80
+_ASIDE = 4.0  # between lines with whiskers, which else cover each other
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A named number with its interval; None where there is none."""
+    """A named number with its interval; None where there is none. Neighbours of one group stand under its name."""
 
     label: str
     value: float | None
     low: float | None = None
     high: float | None = None
     series: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,22 @@ def intervals(estimates: Sequence[Estimate], *, axis: str, zero: float | None = 
         zero: Where a dashed line marks "no difference".
     """
     left = _label_room([estimate.label for estimate in estimates])
-    drawing = Drawing(_WIDTH, _ROW * len(estimates) + 62)
+    begins = [
+        each.group != before for each, before in zip(estimates, ["", *(e.group for e in estimates)], strict=False)
+    ]
+    drawing = Drawing(_WIDTH, _ROW * (len(estimates) + sum(begins)) + 62)
     shown = [x for each in estimates for x in (each.value, each.low, each.high) if x is not None]
     scale = _Scale([*shown, *([zero] if zero is not None else [])], left, _WIDTH - 20)
     bottom = drawing.height - 46
     _x_axis(drawing, scale, axis, top=6, bottom=bottom)
     if zero is not None:
         drawing.add(Line(scale(zero), 6, scale(zero), bottom, "muted", 1.5, dashed=True))
-    for index, each in enumerate(estimates):
-        y = 6 + _ROW * (index + 0.5)
+    row = 0
+    for each, begins_group in zip(estimates, begins, strict=True):
+        if begins_group:
+            drawing.add(Label(0, 6 + _ROW * (row + 0.5) + 4, _label(each.group, _LONGEST_GROUP), colour="muted"))
+        row += 1 + begins_group
+        y = 6 + _ROW * (row - 0.5)
         drawing.add(Label(left - 10, y + 4, _label(each.label), "end"))
         if each.value is None:
             drawing.add(Label(left + 6, y + 4, "no number", colour="muted"))
@@ -69,7 +79,7 @@ def intervals(estimates: Sequence[Estimate], *, axis: str, zero: float | None = 
 def lines(
     named: Mapping[str, Sequence[Point]], *, x_axis: str, y_axis: str, height: float = 300, from_zero: bool = False
 ) -> Drawing:
-    """One line per name, with whiskers where points have intervals, and a legend below.
+    """One line per name, with whiskers where points have intervals (beside each other then), and a legend below.
 
     Args:
         named: Points of each line, by rising x.
@@ -79,6 +89,7 @@ def lines(
         from_zero: Let the y axis begin at 0.
     """
     points = [point for line in named.values() for point in line]
+    whiskers = any(point.low is not None for point in points)
     top, left = 30.0, 62.0
     per_row = max(1, int((_WIDTH - left) // (_label_room(list(named)) + 34)))
     legend_rows = math.ceil(len(named) / per_row)
@@ -96,12 +107,14 @@ def lines(
         colour = series(index)
         # A second round of the same colours is told apart by dashes.
         dashed = index >= 8
-        drawing.add(Path(tuple((across(point.x), up(point.y)) for point in line), colour, dashed=dashed))
+        aside = _ASIDE * (index - (len(named) - 1) / 2) if whiskers else 0
+        drawing.add(Path(tuple((across(point.x) + aside, up(point.y)) for point in line), colour, dashed=dashed))
         for point in line if len(line) <= 60 else ():
             if point.low is not None and point.high is not None:
-                drawing.add(Line(across(point.x), up(point.low), across(point.x), up(point.high), colour, 1.5))
+                x = across(point.x) + aside
+                drawing.add(Line(x, up(point.low), x, up(point.high), colour, 1.5))
             note = f"{visible(name)}: {point.x:g}, {point.y:.3f}"
-            drawing.add(Dot(across(point.x), up(point.y), 3.5, colour, note))
+            drawing.add(Dot(across(point.x) + aside, up(point.y), 3.5, colour, note))
         x = left + (index % per_row) * (_WIDTH - left) / per_row
         y = top + height + 56 + (index // per_row) * 20
         drawing.add(Line(x, y - 4, x + 22, y - 4, colour, 3, dashed), Label(x + 28, y, _label(name)))
@@ -166,9 +179,9 @@ def _x_axis(drawing: Drawing, scale: _Scale, name: str, *, top: float, bottom: f
     drawing.add(Label(middle, bottom + 17 + FONT_SIZE + 4, name, "middle", "muted"))
 
 
-def _label(text: str) -> str:
-    text = visible(text[: _LONGEST + 1])
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _label(text: str, longest: int = _LONGEST) -> str:
+    text = visible(text[: longest + 1])
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _label_room(labels: Sequence[str]) -> float:

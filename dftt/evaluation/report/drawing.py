@@ -67,7 +67,7 @@ class Label:
 
 Shape = Line | Path | Box | Dot | Label
 FONT_SIZE = 13
-LETTER = 7.2  # mean width of a letter at that size, generous
+LETTER = 8.2  # width of a letter at that size, generous: system fonts may be wide
 
 
 @dataclass

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from dftt.evaluation.comparison import MARGINS
 from dftt.evaluation.report.markup import Child, Markup, join, shortened, table, tag
 from dftt.evaluation.report.run import ArmData, Run
 from dftt.evaluation.report.section import Section, note
 from dftt.evaluation.summary import summarise
-from dftt.evaluation.tables import value_range
+from dftt.evaluation.tables import decimal, value_range
 
 _REASON = 200  # characters shown of why an answer has no score
 _MOST_REASONS = 12
+_FINDINGS = {"unclear": "cannot be told", "too few": "too few to tell"}
 
 
 def head(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
-    """What was run, the verdict or what was measured in its place, and the unscored answers."""
+    """What was run, the verdict or what was measured in its place, the unscored answers, and what was compared."""
     facts = [_facts(run) for run in runs]
     rows = [{"": name, **{run.name: fact[name] for run, fact in zip(runs, facts, strict=True)}} for name in facts[0]]
     body = join(
         [_verdict(run, several=len(runs) > 1) for run in runs],
         table(rows, caption="What was run", numbers=False),
         _unscored(arms),
+        [_comparisons(run, several=len(runs) > 1) for run in runs],
     )
     return Section("head", "What was run", body)
 
@@ -52,14 +54,40 @@ def _facts(run: Run) -> dict[str, Child]:
 
 
 def _verdict(run: Run, *, several: bool) -> Markup:
+    """The sentence of each question that the study could answer; what was measured where there is none."""
     title = f"{run.name}: " if several else ""
-    if run.verdict:
-        return tag("div", tag("p", tag("strong", title, str(_sentence(run.verdict)))), class_="verdict")
-    return tag("div", tag("p", tag("strong", title, measured(run))), class_="verdict")
+    said = [str(verdict.get("sentence") or "") for verdict in run.verdicts]
+    sentences = [sentence for sentence in said if sentence] or [measured(run)]
+    return tag(
+        "div", [tag("p", tag("strong", title) if title else None, sentence) for sentence in sentences], class_="verdict"
+    )
 
 
-def _sentence(verdict: Mapping[str, Any]) -> str:
-    return verdict.get("sentence") or verdict.get("verdict") or "verdict.json holds no sentence"
+def _comparisons(run: Run, *, several: bool) -> Markup:
+    """The comparisons behind the verdict, folded away, with what each of them allows to say."""
+    rows: list[dict[str, Child]] = [
+        {
+            "arm": each["arm"],
+            "against": each["reference"],
+            "measure": each["measure"],
+            "difference [95 %]": value_range(each["estimate"], each["low"], each["high"], sign="+"),
+            "p by Holm": decimal(each["adjusted"]),
+            "pairs": each["n"],
+            "contexts": each["num_clusters"],
+            "finding": _FINDINGS.get(each["finding"], each["finding"]),
+        }
+        for verdict in run.verdicts
+        for each in verdict.get("comparisons") or ()
+    ]
+    if not rows:
+        return join()
+    title = "Comparisons behind the verdict" + (f" of {run.name}" if several else "")
+    explained = note(
+        f"Above or below: the interval excludes zero and p, adjusted among the comparisons of a question, is "
+        f"below 0.05. Equal: the interval lies within ±{MARGINS['pass rate']} of pass rate, ±{MARGINS['tau']} of τ. "
+        "Everything else cannot be told."
+    )
+    return tag("details", tag("summary", title), table(rows, caption=title), explained)
 
 
 def measured(run: Run) -> str:

@@ -27,9 +27,10 @@ class Run:
         baseline: The arm that the others are compared with, empty where there is no record of it.
         provenance: Of provenance.json, empty where it is missing; so are the next two.
         config: Of config.yaml.
-        verdict: Of verdict.json.
+        verdicts: Of verdict.json: on each question its sentence and comparisons.
         traces: By key, those that belong to a record.
         error_classes: Of errors.json: why answers failed, by key.
+        order: Arms as arms.json lists them.
     """
 
     name: str
@@ -38,9 +39,10 @@ class Run:
     baseline: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
-    verdict: Mapping[str, Any] = field(default_factory=dict)
+    verdicts: Sequence[Mapping[str, Any]] = ()
     traces: Mapping[Key, Trace] = field(default_factory=dict)
     error_classes: Mapping[Key, str] = field(default_factory=dict)
+    order: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         baseline=_baseline(records, config, _read(folder / "summary.json")),
         provenance=_read(folder / "provenance.json") or {},
         config=config,
-        verdict=_read(folder / "verdict.json") or {},
+        verdicts=(_read(folder / "verdict.json") or {}).get("verdicts") or (),
+        order=[arm["id"] for arm in _read(folder / "arms.json") or []],
         traces={key: trace for key, trace in load_traces(folder).items() if hashes.get(key) == trace.spec_hash},
         error_classes={
             (row["task_id"], row["arm"], row["seed"]): row["class"] for row in _read(folder / "errors.json") or []
@@ -117,13 +120,14 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def arms_of(runs: Sequence[Run]) -> list[ArmData]:
-    """All arms of all runs: run by run, the baseline first, then by name."""
+    """All arms of all runs: run by run, the baseline first, then as the study lists them, then by name."""
     arms = []
     for run in runs:
         grouped: dict[str, list[Record]] = {}
         for record in run.records:
             grouped.setdefault(record.arm, []).append(record)
-        for arm in sorted(grouped, key=lambda arm: (arm != run.baseline, arm)):
+        place = {arm: number for number, arm in enumerate(run.order)}
+        for arm in sorted(grouped, key=lambda arm: (arm != run.baseline, place.get(arm, len(place)), arm)):
             label = arm if len(runs) == 1 else f"{run.name}: {arm}"
             arms.append(ArmData(label, arm, run, grouped[arm], *arm_parts(arm)))
     return arms

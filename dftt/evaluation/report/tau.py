@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 
 from dftt.evaluation.breakdown import GROUPINGS
+from dftt.evaluation.comparison import MIN_CONTEXTS
 from dftt.evaluation.metrics import tau_per_prompt
+from dftt.evaluation.report.adaptation import tau_gain, unadapted
 from dftt.evaluation.report.budget import cost_of
 from dftt.evaluation.report.charts import Estimate, Point, intervals, lines
 from dftt.evaluation.report.figure import Figure
-from dftt.evaluation.report.markup import Child, Markup, join, shortened, table, tag
+from dftt.evaluation.report.markup import Child, Markup, join, table, tag
 from dftt.evaluation.report.run import ArmData, Run, arm_of
 from dftt.evaluation.report.section import Section, note, shown
 from dftt.evaluation.statistics import Interval, ratio_interval
@@ -20,8 +24,8 @@ from dftt.evaluation.summary import number, summarise
 from dftt.evaluation.tables import decimal, value_range
 from dftt.types import Record
 
-_GROUP = 40  # characters of a group's name in a picture
 MOST_LINES = 8  # in one picture; the numbers below it have all arms
+_FEWEST_STEPS = 10  # of which a share is drawn
 _RESAMPLES = 1000  # of a group's interval: there are many groups
 
 
@@ -60,23 +64,33 @@ def tau_of(records: Sequence[Record], *, num_resamples: int = 2000) -> Interval:
 
 
 def _rows(runs: Sequence[Run], arms: Sequence[ArmData]) -> list[dict[str, Child]]:
-    labels = {(arm.run.name, arm.arm): arm.label for arm in arms}
+    """One row per drafting arm; against the baseline, or against no adaptation where the baseline is the target."""
+    summaries = {run.name: {row["arm"]: row for row in summarise(run.records, run.baseline or None)} for run in runs}
+    plain = all(run.baseline == "target" for run in runs)
     rows = []
-    for run in runs:
-        for row in summarise(run.records, run.baseline or None):
-            if row["arm"] == "target":
-                continue
-            low, high = row.get("tau_difference_low"), row.get("tau_difference_high")
-            rows.append(
-                {
-                    "arm": labels[run.name, row["arm"]],
-                    "τ [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
-                    "τ per prompt": decimal(row["tau_per_prompt"]),
-                    "against the baseline": value_range(row.get("tau_difference"), low, high, sign="+"),
-                    "pairs": row.get("pairs", 0),
-                    "tasks": row["tasks"],
-                }
-            )
+    for arm in arms:
+        if arm.mode == "target":
+            continue
+        row = summaries[arm.run.name][arm.arm]
+        change, low, high = (row.get(f"tau_difference{end}") for end in ("", "_low", "_high"))
+        pairs = row.get("pairs", 0)
+        if plain:  # the target's own tau is 1: a difference from it says nothing
+            base = unadapted(arm, arms)
+            gain = None if base in (None, arm) else tau_gain(arm, base)
+            change, low, high = (None,) * 3 if gain is None else map(number, (gain.estimate, gain.low, gain.high))
+            pairs = "" if gain is None else gain.n
+        rows.append(
+            {
+                "arm": arm.label,
+                "τ [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
+                "τ per prompt": decimal(row["tau_per_prompt"]),
+                "against no TTT" if plain else "against the baseline": (
+                    "" if plain and change is None else value_range(change, low, high, sign="+")
+                ),
+                "pairs": pairs,
+                "tasks": row["tasks"],
+            }
+        )
     return rows
 
 
@@ -96,14 +110,18 @@ def _by(arms: Sequence[ArmData], name: str, group_of: Callable[[Record], str]) -
     groups = sorted({group for arm in arms for record in arm.records if (group := group_of(record))})
     if len(groups) < 2:
         return None
-    few = few_arms(arms)
+    few, bare = few_arms(arms), False
     for group in groups:
         for arm in arms:
             tau = tau_of([r for r in arm.records if group_of(r) == group], num_resamples=_RESAMPLES)
+            if tau.num_clusters < MIN_CONTEXTS:  # so few, drawn again, say nothing of others
+                tau = replace(tau, low=math.nan, high=math.nan)
+                bare = True
             rows.append({name: group, "arm": arm.label, **_numbers(tau)})
             if arm in few:
-                estimates.append(_estimate(f"{shortened(group, _GROUP)} · {arm.label}", tau, arm))
-    return Figure(f"tau_by_{name}", f"τ by {name}{_few(few, arms)}", intervals(estimates, axis="τ"), rows)
+                estimates.append(replace(_estimate(arm.label, tau, arm), group=group))
+    title = f"τ by {name}" + (f"; no interval below {MIN_CONTEXTS} contexts" if bare else "") + _few(few, arms)
+    return Figure(f"tau_by_{name}", title, intervals(estimates, axis="τ"), rows)
 
 
 def _lengths(arms: Sequence[ArmData]) -> Figure:
@@ -130,10 +148,13 @@ def _slots(arms: Sequence[ArmData]) -> Figure:
             if slot < len(reached) or len(reached) == 1:
                 rows.append({"arm": arm.label, "slot": slot, "reached": before, "accepted": kept / before})
         if arm in few:
-            drawn[arm.label] = [Point(row["slot"], row["accepted"]) for row in rows if row["arm"] == arm.label]
+            own = [row for row in rows if row["arm"] == arm.label]
+            enough = [row for row in own if row["reached"] >= _FEWEST_STEPS] or own[:1]
+            drawn[arm.label] = [Point(row["slot"], row["accepted"]) for row in enough]
+    title = f"Acceptance per slot, of the steps that reached it, where at least {_FEWEST_STEPS} did"
     return Figure(
         "slot_acceptance",
-        f"Acceptance per slot, of the steps that reached it{_few(few, arms)}",
+        f"{title}{_few(few, arms)}",
         lines(drawn, x_axis="slot", y_axis="accepted", from_zero=True),
         rows,
     )

@@ -101,8 +101,9 @@ def _traced(arm: ArmData) -> list[Record]:
 
 
 def _first_choice(traced: Sequence[ArmData], arms: Sequence[ArmData]) -> tuple[str, str]:
-    """The two arms shown first: the reference, and a guided one, under the own context's adaptation where possible."""
-    right = min(traced, key=lambda arm: (arm.mode != "guided", arm.ttt != "own", arm.is_baseline))
+    """The two arms shown first: the reference, and one guided by the draft that adapted to the own context, if any."""
+    wanted = lambda arm: (arm.mode != "guided", arm.ttt != "own", bool(arm.rule), (arm.alpha or 0) <= 0)  # noqa: E731
+    right = min(traced, key=lambda arm: (*wanted(arm), arm.is_baseline))
     reference = reference_of(right, arms)
     left = reference if reference in traced else traced[0]
     return (left or traced[0]).label, right.label
