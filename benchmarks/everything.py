@@ -2,8 +2,8 @@
 
     python -m benchmarks.everything --shape qwen3-8b --out results
 
-Writes OUT/<name>.json and OUT/<name>.md as soon as each is measured: decoding by context and by rows, adaptation, memory,
-compute budget.
+Writes OUT/<name>.json and OUT/<name>.md as soon as each is measured: decoding by context and by rows, adaptation,
+memory, compute budget.
 """
 
 from __future__ import annotations
