@@ -12,6 +12,7 @@ from benchmarks import everything
 TINY = ("--shape", "tiny", "--device", "cpu", "--cycles", "2", "--contexts", "48", "64", "--rows", "1", "2")
 
 
+@pytest.mark.slow
 def test_every_part_leaves_its_results(tmp_path: Path) -> None:
     assert everything.main([*TINY, "--out", str(tmp_path)]) == []
     for name in ("decode", "rows", "adapt", "memory", "budget"):

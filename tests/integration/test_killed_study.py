@@ -23,6 +23,7 @@ ARMS = (
 )
 FLAGS = ("--evaluator.decoding.max_new_tokens=8", "--evaluator.decoding.ignore_eos=true", "--model.ttt.anchors=4")
 NUM_RECORDS = 30
+KILLS = 10
 
 
 def run_study(root: Path, target: Path, draft: Path, data: Path, folder: Path) -> None:
@@ -60,9 +61,10 @@ class Killable:
         return process.exitcode
 
 
-def check_kills(commands: Commands, *, kills: int) -> None:
-    """Kill one study so many times, each time after some more bytes and a moment, and let it end."""
-    study, draw = Killable(commands), random.Random(kills)
+@pytest.mark.slow
+def test_killed_ten_times(commands: Commands) -> None:
+    """Each time after some more bytes and a moment; then it may end."""
+    study, draw = Killable(commands), random.Random(KILLS)
     whole, killed = commands.root / "whole", commands.root / "killed"
     assert study(whole) == 0
     expected = [outcome(record) for record in load_records(whole)]
@@ -70,8 +72,8 @@ def check_kills(commands: Commands, *, kills: int) -> None:
     path = killed / "records.0.jsonl"
     size = (whole / "records.0.jsonl").stat().st_size
     stages = []
-    for number in range(1, kills + 1):
-        enough, pause = size * (number - draw.random()) / (kills + 1), draw.uniform(0, 0.05)
+    for number in range(1, KILLS + 1):
+        enough, pause = size * (number - draw.random()) / (KILLS + 1), draw.uniform(0, 0.05)
 
         def kill(enough: float = enough, pause: float = pause) -> bool:
             if not path.exists() or path.stat().st_size < enough:
@@ -86,12 +88,3 @@ def check_kills(commands: Commands, *, kills: int) -> None:
     assert [outcome(record) for record in load_records(killed)] == expected
     keys = [record.key for record in load_records(killed)]
     assert len(path.read_text().splitlines()) == len(keys) == NUM_RECORDS  # nothing was computed twice
-
-
-def test_killed_twice(commands: Commands) -> None:
-    check_kills(commands, kills=2)
-
-
-@pytest.mark.slow
-def test_killed_ten_times(commands: Commands) -> None:
-    check_kills(commands, kills=10)

@@ -25,7 +25,10 @@ QUESTIONS = [
     "Name three things that float on water, one per line.",
     "Write a Python function that returns the largest of two numbers.",
 ]
-SPEC = DecodingSpec(max_new_tokens=64)
+one_fast = pytest.mark.parametrize(
+    "question", [QUESTIONS[0], *(pytest.param(question, marks=pytest.mark.slow) for question in QUESTIONS[1:])]
+)
+SPEC = DecodingSpec(max_new_tokens=32)
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +77,13 @@ def ask(target: Target, random_pair: Pair) -> Callable[[str], Prompt]:
     return lambda question: random_pair.encode([{"role": "user", "content": question}])
 
 
-@pytest.mark.parametrize(
-    "question",
-    [QUESTIONS[0], *(pytest.param(question, marks=pytest.mark.slow) for question in QUESTIONS[1:])],
-)
+@one_fast
 def test_greedy_equals_transformers_generate(random_pair: Pair, reference: Any, ask, question: str) -> None:
     prompt = ask(question)
     ids = torch.tensor([prompt.input_ids])
-    expected = reference.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=64)
+    expected = reference.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=SPEC.max_new_tokens
+    )
     answer = generate(random_pair, prompt, replace(SPEC, mode="target"))
     assert list(answer.token_ids) == expected[0, len(prompt) :].tolist()
 
@@ -121,7 +123,7 @@ def test_a_fresh_adapter_is_bitwise_the_base_draft(random_pair: Pair, ask: Calla
     )
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@one_fast
 def test_speculative_equals_target_with_the_trained_draft(trained_pair: Pair, ask, question: str) -> None:
     prompt = ask(question)
     speculative = generate(trained_pair, prompt, SPEC)
@@ -130,7 +132,7 @@ def test_speculative_equals_target_with_the_trained_draft(trained_pair: Pair, as
 
 def test_the_trained_draft_is_accepted_on_a_word_problem(trained_pair: Pair, ask: Callable[[str], Prompt]) -> None:
     """2.6 on average over GSM8K in the design's trial; a random draft gives 1.0."""
-    answer = generate(trained_pair, ask(QUESTIONS[0]), replace(SPEC, max_new_tokens=128))
+    answer = generate(trained_pair, ask(QUESTIONS[0]), replace(SPEC, max_new_tokens=64))
     assert answer.tau > 1.5
 
 
@@ -149,6 +151,6 @@ def test_the_trained_draft_is_accepted_on_a_word_problem(trained_pair: Pair, ask
 def test_block_verified_equals_the_reference_loop_with_the_trained_draft(
     trained_pair: Pair, ask: Callable[[str], Prompt], alpha: float, temperature: float
 ) -> None:
-    spec = replace(SPEC, mode="guided", alpha=alpha, temperature=temperature, max_new_tokens=24)
+    spec = replace(SPEC, mode="guided", alpha=alpha, temperature=temperature, max_new_tokens=16)
     loop = generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=1))
     assert generate(trained_pair, ask(QUESTIONS[0]), replace(spec, verify_size=4)).token_ids == loop.token_ids

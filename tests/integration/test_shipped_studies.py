@@ -1,4 +1,4 @@
-"""Every study that ships runs from its config: on the tiny pair with a few words, and (slow) on the bundled pair."""
+"""Every study that ships runs from its config: on the bundled pair (slow); those of few arms on the tiny one too."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ STUDIES = {
     "on_policy": 4,
     "context_use": 55,
 }
+MANY = 40  # arms: half a minute on the tiny pair
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
 # Few tokens, few blocks, and no step after one that did not help.
 SMALL = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.patience=1")
@@ -51,9 +52,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize(
-    "study", [pytest.param(name, marks=pytest.mark.slow if name == "sweep" else ()) for name in STUDIES]
-)
+@pytest.mark.parametrize("study", [name for name, arms in STUDIES.items() if arms < MANY])
 def test_on_the_tiny_pair(commands: Commands, tiny_draft: Callable[..., Path], study: str) -> None:
     contexts = "a" if study in ONE_CONTEXT else "ab"
     rows = [
@@ -102,7 +101,8 @@ def test_on_the_bundled_pair(
         # Controls need two documents.
         worlds = WorldsSpec(contexts=2, tasks=1, length=MIN_LENGTH)
         data = (f"--data.init_args.path={commands.write([*map(to_row, generate_tasks(worlds))])}",)
-        data += ("--data.init_args.suite=null", "--data.init_args.categories=null")
+        others = ("suite", "suites", "categories", "fraction")
+        data += tuple(f"--data.init_args.{name}=null" for name in others)
     where = (f"--trainer.default_root_dir={commands.root}", f"--evaluator.run_dir={folder}")
     with pytest.raises(SystemExit) as stopped:
         commands.run("test", "--config", config, *data, *where, "--evaluator.dry_run=true")

@@ -57,8 +57,8 @@ def counted() -> Iterator[dict[str, int]]:
 @pytest.mark.parametrize(
     ("grid", "seeds"),
     [
-        (GRID, "[0, 1]"),
-        ({"mode": ["speculative"], "source": ["none", "own"], "rounds": [1, 2], "taps": ["all", "deep"]}, "[3]"),
+        (GRID, "[0]"),
+        ({"mode": ["speculative"], "source": ["none", "own"], "rounds": [1, 2], "taps": ["all", "deep"]}, "[0, 3]"),
         ({"mode": ["guided"], "alpha": [0.1, 0.5], "source": ["wrong"]}, "[0]"),
     ],
 )

@@ -56,7 +56,7 @@ def test_the_pair_is_bitwise_unchanged(pair: Pair) -> None:
 
 
 REPEATED = Prompt(random_prompt(8, seed=3).input_ids * 4)
-OVERFIT = TTTSpec(steps=500, lr=2e-2, rank=16, lora_alpha=32, modules=LORA_MODULES, anchors=24)
+OVERFIT = TTTSpec(steps=350, lr=2e-2, rank=16, lora_alpha=32, modules=LORA_MODULES, anchors=24)
 
 
 def test_a_repeated_context_is_learnt_by_heart(pair: Pair) -> None:
