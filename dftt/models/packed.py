@@ -18,6 +18,7 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4 << 30  # weights of a larger model are left as they are: their copies may not fit
+MIN_WEIGHTS = 1 << 13  # of a smaller linear the call to oneDNN alone takes longer than the plain product
 _ROWS = 16  # rows that oneDNN plans the layout for; planned for one, blocks run at half the speed
 
 
@@ -28,7 +29,11 @@ def pack_(model: nn.Module) -> int:
     changed. Whatever the packed product cannot do (training the weight, autocast, another device) runs as before.
     """
     linears = [
-        module for module in model.modules() if type(module) is nn.Linear and module.weight.dtype == torch.float32
+        module
+        for module in model.modules()
+        if type(module) is nn.Linear
+        and module.weight.dtype == torch.float32
+        and module.weight.numel() >= MIN_WEIGHTS
     ]
     copies = sum(linear.weight.nbytes for linear in linears)
     if not linears:

@@ -108,7 +108,7 @@ def test_only_plain_float32_linears_are_packed() -> None:
     class Own(nn.Linear):
         pass
 
-    model = nn.Sequential(Own(4, 4), nn.Linear(4, 4, dtype=torch.bfloat16), nn.LayerNorm(4))
+    model = nn.Sequential(Own(96, 96), nn.Linear(96, 96, dtype=torch.bfloat16), nn.LayerNorm(96))
     assert pack_(model) == 0
 
 
@@ -118,8 +118,14 @@ def test_only_plain_float32_linears_are_packed() -> None:
 )
 def test_what_cannot_be_packed_stays_and_is_logged_once(name, value, reason, monkeypatch, caplog) -> None:
     monkeypatch.setattr(packed, name, value)
-    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    model = nn.Sequential(nn.Linear(96, 96), nn.Linear(96, 96))
     with caplog.at_level(logging.INFO, logger="dftt"):
         assert pack_(model) == 0
     assert not any(isinstance(module, PackedLinear) for module in model)
     assert [reason in record.message for record in caplog.records] == [True]
+
+
+def test_small_linears_stay_as_they_are() -> None:
+    model = nn.Sequential(nn.Linear(32, 64), nn.Linear(64, 256)).requires_grad_(False)
+    assert pack_(model) == 1
+    assert [type(module) for module in model] == [nn.Linear, PackedLinear]
