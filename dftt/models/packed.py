@@ -31,9 +31,7 @@ def pack_(model: nn.Module) -> int:
     linears = [
         module
         for module in model.modules()
-        if type(module) is nn.Linear
-        and module.weight.dtype == torch.float32
-        and module.weight.numel() >= MIN_WEIGHTS
+        if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.numel() >= MIN_WEIGHTS
     ]
     copies = sum(linear.weight.nbytes for linear in linears)
     if not linears:

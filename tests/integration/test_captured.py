@@ -16,7 +16,7 @@ from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Prompt
 from tests.fakes import random_prompt
 
-FAMILIES = ["llama", "qwen3", "qwen3-sliding", "qwen3-moe"]
+FAMILIES = ["llama", "qwen3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3-sliding", "qwen3-moe"))]
 
 
 def decode(

@@ -15,7 +15,8 @@ from tests.fakes import EOS_ID, ScriptedDrafter, random_prompt
 from tests.native_dflash import HAS_NATIVE_DFLASH, NativeAssistant
 
 FAMILIES = ["llama", "qwen3", "qwen3-sliding", "qwen3-moe"]
-GREEDY = DecodingSpec(max_new_tokens=40, ignore_eos=True)
+NEW = 24  # tokens
+GREEDY = DecodingSpec(max_new_tokens=NEW, ignore_eos=True)
 SAMPLED = replace(GREEDY, temperature=1.0, top_p=0.9, top_k=20)
 PROMPTS = [random_prompt(length, seed=length) for length in (1, 7, 33)]
 
@@ -33,7 +34,7 @@ def huggingface(model: Any, prompt: Prompt, count: int, **options: Any) -> tuple
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
 def test_greedy_equals_transformers_generate(tiny_pair, reference, family: str, mode: Any, prompt: Prompt) -> None:
     answer = generate(tiny_pair(family), prompt, replace(GREEDY, mode=mode))
-    assert answer.token_ids == huggingface(reference(family), prompt, 40)
+    assert answer.token_ids == huggingface(reference(family), prompt, NEW)
     assert len(set(answer.token_ids)) > 5  # a model that repeats one token would prove nothing
 
 
@@ -41,7 +42,7 @@ def test_greedy_equals_transformers_generate(tiny_pair, reference, family: str, 
 def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(good_pair, reference, family: str) -> None:
     pair, prompt = good_pair(family)
     answer = generate(pair, prompt, GREEDY)
-    assert answer.token_ids == huggingface(reference(family), prompt, 40)
+    assert answer.token_ids == huggingface(reference(family), prompt, NEW)
     assert answer.tau > 1.5
 
 
@@ -143,9 +144,9 @@ def test_the_step_that_draws_the_end_token_counts_in_full(tiny_pair, keep: int) 
 def test_several_end_tokens_all_end_a_row_as_in_transformers(tiny_pair, reference) -> None:
     pair, prompt = tiny_pair("qwen3"), PROMPTS[2]
     free = generate(pair, prompt, GREEDY).token_ids
-    ends = (free[25], free[12])
-    answer = generate(pair, prompt, DecodingSpec(max_new_tokens=40, eos_token_ids=ends))
-    assert answer.token_ids == huggingface(reference("qwen3"), prompt, 40, eos_token_id=list(ends))
+    ends = (free[20], free[12])
+    answer = generate(pair, prompt, DecodingSpec(max_new_tokens=NEW, eos_token_ids=ends))
+    assert answer.token_ids == huggingface(reference("qwen3"), prompt, NEW, eos_token_id=list(ends))
 
 
 def test_the_targets_own_end_tokens_end_a_row_unless_ignored(tiny_target, tiny_draft) -> None:
@@ -204,7 +205,7 @@ def test_the_same_prompt_under_another_name_draws_other_tokens(tiny_pair: Callab
 
 @pytest.mark.skipif(not HAS_NATIVE_DFLASH, reason="this transformers has no DFlash decoding of its own")
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3-moe"])
-@pytest.mark.parametrize("count", [1, 8, 40])
+@pytest.mark.parametrize("count", [1, 8, NEW])
 def test_our_loop_equals_the_native_dflash_loop(good_pair, reference, family: str, count: int) -> None:
     """Tokens exactly; target calls within 2, since the native loop shortens its last blocks."""
     pair, prompt = good_pair(family)
@@ -262,7 +263,7 @@ def test_speculative_under_an_adaptation_is_still_lossless(good_pair, reference)
     pair, prompt = good_pair("qwen3")
     adaptation = ttt_adapt(pair, PROMPTS[2], TTTSpec(steps=20, lr=2e-2))
     answer = generate(pair, prompt, GREEDY, adaptation=adaptation)
-    assert answer.token_ids == huggingface(reference("qwen3"), prompt, 40)
+    assert answer.token_ids == huggingface(reference("qwen3"), prompt, NEW)
 
 
 @pytest.mark.parametrize(
