@@ -29,7 +29,7 @@ STUDIES = {
     "on_policy": 4,
     "context_use": 55,
 }
-MANY = 40  # arms: half a minute on the tiny pair
+MANY = 30  # arms: too long for the default suite
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
 # Few tokens, few blocks, and no step after one that did not help.
 SMALL = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.patience=1")
