@@ -3,7 +3,7 @@
     python -m benchmarks.everything --shape qwen3-8b --out results
 
 Writes OUT/<name>.json and OUT/<name>.md as soon as each is measured: decoding by context and by rows, adaptation,
-memory, compute budget.
+memory, compute budget; and how each cost grows with the context (`benchmarks.growth`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import adapt, budget, decode, memory
+from benchmarks import adapt, budget, decode, growth, memory
 
 
 def parts(contexts: Sequence[int], rows: Sequence[int]) -> dict[str, tuple[Callable[..., Any], list[str]]]:
@@ -64,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         print(f"{name}: {time.perf_counter() - begun:.0f} s\n", flush=True)
+    if files := [
+        str(path) for name in ("decode", "adapt", "memory") if (path := options.out / f"{name}.json").exists()
+    ]:
+        growth.main([*files, "--out", str(options.out)])
     return failed
 
 

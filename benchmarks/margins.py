@@ -1,34 +1,40 @@
 """Which rule of guidance believes the passage: margins on NQ-Swap rows, without generating.
 
-    python -m benchmarks.margins nqswap.jsonl --rows 40
+    python -m benchmarks.margins nqswap.jsonl --rows 40 --out margins.jsonl
 
 Per row the margin is the mean log-probability per token of the passage's answer minus that of the memorised one. The
 draft is adapted to the row's passage (own) and to the previous row's (other). Printed is the change against the target.
+Rows that stand in the file of results already are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
+import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import dftt
 from dftt.decoding.sampling import sample_key
 from dftt.evaluation.margin import Margin, answer_margins
+from dftt.types import LORA_MODULES
 
+ALPHAS = (-1.0, -0.5, -0.3, 0.3, 1.0, 2.0)
 RULES = [
-    *(dftt.GuidanceSpec("interpolate", alpha=alpha) for alpha in (-1.0, -0.5, 0.3, 1.0)),
-    *(dftt.GuidanceSpec("own_minus_base", alpha=alpha) for alpha in (1.0, 2.0)),
-    *(dftt.GuidanceSpec("own_minus_other", alpha=alpha) for alpha in (1.0, 2.0)),
-    *(dftt.GuidanceSpec("cad", alpha=alpha) for alpha in (0.3, 1.0)),
+    *(
+        dftt.GuidanceSpec(rule, alpha=alpha)
+        for rule in ("interpolate", "own_minus_base", "own_minus_other", "cad")
+        for alpha in ALPHAS
+    ),
     dftt.GuidanceSpec("cad", alpha=1.0, adapt="divergence"),
     dftt.GuidanceSpec("contrastive", alpha=0.5, reference="early_exit:15", plausibility=0.0),
-    dftt.GuidanceSpec("noise_norm", alpha=0.3),
-    dftt.GuidanceSpec("noise_spread", alpha=0.3),
+    *(dftt.GuidanceSpec(rule, alpha=alpha) for rule in ("noise_norm", "noise_spread") for alpha in (-0.5, 0.3)),
 ]
 
 
@@ -38,19 +44,37 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("file", type=Path, help="JSONL with id, context, question, answer and distractor")
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--steps", type=int, default=20, help="steps of test-time training")
+    parser.add_argument("--lr", type=float, default=5e-3, help="its learning rate")
+    parser.add_argument("--loss", choices=("kl", "ce", "mixed"), default="kl", help="its loss")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="JSONL of results, one line per row; read first if it exists")
     options = parser.parse_args(arguments)
     with options.file.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line, _ in zip(lines, range(options.rows + 1), strict=False)]
+    measured = known(options.out)
     pair = dftt.load_pair(device=options.device)
-    spec = dftt.TTTSpec(steps=options.steps)
-    measured = []
-    other = adapted(pair, rows[0], spec)
-    for row in rows[1:]:
+    spec = dftt.TTTSpec(steps=options.steps, lr=options.lr, loss=options.loss, anchors=16, modules=LORA_MODULES)
+    other = None
+    for before, row in itertools.pairwise(rows):
+        if row["id"] in measured:
+            other = None
+            continue
         own = adapted(pair, row, spec)
-        measured.append(margins_of(pair, row, own, other))
+        measured[row["id"]] = margins_of(pair, row, own, other or adapted(pair, before, spec))
         other = own
-    show(measured)
+        if options.out:
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"id": row["id"], "margins": [*map(asdict, measured[row["id"]])]}) + "\n")
+        print(f"[{len(measured)}/{len(rows) - 1}] {row['id']}", file=sys.stderr)
+    show(list(measured.values()))
+
+
+def known(path: Path | None) -> dict[str, list[Margin]]:
+    """What a file of results holds, by the row's id."""
+    if path is None or not path.exists():
+        return {}
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {row["id"]: [Margin(**margin) for margin in row["margins"]] for row in rows}
 
 
 def adapted(pair: dftt.Pair, row: Mapping[str, Any], spec: dftt.TTTSpec) -> dftt.Adaptation:

@@ -27,6 +27,7 @@ MODULES = (
     "benchmarks.pair",
     "benchmarks.sharing",
     "benchmarks.margins",
+    "benchmarks.growth",
 )
 INTRODUCTION = """# Commands
 

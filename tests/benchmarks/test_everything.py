@@ -19,6 +19,7 @@ def test_every_part_leaves_its_results(tmp_path: Path) -> None:
         written = json.loads((tmp_path / f"{name}.json").read_text())
         assert {row["context"] for row in written["rows"]} == ({48} if name == "rows" else {48, 64})
         assert (tmp_path / f"{name}.md").read_text().startswith(f"# {written['title']}")
+    assert "A step of test-time training" in (tmp_path / "growth.md").read_text()
 
 
 def test_what_fails_loses_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +29,12 @@ def test_what_fails_loses_nothing_else(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(everything.adapt, "main", broken)
     only = ("--only", "adapt", "memory")
     assert everything.main([*TINY, *only, "--out", str(tmp_path)]) == ["adapt"]
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["memory.json", "memory.md"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        *(f"growth-memory.{end}" for end in ("csv", "png", "svg")),
+        "growth.md",
+        "memory.json",
+        "memory.md",
+    ]
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
