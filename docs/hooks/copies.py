@@ -14,6 +14,9 @@ COPIES = {
     "bundled-draft.md": ROOT / "dftt" / "models" / "bundled_draft" / "README.md",
     **{f"measurements/{file.name}": file for file in sorted((ROOT / "benchmarks").glob("*.md"))},
 }
+FIGURES = {
+    f"measurements/{file.parent.name}/{file.name}": file for file in sorted((ROOT / "benchmarks").glob("*/*.svg"))
+}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -26,7 +29,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages."""
-    for name, source in COPIES.items():
+    """Add the pages and the figures they show."""
+    for name, source in (COPIES | FIGURES).items():
         files.append(File.generated(config, name, abs_src_path=str(source)))
     return files
