@@ -101,8 +101,8 @@ def test_on_the_bundled_pair(
         # Controls need two documents.
         worlds = WorldsSpec(contexts=2, tasks=1, length=MIN_LENGTH)
         data = (f"--data.init_args.path={commands.write([*map(to_row, generate_tasks(worlds))])}",)
-        others = ("suite", "suites", "categories", "fraction")
-        data += tuple(f"--data.init_args.{name}=null" for name in others)
+        data += tuple(f"--data.init_args.{name}=null" for name in ("suite", "suites", "categories"))
+        data += ("--data.init_args.fraction=1",)
     where = (f"--trainer.default_root_dir={commands.root}", f"--evaluator.run_dir={folder}")
     with pytest.raises(SystemExit) as stopped:
         commands.run("test", "--config", config, *data, *where, "--evaluator.dry_run=true")
