@@ -29,7 +29,8 @@ def fraction_of(contexts: Contexts, fraction: float, *, seed: int) -> dict[str, 
     Raises:
         ValueError: fraction is out of its range.
     """
-    if not 0 < fraction <= 1:
+    # The parser lets a null through where a class is built from a file.
+    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
         raise ValueError(f"data.fraction must be above 0 and at most 1, got {fraction}")
     strata: dict[str, list[str]] = {}
     for name, tasks in contexts.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dftt.data import ContextDataModule
@@ -28,8 +30,8 @@ def test_larger_fractions_hold_smaller_ones_and_seeds_differ() -> None:
     assert fraction_of(CONTEXTS, 1.0, seed=0) == CONTEXTS
 
 
-@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1])
-def test_senseless_fractions_are_refused(fraction: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1, None])
+def test_senseless_fractions_are_refused(fraction: Any) -> None:
     with pytest.raises(ValueError, match=r"data\.fraction must be above 0 and at most 1"):
         fraction_of(CONTEXTS, fraction, seed=0)
 

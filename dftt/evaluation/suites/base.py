@@ -88,7 +88,7 @@ class Suite:
         except Exception as error:  # the hub, the network, the disk and the format each have errors of their own
             raise ValueError(
                 f"suite {self.name} could not be loaded from {source} ({type(error).__name__}: {error}); "
-                "give a local file with data.path"
+                "give a local file with data.path, or in data.suites"
             ) from error
         for number, values in enumerate(rows):
             yield Row(f"{source}, {self.hub_split} row {number}", f"{self.name}/{number}", dict(values))
