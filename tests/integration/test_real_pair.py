@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,12 +42,8 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def target(two_threads: None) -> Target:
+def target(two_threads: None, bundled_weights: Path) -> Target:
     """The bundled target in float32."""
-    try:
-        bundled.gguf_file()
-    except ValueError as error:
-        pytest.skip(str(error))
     return Target.load(BUNDLED)
 
 

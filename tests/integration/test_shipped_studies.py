@@ -11,7 +11,6 @@ import pytest
 from dftt.evaluation.records import load_records
 from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks, to_row
 from dftt.evaluation.suites.worlds.spec import MIN_LENGTH
-from dftt.models import bundled
 from tests.cli.test_cli import CONFIGS
 from tests.commands import Commands, row
 
@@ -52,6 +51,10 @@ FILES = {
 }
 
 
+def answers_of_the_verdict(folder: Path) -> set[str]:
+    return {each["answer"] for each in json.loads((folder / "verdict.json").read_text())["verdicts"]}
+
+
 @pytest.mark.parametrize("study", [name for name, arms in STUDIES.items() if arms < MANY])
 def test_on_the_tiny_pair(commands: Commands, tiny_draft: Callable[..., Path], study: str) -> None:
     contexts = "a" if study in ONE_CONTEXT else "ab"
@@ -72,20 +75,16 @@ def test_on_the_tiny_pair(commands: Commands, tiny_draft: Callable[..., Path], s
     assert len({record.arm for record in records}) == STUDIES[study]
     assert len(records) == len(contexts) * STUDIES[study]
     assert {record.finish_reason for record in records} <= {"length", "eos"}
-    verdicts = json.loads((folder / "verdict.json").read_text())["verdicts"]
-    assert {each["answer"] for each in verdicts} <= {"cannot tell"}  # so few tasks tell nothing
+    assert answers_of_the_verdict(folder) <= {"cannot tell"}  # so few tasks tell nothing
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("bundled_weights")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("study", STUDIES)
 def test_on_the_bundled_pair(
     commands: Commands, shared_data: Path, capsys: pytest.CaptureFixture[str], study: str
 ) -> None:
-    try:
-        bundled.gguf_file()
-    except ValueError as error:
-        pytest.skip(str(error))
     config, folder = CONFIGS / "experiment" / f"{study}.yaml", commands.root / "study"
     suites = {"table1": list(FILES), "delta_tau_standard": ["gsm8k", "humaneval"]}.get(study)
     if suites:
@@ -112,3 +111,4 @@ def test_on_the_bundled_pair(
     records = load_records(folder)
     assert len({record.arm for record in records}) == STUDIES[study]
     assert "error" not in {record.finish_reason for record in records}
+    assert answers_of_the_verdict(folder) <= {"cannot tell"}
