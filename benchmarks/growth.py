@@ -3,8 +3,8 @@
     python -m benchmarks.growth results/*.json --out results
 
 Reads what `benchmarks.decode`, `benchmarks.adapt` and `benchmarks.memory` wrote (of a context measured twice, the later
-file counts) and writes growth-*.svg, .png and .csv
-and growth.md. An exponent of 1 between two contexts is linear growth; nothing should grow faster.
+file counts) and writes growth-*.svg, .png and .csv and growth.md. An exponent of 1 between two contexts is linear
+growth; nothing should grow faster.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Per row the margin is the mean log-probability per token of the passage's answer minus that of the memorised one. The
 draft is adapted to the row's passage (own) and to the previous row's (other). Printed is the change against the target.
-Rows that stand in the file of results already are not measured again.
+Rows that stand in the file of results already, measured under the same settings, are not measured again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import dftt
+from dftt.adaptation.corpus.jsonl import read_rows
 from dftt.decoding.sampling import sample_key
 from dftt.evaluation.margin import Margin, answer_margins
 from dftt.types import LORA_MODULES
@@ -49,11 +50,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="JSONL of results, one line per row; read first if it exists")
     options = parser.parse_args(arguments)
-    with options.file.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line, _ in zip(lines, range(options.rows + 1), strict=False)]
-    measured = known(options.out)
+    rows = [row for _, row in itertools.islice(read_rows(options.file), options.rows + 1)]
+    settings = {"steps": options.steps, "lr": options.lr, "loss": options.loss}
+    measured = known(options.out, settings)
     pair = dftt.load_pair(device=options.device)
-    spec = dftt.TTTSpec(steps=options.steps, lr=options.lr, loss=options.loss, anchors=16, modules=LORA_MODULES)
+    spec = dftt.TTTSpec(**settings, anchors=16, modules=LORA_MODULES)
     other = None
     for before, row in itertools.pairwise(rows):
         if row["id"] in measured:
@@ -63,17 +64,18 @@ def main(arguments: list[str] | None = None) -> None:
         measured[row["id"]] = margins_of(pair, row, own, other or adapted(pair, before, spec))
         other = own
         if options.out:
+            line = {"id": row["id"], "settings": settings, "margins": [*map(asdict, measured[row["id"]])]}
             with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"id": row["id"], "margins": [*map(asdict, measured[row["id"]])]}) + "\n")
+                file.write(json.dumps(line) + "\n")
         print(f"[{len(measured)}/{len(rows) - 1}] {row['id']}", file=sys.stderr)
     show(list(measured.values()))
 
 
-def known(path: Path | None) -> dict[str, list[Margin]]:
-    """What a file of results holds, by the row's id."""
+def known(path: Path | None, settings: Mapping[str, Any]) -> dict[str, list[Margin]]:
+    """What a file of results holds of rows measured under these settings, by the row's id."""
     if path is None or not path.exists():
         return {}
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    rows = [row for _, row in read_rows(path) if row["settings"] == settings]
     return {row["id"]: [Margin(**margin) for margin in row["margins"]] for row in rows}
 
 
