@@ -29,7 +29,7 @@ def fraction_of(contexts: Contexts, fraction: float, *, seed: int) -> dict[str, 
     Raises:
         ValueError: fraction is out of its range.
     """
-    # The parser lets a null through where a class is built from a file.
+    # The parser lets a null through among the arguments of a class.
     if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
         raise ValueError(f"data.fraction must be above 0 and at most 1, got {fraction}")
     strata: dict[str, list[str]] = {}

@@ -23,7 +23,7 @@ _ROWS = 16  # rows that oneDNN plans the layout for; planned for one, blocks run
 
 
 def pack_(model: nn.Module) -> int:
-    """Make every plain float32 linear of a model a PackedLinear, in place; returns how many.
+    """Make every plain float32 linear of a model that is not tiny a PackedLinear, in place; returns how many.
 
     Names, parameters and state dict stay what they are. A weight is reordered on first use, and again after it has
     changed. Whatever the packed product cannot do (training the weight, autocast, another device) runs as before.
