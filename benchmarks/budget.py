@@ -15,7 +15,7 @@ import torch
 from benchmarks.adapt import our_side
 from benchmarks.report import Report, finish, gigabytes, milliseconds, shape_arguments, use_threads
 from benchmarks.shapes import build_pair, cycle_bytes, default_dtype
-from benchmarks.sides import engine, passes, stepping
+from benchmarks.sides import engine, passes, replayed, stepping
 from benchmarks.timing import alternate, repeated
 from dftt.models.pair import Pair
 from dftt.types import Prompt, TTTSpec
@@ -69,11 +69,12 @@ def measure(pair: Pair, context: int, options: argparse.Namespace) -> dict[str, 
     reading = alternate({"": repeated(lambda: pair.prefill(prompt), device)}, cycles=3, rounds=1, warmup=1)[""].median
     cycle = engine(pair, prefill, mode="speculative", rows=1, block_size=size, committed=round(options.tau))
     sides = {
-        **{name: repeated(run, device) for name, run in passes(pair, prefill, size).items()},
+        **{name: repeated(replayed(run, device), device) for name, run in passes(pair, prefill, size).items()},
         "cycle": stepping(cycle),
-        "step": our_side(pair, prefill, TTTSpec(anchors=options.anchors)),
     }
     times = {name: timing.median for name, timing in alternate(sides, cycles=options.cycles).items()}
+    adapting = {"step": our_side(pair, prefill, TTTSpec(anchors=options.anchors))}
+    times["step"] = alternate(adapting, cycles=options.steps, rounds=1)["step"].mean
     parts = cycle_bytes(pair, context=context, rows=1)
     return {
         "context": context,

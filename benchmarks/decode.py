@@ -77,23 +77,29 @@ def measure(pair: Pair, context: int, rows: int, options: argparse.Namespace, ba
     except torch.OutOfMemoryError:
         return [_line(context, rows, "prefill", None, 0, None)]
     floor = sum(cycle_bytes(pair, context=context, rows=rows).values()) / bandwidth
-    groups = _compared(pair, prefill, options) if rows == 1 else _alone(pair, prefill, rows, options)
-    for group in groups:
-        # Emptied before the next one: each engine holds keys and values of the whole context.
-        gc.collect()
-        if pair.target.device.type == "cuda":
-            torch.cuda.empty_cache()
-        try:
-            sides = {name: make() for name, (make, _) in group.items()}
-            times: Mapping[str, Timing | None] = alternate(sides, cycles=options.cycles)
-            sides.clear()
-        except torch.OutOfMemoryError:
-            times = dict.fromkeys(group)
-        lines += [
-            _line(context, rows, name, times[name], tokens * rows, floor if "speculative" in name else None)
-            for name, (_, tokens) in group.items()
-        ]
+    waiting = _compared(pair, prefill, options) if rows == 1 else _alone(pair, prefill, rows, options)
+    while waiting:
+        group = waiting.pop(0)
+        times = _timed(group, options.cycles, pair.target.device)
+        if times is None and len(group) > 1:  # side by side they do not fit: one after the other
+            waiting[:0] = [{name: side} for name, side in group.items()]
+            continue
+        for name, (_, tokens) in group.items():
+            timing = None if times is None else times[name]
+            lines.append(_line(context, rows, name, timing, tokens * rows, floor if "speculative" in name else None))
     return lines
+
+
+def _timed(group: Group, cycles: int, device: torch.device) -> Mapping[str, Timing] | None:
+    """Times of the sides of a group; None where they do not fit the memory together."""
+    # Emptied before: each engine holds keys and values of the whole context.
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        return alternate({name: make() for name, (make, _) in group.items()}, cycles=cycles)
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _compared(pair: Pair, prefill: Prefill, options: argparse.Namespace) -> list[Group]:

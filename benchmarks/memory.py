@@ -23,7 +23,7 @@ from dftt.decoding.generate import resolve_sizes
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 
-_STEPS = 2
+_STEPS = 12  # enough to be captured where steps are
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from benchmarks.timing import Side, repeated
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
 from dftt.models.cache import RowCache, place
+from dftt.models.graphs import capturing
 from dftt.models.packed import unpack_
 from dftt.models.pair import Pair
 from dftt.models.target import Target
@@ -53,6 +54,18 @@ def engine(
 def stepping(made: Engine) -> Side:
     """The side that steps an engine."""
     return repeated(made.step, made.target.device)
+
+
+def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """A computation as a cycle of ours runs it: on a card as a graph, elsewhere as it is."""
+    if device.type != "cuda":
+        return run
+    run()
+    torch.cuda.synchronize(device)
+    graph = torch.cuda.CUDAGraph()
+    with capturing(graph):
+        run()
+    return graph.replay
 
 
 def plain_pair(pair: Pair) -> Pair:

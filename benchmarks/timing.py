@@ -18,11 +18,13 @@ class Timing:
 
     Args:
         median: Median over all timed cycles.
+        mean: Their mean.
         least: Shortest one.
         cycles: How many were timed.
     """
 
     median: float
+    mean: float
     least: float
     cycles: int
 
@@ -41,7 +43,10 @@ def alternate(sides: Mapping[str, Side], *, cycles: int, rounds: int = 3, warmup
     for _ in range(rounds):
         for name, side in sides.items():
             seconds[name] += side(-(-cycles // rounds))
-    return {name: Timing(statistics.median(each), min(each), len(each)) for name, each in seconds.items()}
+    return {
+        name: Timing(statistics.median(each), statistics.fmean(each), min(each), len(each))
+        for name, each in seconds.items()
+    }
 
 
 def repeated(step: Callable[[], object], device: torch.device) -> Side:

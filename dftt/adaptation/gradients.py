@@ -11,12 +11,14 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from dftt.adaptation.fallback import is_out_of_memory
 from dftt.adaptation.losses import BlockBatch
+from dftt.models.graphs import capturing
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def as_graph(compute: Replay, device: torch.device) -> Replay:
     torch.cuda.current_stream(device).wait_stream(beside)
     torch.cuda.synchronize(device)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with capturing(graph):
         outcome = compute()
 
     def replay() -> Outcome:
@@ -85,7 +87,7 @@ class CapturedGradients:
 
     def _captured(self, batch: BlockBatch) -> Replay | None:
         try:
-            return self._capture(lambda: self._compute(batch), batch.features.device)
+            return self._capture(partial(self._compute, batch), batch.features.device)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise

@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -217,7 +218,8 @@ class Steps:
         capture: Capture | None = None,
     ) -> None:
         self.draft, self.target, self.parameters, self.spec = draft, target, parameters, spec
-        self._gradients = self._compute if capture is None else CapturedGradients(self._compute, capture)
+        compute = partial(_gradients, draft, target, parameters, spec)
+        self._gradients = compute if capture is None else CapturedGradients(compute, capture)
         self.losses: list[float] = []  # before each step
         self.stopped = ""  # why no more steps are to be taken
         self._optimizer, self._schedule = make_optimizer(parameters, spec)
@@ -239,19 +241,22 @@ class Steps:
         self.losses.append(value)
         return True
 
-    def _compute(self, batch: BlockBatch) -> tuple[Tensor, Tensor]:
-        """Loss, and norm of the clipped gradients, which are left in the parameters."""
-        loss = block_loss(self.draft, self.target, batch, loss=self.spec.loss).loss
-        for parameter in self.parameters:
-            parameter.grad = None
-        loss.backward()
-        return loss.detach(), nn.utils.clip_grad_norm_(self.parameters, self.spec.max_grad_norm)
-
     def finish(self) -> None:
         """Take the last update back if it is not finite."""
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
             _copy_(self.parameters, self._good)
             self.stopped = "the last update was not finite: kept the weights before it"
+
+
+def _gradients(
+    draft: DFlashDraft, target: Target, parameters: list[nn.Parameter], spec: TTTSpec, batch: BlockBatch
+) -> tuple[Tensor, Tensor]:
+    """Loss, and norm of the clipped gradients, which are left in the parameters."""
+    loss = block_loss(draft, target, batch, loss=spec.loss).loss
+    for parameter in parameters:
+        parameter.grad = None
+    loss.backward()
+    return loss.detach(), nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
 
 
 def _train(

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from dftt.models.graphs import capturing
+
 logger = logging.getLogger(__name__)
 
 Cycle = Callable[[Tensor], Tensor]  # first position of each row (R,) -> what the host needs to know
@@ -43,7 +45,7 @@ class CapturedCycle:
             self._cycle(self._starts)
             torch.cuda.synchronize(self._starts.device)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with capturing(self._graph):
                 self._outcome = self._cycle(self._starts)
         self._graph.replay()
         return self._outcome

@@ -10,6 +10,7 @@ until a new row takes the slot (`refill`; `queue.py` decides when).
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -184,8 +185,9 @@ class Engine:
     def _run_of(self, verified: int, capture: Capture) -> Run:
         """The captured cycle of a block size, made on first use."""
         if verified not in self._runs:
-            capacity = self._cache.capacity
-            cycle: Cycle = lambda starts: self._cycle(place_on_device(starts, verified, capacity=capacity))  # noqa: E731
+            # Held by a cycle of references, an engine and its caches would stay until the collector comes by.
+            engine, capacity = weakref.proxy(self), self._cache.capacity
+            cycle: Cycle = lambda starts: engine._cycle(place_on_device(starts, verified, capacity=capacity))  # noqa: E731
             self._runs[verified] = capture(cycle, len(self.rows), self._tokens.device)
         return self._runs[verified]
 

@@ -131,3 +131,21 @@ def test_the_command_writes_json_and_markdown(tmp_path: Path, capsys: pytest.Cap
     table = (tmp_path / "decode.md").read_text()
     assert "Scripted" in table
     assert table.strip() == capsys.readouterr().out.strip()
+
+
+def test_sides_that_do_not_fit_together_are_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def scarce(sides, *, cycles: int):
+        asked.append(list(sides))
+        if len(sides) > 1 or "plain loop, speculative" in sides:
+            raise torch.OutOfMemoryError
+        return alternate(sides, cycles=cycles)
+
+    monkeypatch.setattr(decode, "alternate", scarce)
+    report = decode.main(["--shape", "tiny", "--device", "cpu", "--contexts", "30", "--cycles", "1"])
+    cycles = {row["side"]: row["cycle, ms"] for row in report.rows}
+    assert cycles.pop("plain loop, speculative") == "out of memory"
+    assert len(cycles) == 6
+    assert all(value > 0 for value in cycles.values())
+    assert asked[:3] == [list(asked[0]), [asked[0][0]], [asked[0][1]]]

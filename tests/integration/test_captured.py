@@ -1,5 +1,7 @@
 """The cycle that a CUDA graph replays, run without one: starts in device memory, readers that see the whole cache."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,6 +43,22 @@ def test_replayed_cycles_give_the_same_tokens(good_pair: Callable[..., Any], fam
         spec = DecodingSpec(mode, max_new_tokens=24, temperature=temperature, ignore_eos=True)  # pyright: ignore[reportArgumentType]
         spec = replace(spec, alpha=0.5) if mode == "guided" else spec
         assert decode(pair, prompts, spec, plain_cycle) == decode(pair, prompts, spec, None)
+
+
+def test_an_engine_goes_without_the_garbage_collector(good_pair: Callable[..., Any]) -> None:
+    """Or captured cycles and caches would pile up, and be freed in the middle of another capture."""
+    pair, prompt = good_pair("qwen3")
+    spec = resolve_sizes(DecodingSpec(max_new_tokens=24, ignore_eos=True), pair.draft.config.block_size)
+    gc.disable()
+    try:
+        drafter = DFlashDrafter(pair.draft, pair.target)
+        engine = Engine(pair.target, drafter, spec, [prompt.input_ids], [None], [0], capture=plain_cycle)
+        engine.step()
+        left = weakref.ref(engine)
+        del engine
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_a_cycle_may_run_twice_from_the_same_starts(good_pair: Callable[..., Any]) -> None:

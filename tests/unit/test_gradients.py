@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -54,6 +57,22 @@ def test_replayed_steps_are_the_plain_ones(pair: Pair, monkeypatch) -> None:
     captures = Captures()
     assert_same(under(monkeypatch, pair, captures), under(monkeypatch, pair, None))
     assert (captures.made, captures.replayed) == (1, SPEC.steps)
+
+
+def test_what_was_captured_goes_without_the_garbage_collector(pair: Pair, monkeypatch) -> None:
+    made = []
+
+    def capture(compute: Replay, device: torch.device) -> Replay:
+        replay = Captures()(compute, device)
+        made.append(weakref.ref(replay))
+        return replay
+
+    gc.disable()
+    try:
+        under(monkeypatch, pair, capture)
+        assert [each() for each in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_where_nothing_can_be_captured_steps_are_plain(pair: Pair, monkeypatch, caplog) -> None:
