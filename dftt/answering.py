@@ -103,6 +103,34 @@ class Answerer:
                 said = Prompt(part.prompt.input_ids + made.generation.token_ids)
                 adaptation = self.adapter.next_round(part.arm, number + 1, adaptation, said, scene.prefill)
 
+    def is_alone(self, part: Part) -> bool:
+        """Whether an answer is made of more than one pass of decoding, or depends on another."""
+        arm = part.arm
+        several = arm.rounds > 1 or arm.baseline is not None or bool(later_turns(part.task))
+        return several or bool(arm.matched_to) or self._learns(part) is not None
+
+    def side_by_side(self, parts: Sequence[Part], scene: Scene, *, rows: int) -> list[Round]:
+        """The answers of parts that differ in task and alpha alone, decoded in so many rows.
+
+        They have no seconds: a share of those of a batch says nothing of what one of them takes.
+        """
+        arm, prompts = parts[0].arm, [part.prompt for part in parts]
+        adaptation = self.adapter.decodes_under(arm, scene.contexts)
+        materials = [self.guides.materials(part.arm, scene.contexts, part.question) for part in parts]
+        questions = [question for each in materials if each is not None for question in each.without_context]
+        with tapped(self.module.pair.draft, arm.taps):
+            made = self.module.generate_all(
+                prompts,
+                self.spec_of(parts[0]),
+                sample_names=[part.task.task_id for part in parts],
+                adaptation=self._under(adaptation),
+                prefill=scene.prefill,
+                materials=replace(materials[0], without_context=questions) if materials[0] is not None else None,
+                rows=rows,
+                alphas=[part.arm.alpha for part in parts] if arm.mode == "guided" and arm.alpha != 0 else (),
+            )
+        return [Round(replace(generation, seconds=0.0), adaptation) for generation in made]
+
     def can_trace(self, part: Part) -> bool:
         """Whether one draft and one prompt stand behind all tokens of an answer, and draws of that draft alone."""
         on_policy = self._learns(part) is not None

@@ -60,6 +60,8 @@ class GuidedDecodingEvaluator(L.Callback):
             dftt/evaluation/sandbox.py says what it holds back). Without it they are unscored.
         judge: Scores answers whose rubrics are in words, beside decoding; without one they stay unscored, and
             `python -m dftt.evaluation.rescore` can score them later.
+        rows: Decode up to so many answers on one context side by side, where their arms differ in alpha alone: a study
+            of many arms takes a fraction of the time. Answers are the same, but have no seconds, and so no speed.
         trace_tasks: Trace the answers to the first so many tasks, for the report's token view; each costs about as much
             again as decoding it.
         answers: JSONL file that `predict` writes its answers to, one row per task, instead of printing them.
@@ -80,6 +82,7 @@ class GuidedDecodingEvaluator(L.Callback):
         allow_clbench_ttt: bool = False,
         allow_code_execution: bool = False,
         judge: Judge | None = None,
+        rows: int = 1,
         trace_tasks: int = 1,
         answers: str | None = None,
     ) -> None:
@@ -94,6 +97,9 @@ class GuidedDecodingEvaluator(L.Callback):
         self.allow_code_execution = allow_code_execution
         if trace_tasks < 0:
             raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
+        if rows < 1:
+            raise ValueError(f"evaluator.rows must be >= 1, got {rows}")
+        self.rows = rows
         self.judge, self.trace_tasks, self.answers = judge, trace_tasks, answers
         self._measurer: ContextMeasurer | None = None
         self._judging: BackgroundJudging | None = None
@@ -257,6 +263,7 @@ class GuidedDecodingEvaluator(L.Callback):
             amateur=self.amateur,
             generic=self._generic,
             allow_code_execution=self.allow_code_execution,
+            rows=self.rows,
             traced_tasks=traced_tasks,
             rank=_rank(module.trainer),
         )

@@ -40,6 +40,7 @@ class ContextMeasurer:
         amateur: Name of the model that contrastive rules need.
         generic: The generic adapter that rules may name; by default a checkpoint's.
         allow_code_execution: Whether answers that are programs may be run.
+        rows: Answers of a context decoded side by side, where their arms differ in alpha alone; 1 decodes each alone.
         traced_tasks: Ids of the tasks whose answers are traced token by token (`dftt.evaluation.traces`).
         rank: Number of this process, for the file of its traces.
     """
@@ -56,6 +57,7 @@ class ContextMeasurer:
         amateur: str | None = None,
         generic: Adapter | None = None,
         allow_code_execution: bool = False,
+        rows: int = 1,
         traced_tasks: Collection[str] = (),
         rank: int = 0,
     ) -> None:
@@ -63,7 +65,8 @@ class ContextMeasurer:
         # Those that are matched to another's answers come behind it.
         self.arms = sorted(arms, key=lambda arm: bool(arm.matched_to))
         self.seeds = tuple(seeds) or (decoding.seed,)
-        self.allow_code_execution, self.traced_tasks, self.rank = allow_code_execution, traced_tasks, rank
+        self.allow_code_execution, self.rows = allow_code_execution, rows
+        self.traced_tasks, self.rank = traced_tasks, rank
         self.adapter = ContextAdapter(module, progress)
         self.guides = Guides(self.adapter, amateur=amateur, generic=generic)
         self.digests = Digests(self.adapter, self.guides, arms, decoding)
@@ -101,9 +104,8 @@ class ContextMeasurer:
             return records
         scene = Scene(contexts, self.adapter.begin(contexts.own))
         self.progress.start_context(item.context_id, num_parts=len(missing))
-        for part in missing:
-            records.append(self._measure(part, scene))
-            self.progress.finish_part(part.arm.id)
+        for group in self._groups(missing):
+            records += [self._measure(group[0], scene)] if len(group) == 1 else self._measure_together(group, scene)
         return records
 
     def answer(
@@ -152,6 +154,15 @@ class ContextMeasurer:
             for task, prompt, messages, question in asked
         ]
 
+    def _groups(self, parts: Sequence[Part]) -> list[list[Part]]:
+        """What is decoded side by side, in the order of the first of each."""
+        groups: dict[object, list[Part]] = {}
+        for part in parts:
+            arm = replace(part.arm, alpha=1.0) if part.arm.alpha != 0 else part.arm
+            alone = self.rows == 1 or self.answerer.is_alone(part)
+            groups.setdefault(part.key if alone else (arm.id, part.seed), []).append(part)
+        return list(groups.values())
+
     def _asked(self, task: Task, tasks: Sequence[Task], contexts: Contexts) -> tuple[Prompt, Messages, Prompt | None]:
         """The prompt of a task, and its messages and prompt without the context where there are any."""
         prompt = Prompt(self.answerer.encode(task).input_ids, len(contexts.own))
@@ -191,14 +202,27 @@ class ContextMeasurer:
             try:
                 spec = self.answerer.matched_spec(part, scene, guided, tokens)
             except UnmeasurableError as problem:
+                self.progress.finish_part(part.arm.id)
                 return self._keep(unmeasured(part, str(problem)))
             found = {"matched_temperature": spec.temperature}
-        rounds = list(self.answerer.rounds(part, scene, spec))
+        return self._made(part, scene, spec, list(self.answerer.rounds(part, scene, spec)), **found)
+
+    def _measure_together(self, parts: Sequence[Part], scene: Scene) -> list[Record]:
+        """The records of answers made now, side by side, on disk."""
+        answers = self.answerer.side_by_side(parts, scene, rows=self.rows)
+        return [
+            self._made(part, scene, self.answerer.spec_of(part), [answer])
+            for part, answer in zip(parts, answers, strict=True)
+        ]
+
+    def _made(self, part: Part, scene: Scene, spec: DecodingSpec, rounds: Sequence[Round], **found: float) -> Record:
+        """The record of an answer, on disk, traced where that is asked for."""
         record = self._keep(self._record(part, rounds, **found))
         if part.task.task_id in self.traced_tasks and self.answerer.can_trace(part):
             tokens = self.answerer.trace(part, scene, spec, rounds[-1])
             text_of = lambda token: self.module.pair.target.tokenizer.decode([token])  # noqa: E731
             append_trace(self.store.folder, make_trace(record, tokens, part.prompt.input_ids, text_of), self.rank)
+        self.progress.finish_part(part.arm.id)
         return record
 
     def _record(self, part: Part, rounds: Sequence[Round], **found: float) -> Record:

@@ -157,6 +157,11 @@ class DraftTTTModule(L.LightningModule):
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():
             return generate(self.pair, prompt, spec, **options)
 
+    def generate_all(self, prompts: Sequence[Prompt], spec: DecodingSpec, **options: Any) -> list[Generation]:
+        """As generate, several prompts side by side."""
+        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
+            return generate(self.pair, prompts, spec, **options)
+
     def generate_by(self, prompt: Prompt, spec: DecodingSpec, method: Method, **options: Any) -> Generation:
         """As generate, by a method."""
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():

@@ -70,6 +70,7 @@ class Engine:
         longest_prompt: Tokens of the longest prompt that a row is ever to hold; by default of these prompts.
         shared: First tokens that all prompts and prefills have in common, fewer than any prompt has and a multiple of
             KEYS_PER_TILE: their keys and values in the target are stored once.
+        alphas: One weight of guidance per row, none of them 0, instead of the rule's own; mode guided only.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Engine:
         capture: Capture | None = None,
         longest_prompt: int = 0,
         shared: int = 0,
+        alphas: Sequence[float] = (),
     ) -> None:
         if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
             raise ValueError(
@@ -109,6 +111,7 @@ class Engine:
         self._eos_ids = frozenset(() if spec.ignore_eos else spec.eos_token_ids or target.eos_token_ids)
         self._eos = torch.tensor(sorted(self._eos_ids), dtype=torch.long, device=device)
         self._keys = torch.tensor(keys, device=device)
+        self._alphas = torch.tensor(alphas, device=device)[:, None, None] if alphas else None
         known = [0 if prefill is None else len(prefill) for prefill in prefills]
         longest_rest = max(len(prompt) - start for prompt, start in zip(prompts, known, strict=True))
         self._longest_prompt = max(longest_prompt, *map(len, prompts))
@@ -175,6 +178,8 @@ class Engine:
         width = min(self._cache.capacity, fresh._cache.capacity)
         self._tokens[slots, :width] = fresh._tokens[:, :width]
         self._keys[slots] = fresh._keys
+        if self._alphas is not None and fresh._alphas is not None:
+            self._alphas[slots] = fresh._alphas
         self._cache.copy_rows(slots, fresh._cache)
         self._sources.copy_rows(slots, fresh._sources)
         if self.drafter is not None and fresh.drafter is not None:
@@ -252,7 +257,7 @@ class Engine:
         if self._rule is None:
             return logits
         target, values = self._sources.read(logits, block, at, early, self._keys)
-        return apply_rule(self._rule, target, values)
+        return apply_rule(self._rule, target, values, self._alphas)
 
     def _draw(self, logits: Tensor, positions: Tensor) -> Tensor:
         spec = self.spec

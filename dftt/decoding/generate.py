@@ -44,6 +44,7 @@ def generate(
     scheduler: BlockScheduler | None = ...,
     learner: Learner | None = ...,
     rows: int = ...,
+    alphas: Sequence[float] = ...,
     on_tokens: OnTokens | None = ...,
 ) -> Generation: ...
 
@@ -62,6 +63,7 @@ def generate(
     scheduler: BlockScheduler | None = ...,
     learner: Learner | None = ...,
     rows: int = ...,
+    alphas: Sequence[float] = ...,
     on_tokens: OnTokens | None = ...,
 ) -> list[Generation]: ...
 
@@ -79,6 +81,7 @@ def generate(
     scheduler: BlockScheduler | None = None,
     learner: Learner | None = None,
     rows: int = 0,
+    alphas: Sequence[float] = (),
     on_tokens: OnTokens | None = None,
 ) -> Generation | list[Generation]:
     """Decode one prompt, or several side by side; none of them changes another's tokens.
@@ -98,11 +101,14 @@ def generate(
         scheduler: Chooses the block size of every cycle; it may be kept for the next prompts.
         learner: Changes the draft on the way, from the tokens that have been verified; one prompt, mode speculative.
         rows: Prompts decoded at a time, the next one in the place of one that is finished; 0 takes all at once.
+        alphas: One weight of guidance per prompt, none of them 0, instead of the spec's: a prompt under several weights
+            is read once and decoded side by side.
         on_tokens: Called with (number of the prompt, new token ids) after every cycle, for streaming.
 
     Raises:
         ValueError: If a prompt and its answer do not fit the target's window, the spec does not fit the draft, or the
-            rule of guidance lacks a material, or a learner is given with another mode, or with several prompts.
+            rule of guidance lacks a material, or a learner is given with another mode, or with several prompts, or
+            alphas are given that cannot be followed.
     """
     prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
     if not prompts:
@@ -111,6 +117,7 @@ def generate(
         raise ValueError(f"rows must be >= 1, or 0 for all prompts at once, got {rows}")
     if drafter is not None and 0 < rows < len(prompts):
         raise ValueError(f"a given drafter proposes for all {len(prompts)} prompts at once: leave out rows, got {rows}")
+    _check_alphas(alphas, spec, len(prompts))
     materials = materials or Materials()
     if len(materials.without_context) not in (0, len(prompts)):
         raise ValueError(
@@ -131,6 +138,7 @@ def generate(
         scheduler,
         learner,
         _shared(pair, prompts, prefill),
+        alphas,
     )
     finished: dict[int, Generation] = {}
     for adapter, numbers in _by_adapter(prompts, adaptation):
@@ -159,6 +167,7 @@ class _Batch:
     scheduler: BlockScheduler | None
     learner: Learner | None
     shared: int
+    alphas: Sequence[float]
 
     def start(self, numbers: Sequence[int], *, longest_prompt: int = 0) -> Engine:
         """An engine that holds the prompts of these numbers, under the adapter that the draft has now."""
@@ -184,6 +193,7 @@ class _Batch:
             scheduler=scheduler,
             longest_prompt=longest_prompt,
             shared=self.shared,
+            alphas=[self.alphas[number] for number in numbers] if self.alphas else (),
         )
 
     def shortening(self, number: int) -> int:
@@ -218,6 +228,17 @@ def resolve_sizes(spec: DecodingSpec, trained: int) -> DecodingSpec:
         if size > trained:
             raise ValueError(f"decoding.{name} is {size}, but the draft was trained with blocks of {trained}")
     return replace(spec, block_size=block, verify_size=verify)
+
+
+def _check_alphas(alphas: Sequence[float], spec: DecodingSpec, count: int) -> None:
+    if not alphas:
+        return
+    if spec.mode != "guided" or spec.rule.alpha == 0:
+        raise ValueError(f"alphas need mode guided and an alpha in the spec, got mode {spec.mode}, {spec.rule.alpha}")
+    if len(alphas) != count:
+        raise ValueError(f"{len(alphas)} alphas given for {count} prompts: give one for each")
+    if 0 in alphas:
+        raise ValueError(f"alphas {list(alphas)}: at 0 nothing guides; decode that prompt in mode target")
 
 
 def _matching(prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None) -> list[Prefill | None]:

@@ -235,7 +235,7 @@ class Record:
         token_ids: New tokens.
         acceptance_lengths: As in Generation.
         finish_reason: "eos", "length" or "error".
-        seconds: Decoding time.
+        seconds: Decoding time; 0 where several answers were decoded side by side.
         target_calls: Target passes.
         prompt_tokens: Length of the prompt.
         passed: As in Score; None is unscored.

@@ -73,6 +73,7 @@ def test_alpha_must_be_finite(refused: Callable[..., str], flag: str, alpha: str
         ("--evaluator.arms=[{mode: target}, {mode: target}]", "names target more than once"),
         ("--evaluator.baseline=none", "evaluator.baseline 'none' is not an arm"),
         ("--evaluator.bogus=1", "--evaluator.bogus"),
+        ("--evaluator.rows=0", "evaluator.rows must be >= 1, got 0"),
         ("--trainer.inference_mode=true", "test back-propagates into the adapter: set trainer.inference_mode to false"),
         ("--evaluator.decoding.max_new_tokens=500", "do not fit the target's window of 512"),
     ],

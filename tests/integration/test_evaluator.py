@@ -35,7 +35,8 @@ def records_of(cli: DfttCLI) -> dict[tuple[str, str], Record]:
 def outcome(record: Record) -> dict[str, Any]:
     """What a record says, times and memory left out."""
     fields = {name: value for name, value in record.to_json().items() if name != "seconds"}
-    return fields | {"adaptation": {k: v for k, v in record.adaptation.items() if k not in ("seconds", "peak_bytes")}}
+    costs = ("seconds", "peak_bytes", "earlier_decoding_seconds")
+    return fields | {"adaptation": {k: v for k, v in record.adaptation.items() if k not in costs}}
 
 
 def first_loss(records: dict[tuple[str, str], Record]) -> float:

@@ -246,3 +246,14 @@ def test_a_shared_prefill_gives_the_tokens_of_a_copy_each(pair: Pair, prompts: l
     shared = generate(pair, tasks, spec, prefill=context)
     copied = generate(pair, tasks, spec, prefill=[context] * len(tasks))
     assert [row.token_ids for row in shared] == [row.token_ids for row in copied]
+
+
+def test_weights_side_by_side_give_the_tokens_of_each_alone(tiny_target, tiny_draft) -> None:
+    pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
+    spec, prompt, alphas = (
+        DecodingSpec("guided", alpha=1.0, max_new_tokens=30, temperature=0.8),
+        random_prompt(9),
+        (-0.5, 0.3, 2.0),
+    )
+    alone = [generate(pair, prompt, replace(spec, alpha=alpha)).token_ids for alpha in alphas]
+    assert [row.token_ids for row in generate(pair, [prompt] * 3, spec, alphas=alphas, rows=2)] == alone

@@ -302,3 +302,48 @@ def test_a_question_that_ends_otherwise_is_refused(good_pair) -> None:
             replace(SPEC, guidance=GuidanceSpec("cad", alpha=1.0)),
             materials=Materials(without_context=(question,)),
         )
+
+
+@pytest.mark.parametrize("rule", VARIANTS, ids=label)
+@pytest.mark.parametrize("temperature", [0.0, pytest.param(0.6, marks=pytest.mark.slow)])
+def test_weights_side_by_side_give_the_tokens_of_each_alone(good_pair, own, materials, rule, temperature) -> None:
+    """In fewer rows than weights, so that slots are taken over; eager cycles and those that a graph would replay."""
+    pair, prompt = good_pair("qwen3", dtype="float64")
+    prefill, alphas = pair.prefill(Prompt(prompt.input_ids[:-3])), (-0.5, 0.3, 1.0, 2.0)
+    questions = materials.without_context
+
+    def spec(alpha: float) -> DecodingSpec:
+        return replace(SPEC, temperature=temperature, guidance=replace(rule, alpha=alpha))
+
+    alone = [
+        generate(pair, prompt, spec(alpha), adaptation=own, materials=materials, sample_names=["it"]).token_ids
+        for alpha in alphas
+    ]
+    together = generate(
+        pair,
+        [prompt] * 4,
+        spec(1.0),
+        adaptation=own,
+        materials=replace(materials, without_context=list(questions) * 4),
+        sample_names=["it"] * 4,
+        prefill=prefill,
+        rows=3,
+        alphas=alphas,
+    )
+    assert [row.token_ids for row in together] == alone
+    assert len(set(alone)) > 1  # the weights matter
+
+
+@pytest.mark.parametrize(
+    ("spec", "alphas", "message"),
+    [
+        (replace(SPEC, mode="speculative"), (0.5,), "alphas need mode guided and an alpha in the spec, got mode specu"),
+        (SPEC, (0.5,), "alphas need mode guided and an alpha in the spec, got mode guided, 0.0"),
+        (replace(SPEC, alpha=1.0), (0.5, 1.0), "2 alphas given for 1 prompts"),
+        (replace(SPEC, alpha=1.0), (0.0,), "at 0 nothing guides"),
+    ],
+)
+def test_weights_that_cannot_be_followed_are_refused(good_pair, spec, alphas, message) -> None:
+    pair, prompt = good_pair("qwen3", dtype="float64")
+    with pytest.raises(ValueError, match=message):
+        generate(pair, [prompt], spec, alphas=alphas)

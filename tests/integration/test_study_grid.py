@@ -191,3 +191,33 @@ def three_contexts(commands: Commands) -> Path:
     return commands.write(
         [row(f"A text on {name}. What?", task_id=name, context_id=name) for name in "xyz"], "abc.jsonl"
     )
+
+
+def test_answers_side_by_side_are_those_of_each_alone(commands: Commands, tmp_path: Path) -> None:
+    """Tasks of a context and weights of a rule share an engine; what has rounds or waits for another does not."""
+    arms = (
+        "[{mode: target}, {mode: speculative, ttt: own, rounds: 2}, {mode: target, matched_to: guided@0.5+own},"
+        " {mode: guided, alpha: 0.5, ttt: own}, {mode: guided, alpha: 2.0, ttt: own}, {mode: guided, ttt: own},"
+        " {mode: guided, alpha: -1.0, ttt: own, guidance: {rule: own_minus_other}},"
+        " {mode: guided, alpha: 1.0, ttt: own, guidance: {rule: own_minus_other}},"
+        " {mode: guided, alpha: 0.5, guidance: {rule: cad}}, {mode: guided, alpha: 1.5, guidance: {rule: cad}}]"
+    )
+    data = commands.contexts("rules", "boats", tasks=2)
+
+    def run(folder: Path, rows: int) -> dict[Any, Any]:
+        flags = (f"--evaluator.arms={arms}", f"--evaluator.rows={rows}", f"--evaluator.run_dir={folder}")
+        more = ("--evaluator.decoding.temperature=0.7", "--model.ttt.steps=2", "--evaluator.baseline=target")
+        with counted() as counts:
+            commands("test", *SHORT, *flags, *more, data=data)
+        made.append(counts["generations"])
+        return {record.key: record for record in load_records(folder)}
+
+    made: list[int] = []
+    alone, together = run(tmp_path / "alone", 1), run(tmp_path / "together", 3)
+    assert {key: outcome(record) for key, record in together.items()} == {
+        key: outcome(record) for key, record in alone.items()
+    }
+    assert made[0] == 2 * 2 * 11  # contexts x tasks x arms, one of them with two rounds
+    assert made[1] == 2 * (2 * 3 + 5)  # two rounds and a matched arm for each task, five groups
+    without_seconds = {arm for _, arm, _ in together if all(together[k].seconds == 0 for k in together if k[1] == arm)}
+    assert len(without_seconds) == 8

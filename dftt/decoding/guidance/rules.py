@@ -19,8 +19,11 @@ def guide(
     target: Tensor,  # (..., V)
     numerator: Tensor,  # (..., V)
     reference: Tensor,  # (..., V)
+    alpha: Tensor | None = None,  # (R, 1, ...)
 ) -> Tensor:  # (..., V)
     """The guided logits. Bitwise the target's at alpha 0; tokens that are ruled out are -inf.
+
+    Where `alpha` is given, each row has its own instead of the rule's; none of them is 0.
 
     Pass the very tensor `target` as numerator or reference where the spec names the target: the rule is then an
     interpolation, exact at alpha 0 and 1.
@@ -28,7 +31,8 @@ def guide(
     if spec.alpha == 0:
         return target
     numerator, reference = numerator.to(target.dtype), reference.to(target.dtype)
-    weight = spec.alpha * FACTORS[spec.adapt](target, numerator, reference)
+    alphas = spec.alpha if alpha is None else alpha.to(target.dtype)
+    weight = alphas * FACTORS[spec.adapt](target, numerator, reference)
     if spec.top_k:
         mixed = _move_top(spec, target, numerator, reference, weight)
     else:

@@ -84,12 +84,12 @@ class SourceSet:
         return target, {key: source.logits(step) for key, source in self._sources.items()}
 
 
-def apply_rule(spec: GuidanceSpec, target: Tensor, values: Mapping[Key, Tensor]) -> Tensor:
-    """The guided logits of a rule from what `SourceSet.read` returned."""
+def apply_rule(spec: GuidanceSpec, target: Tensor, values: Mapping[Key, Tensor], alpha: Tensor | None = None) -> Tensor:
+    """The guided logits of a rule from what `SourceSet.read` returned; `alpha` as `guide` takes it."""
     if spec.alpha == 0:
         return target
     numerator, reference = (values[key] for key in _keys(spec))
-    return guide(spec, target, numerator, reference)
+    return guide(spec, target, numerator, reference, alpha)
 
 
 def _keys(spec: GuidanceSpec) -> tuple[Key, Key]:

@@ -33,8 +33,8 @@ class Cost:
 
     @property
     def seconds_per_token(self) -> float | None:
-        """Decoding alone; None where there is no token."""
-        return self.decoding_s / self.tokens if self.tokens else None
+        """Decoding alone; None where there is no token, or no time."""
+        return self.decoding_s / self.tokens if self.tokens and self.decoding_s else None
 
 
 def cost_of(records: Sequence[Record]) -> Cost:
@@ -85,7 +85,7 @@ def _row(label: str, cost: Cost) -> dict[str, Child]:
     rate = cost.tokens / cost.decoding_s if cost.decoding_s else None
     return {
         "arm": label,
-        "decoding": f"{cost.decoding_s:,.1f} s",
+        "decoding": f"{cost.decoding_s:,.1f} s" if cost.decoding_s else "–",
         "adapting": f"{cost.adapting_s:,.1f} s" if cost.adapting_s else "–",
         "tokens": f"{cost.tokens:,}",
         "tokens/s": "–" if rate is None else f"{rate:,.1f}",
