@@ -12,7 +12,7 @@ from benchmarks.plain import PlainLoop, generate_seconds, stock_model
 from benchmarks.timing import Side, repeated
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
-from dftt.models.cache import RowCache, place
+from dftt.models.cache import RowCache, place_on_device
 from dftt.models.graphs import capturing
 from dftt.models.packed import unpack_
 from dftt.models.pair import Pair
@@ -111,7 +111,7 @@ def passes(pair: Pair, prefill: Prefill, size: int) -> dict[str, Callable[[], ob
     cache.fill_row(0, prefill.keys, prefill.values)
     drafter = DFlashDrafter(pair.draft, pair.target)
     drafter.begin([prefill.features], capacity=anchor + size)
-    at = place([anchor], size, device=pair.target.device)
+    at = place_on_device(torch.tensor([anchor], device=pair.target.device), size, capacity=cache.capacity)
     tokens = torch.tensor([prefill.input_ids[:size]], device=pair.target.device)
 
     @torch.no_grad()
