@@ -104,6 +104,8 @@ def test_on_the_bundled_pair(
         data += tuple(f"--data.init_args.{name}=null" for name in ("suite", "suites", "categories"))
         data += ("--data.init_args.fraction=1",)
     where = (f"--trainer.default_root_dir={commands.root}", f"--evaluator.run_dir={folder}")
+    if STUDIES[study] >= MANY:
+        where += ("--evaluator.rows=8",)
     with pytest.raises(SystemExit) as stopped:
         commands.run("test", "--config", config, *data, *where, "--evaluator.dry_run=true")
     assert stopped.value.code == 0

@@ -167,17 +167,20 @@ def test_arms_under_the_same_adaptations_are_one_line(tmp_path: Path) -> None:
 
 
 def test_the_gain_is_shown_against_each_setting_that_varies(tmp_path: Path) -> None:
-    changes = {"": {}, ",steps=3": {"steps": 3}, ",loss=ce": {"loss": "ce"}}
+    changes = {"": {}, ",steps=3": {"steps": 3}, ",window=40": {"window": 40}, ",loss=ce": {"loss": "ce"}}
     records = [made_record(task, "speculative+none") for task in range(4)]
     for name, change in changes.items():
         for task in range(4):
             made = made_record(task, "speculative+own")
-            settings = {**made.adaptation["settings"], **change}
+            settings = {"window": 0, **made.adaptation["settings"], **change}
             adaptation = {**made.adaptation, "settings": settings}
             records.append(replace(made, arm=f"speculative+own{name}", adaptation=adaptation))
     write_report([write_run(tmp_path, records)])
     assert {row["steps"] for row in figure_rows(tmp_path, "gain_by_steps")} == {"3.0", "12.0"}
-    assert {row["loss"] for row in figure_rows(tmp_path, "gain_by_loss")} == {"ce", "kl"}
+    assert {row["window"] for row in figure_rows(tmp_path, "gain_by_window")} == {"0.0", "40.0"}
+    by_loss = figure_rows(tmp_path, "gain_by_loss")
+    assert {row["loss"] for row in by_loss} == {"ce", "kl"}
+    assert len({row["line"] for row in by_loss}) == 1  # other settings were tried under one loss
 
 
 def test_unscored_answers_are_named_with_their_reason(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dftt.evaluation.summary import number
 from dftt.evaluation.tables import value_range
 
 SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")
-_AXES = ("steps", "lr", "rank")  # of these a curve says something
+_AXES = ("steps", "lr", "rank", "window")  # of these a curve says something; window 0 is the whole context
 _MOST_LINES = 12
 
 
@@ -171,15 +171,18 @@ def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
 
 
 def _by_loss(found: Sequence[tuple[ArmData, dict[str, Any], Interval]]) -> list[Figure]:
-    """Δτ under each loss, one group for each combination of the other settings; nothing where all have one loss."""
-    if len({settings.get("loss") for _, settings, _ in found}) < 2:
-        return []
-    rows, estimates = [], []
+    """Δτ under each loss, one group for each combination of the other settings; those of one loss are left out."""
+    groups: dict[str, list[tuple[str, Interval]]] = {}
     for arm, settings, gain in found:
         source = arm.ttt.partition(",")[0].partition("[")[0]
         rest = f"{source}; {_listed({name: value for name, value in settings.items() if name != 'loss'})}"
-        loss, low, high = str(settings.get("loss", "–")), number(gain.low), number(gain.high)
-        estimates.append(Estimate(loss, number(gain.estimate), low, high, group=rest))
-        rows.append({"line": rest, "loss": loss, "gain": number(gain.estimate), "low": low, "high": high})
-    estimates.sort(key=lambda each: each.group)
+        groups.setdefault(rest, []).append((str(settings.get("loss", "–")), gain))
+    rows, estimates = [], []
+    for rest, group in sorted(groups.items()):
+        for loss, gain in group if len(group) > 1 else ():
+            low, high = number(gain.low), number(gain.high)
+            estimates.append(Estimate(loss, number(gain.estimate), low, high, group=rest))
+            rows.append({"line": rest, "loss": loss, "gain": number(gain.estimate), "low": low, "high": high})
+    if not rows:
+        return []
     return [Figure("gain_by_loss", "Δτ by loss", intervals(estimates, axis="Δτ", zero=0.0), rows)]
