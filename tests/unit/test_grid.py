@@ -95,7 +95,8 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
     ("name", "arms"),
     [
         ("matrix", 33),
-        ("sweep", 55),
+        ("sweep", 61),
+        ("sweep_axes", 21),
         ("layers", 16),
         ("rounds", 9),
         ("guided", 17),
