@@ -92,11 +92,11 @@ def test_on_the_bundled_pair(
         files = ", ".join(f"{name}: {shared_data / FILES[name]}" for name in suites)
         # A fraction so small leaves one task of each suite and category.
         data = (f"--data.init_args.suites={{{files}}}", "--data.init_args.fraction=0.001")
-    elif study in ("delta_tau_long", "sweep", "layers", "on_policy"):
+    elif study in ("delta_tau_long", "sweep", "sweep_axes", "layers", "on_policy"):
         lines = (shared_data / "contexts.jsonl").read_text(encoding="utf-8").splitlines()
         path = commands.write([{**json.loads(line), "text": json.loads(line)["text"][:LETTERS]} for line in lines])
         data = (f"--data.init_args.path={path}", "--data.init_args.max_tasks=1", "--data.init_args.questions=[Why?]")
-        data += ("--data.init_args.max_contexts=2" if study == "delta_tau_long" else ONE_DOCUMENT,)
+        data += (ONE_DOCUMENT if study in ONE_CONTEXT else "--data.init_args.max_contexts=2",)
     else:
         # Controls need two documents.
         worlds = WorldsSpec(contexts=2, tasks=1, length=MIN_LENGTH)
