@@ -77,12 +77,12 @@ def measure(pair: Pair, context: int, rows: int, options: argparse.Namespace, ba
     except torch.OutOfMemoryError:
         return [_line(context, rows, "prefill", None, 0, None)]
     floor = sum(cycle_bytes(pair, context=context, rows=rows).values()) / bandwidth
-    waiting = _compared(pair, prefill, options) if rows == 1 else _alone(pair, prefill, rows, options)
+    waiting = _compared(pair, prefill, options) if rows == 1 else _alone(_ours(pair, prefill, rows, options))
     while waiting:
         group = waiting.pop(0)
         times = _timed(group, options.cycles, pair.target.device)
         if times is None and len(group) > 1:  # side by side they do not fit: one after the other
-            waiting[:0] = [{name: side} for name, side in group.items()]
+            waiting[:0] = _alone(group)
             continue
         for name, (_, tokens) in group.items():
             timing = None if times is None else times[name]
@@ -134,9 +134,9 @@ def _compared(pair: Pair, prefill: Prefill, options: argparse.Namespace) -> list
     ]
 
 
-def _alone(pair: Pair, prefill: Prefill, rows: int, options: argparse.Namespace) -> list[Group]:
-    """Several rows: our sides one after the other, since their caches may fill the card."""
-    return [{name: side} for name, side in _ours(pair, prefill, rows, options).items()]
+def _alone(group: Group) -> list[Group]:
+    """Sides one after the other: the caches of several rows, or of a long context, may fill the card."""
+    return [{name: side} for name, side in group.items()]
 
 
 def _ours(pair: Pair, prefill: Prefill, rows: int, options: argparse.Namespace) -> Group:

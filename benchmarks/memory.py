@@ -16,14 +16,13 @@ from benchmarks.peak import peak_during
 from benchmarks.plain import stock_model
 from benchmarks.report import Report, finish, gigabytes, shape_arguments, use_threads
 from benchmarks.shapes import build_pair, default_dtype
+from dftt.adaptation.gradients import FEWEST_STEPS
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
 from dftt.decoding.generate import resolve_sizes
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Prompt, TTTSpec
-
-_STEPS = 12  # enough to be captured where steps are
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -61,12 +60,13 @@ def measure(pair: Pair, context: int, options: argparse.Namespace) -> list[dict[
     generator = torch.Generator().manual_seed(context)
     prompt = Prompt(tuple(torch.randint(0, pair.target.vocab_size, (context,), generator=generator).tolist()))
     spec = DecodingSpec(max_new_tokens=options.new_tokens, ignore_eos=True)
+    adapting = TTTSpec(steps=FEWEST_STEPS, anchors=options.anchors)  # enough to be captured where steps are
     host = torch.device("cpu")
     works: dict[str, Callable[[], object]] = {
         "ours, prefill": lambda: pair.prefill(prompt),
         "ours, prefill with features in host memory": lambda: pair.prefill(prompt, features_on=host),
         "ours, prompt read and decoded": lambda: read_and_decode(pair, prompt, spec),
-        "ours, prefill and adaptation": lambda: ttt_adapt(pair, prompt, TTTSpec(steps=_STEPS, anchors=options.anchors)),
+        "ours, prefill and adaptation": lambda: ttt_adapt(pair, prompt, adapting),
         "plain, prefill": lambda: plain_prefill(pair, prompt),
     }
     return [_line(context, name, peak_during(work, pair.target.device)) for name, work in works.items()]

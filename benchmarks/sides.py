@@ -13,7 +13,7 @@ from benchmarks.timing import Side, repeated
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
 from dftt.models.cache import RowCache, place_on_device
-from dftt.models.graphs import capturing
+from dftt.models.graphs import as_graph
 from dftt.models.packed import unpack_
 from dftt.models.pair import Pair
 from dftt.models.target import Target
@@ -58,14 +58,7 @@ def stepping(made: Engine) -> Side:
 
 def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
     """A computation as a cycle of ours runs it: on a card as a graph, elsewhere as it is."""
-    if device.type != "cuda":
-        return run
-    run()
-    torch.cuda.synchronize(device)
-    graph = torch.cuda.CUDAGraph()
-    with capturing(graph):
-        run()
-    return graph.replay
+    return as_graph(run, device) if device.type == "cuda" else run
 
 
 def plain_pair(pair: Pair) -> Pair:

@@ -105,9 +105,7 @@ class Answerer:
 
     def is_alone(self, part: Part) -> bool:
         """Whether an answer is made of more than one pass of decoding, or depends on another."""
-        arm = part.arm
-        several = arm.rounds > 1 or arm.baseline is not None or bool(later_turns(part.task))
-        return several or bool(arm.matched_to) or self._learns(part) is not None
+        return not self.can_trace(part) or part.arm.rounds > 1 or bool(part.arm.matched_to)
 
     def side_by_side(self, parts: Sequence[Part], scene: Scene, *, rows: int) -> list[Round]:
         """The answers of parts that differ in task and alpha alone, decoded in so many rows.

@@ -105,7 +105,10 @@ class ContextMeasurer:
         scene = Scene(contexts, self.adapter.begin(contexts.own))
         self.progress.start_context(item.context_id, num_parts=len(missing))
         for group in self._groups(missing):
-            records += [self._measure(group[0], scene)] if len(group) == 1 else self._measure_together(group, scene)
+            made = [self._measure(group[0], scene)] if len(group) == 1 else self._measure_together(group, scene)
+            for record in made:
+                self.progress.finish_part(record.arm)
+            records += made
         return records
 
     def answer(
@@ -158,10 +161,15 @@ class ContextMeasurer:
         """What is decoded side by side, in the order of the first of each."""
         groups: dict[object, list[Part]] = {}
         for part in parts:
-            arm = replace(part.arm, alpha=1.0) if part.arm.alpha != 0 else part.arm
-            alone = self.rows == 1 or self.answerer.is_alone(part)
-            groups.setdefault(part.key if alone else (arm.id, part.seed), []).append(part)
+            groups.setdefault(self._beside(part), []).append(part)
         return list(groups.values())
+
+    def _beside(self, part: Part) -> object:
+        """What parts that are decoded side by side have in common; the part's own key where it is decoded alone."""
+        if self.rows == 1 or self.answerer.is_alone(part):
+            return part.key
+        arm = replace(part.arm, alpha=1.0) if part.arm.alpha != 0 else part.arm
+        return arm.id, part.seed
 
     def _asked(self, task: Task, tasks: Sequence[Task], contexts: Contexts) -> tuple[Prompt, Messages, Prompt | None]:
         """The prompt of a task, and its messages and prompt without the context where there are any."""
@@ -202,7 +210,6 @@ class ContextMeasurer:
             try:
                 spec = self.answerer.matched_spec(part, scene, guided, tokens)
             except UnmeasurableError as problem:
-                self.progress.finish_part(part.arm.id)
                 return self._keep(unmeasured(part, str(problem)))
             found = {"matched_temperature": spec.temperature}
         return self._made(part, scene, spec, list(self.answerer.rounds(part, scene, spec)), **found)
@@ -222,7 +229,6 @@ class ContextMeasurer:
             tokens = self.answerer.trace(part, scene, spec, rounds[-1])
             text_of = lambda token: self.module.pair.target.tokenizer.decode([token])  # noqa: E731
             append_trace(self.store.folder, make_trace(record, tokens, part.prompt.input_ids, text_of), self.rank)
-        self.progress.finish_part(part.arm.id)
         return record
 
     def _record(self, part: Part, rounds: Sequence[Round], **found: float) -> Record:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dftt.adaptation.fallback import is_out_of_memory
 from dftt.adaptation.losses import BlockBatch
-from dftt.models.graphs import capturing
+from dftt.models.graphs import as_graph
 
 logger = logging.getLogger(__name__)
 
@@ -34,27 +34,6 @@ def capture_for(device: torch.device, steps: int) -> Capture | None:
     """`as_graph` where it pays; DFTT_GRAPHS=0 in the environment forbids it."""
     wanted = device.type == "cuda" and steps >= FEWEST_STEPS and os.environ.get("DFTT_GRAPHS") != "0"
     return as_graph if wanted else None
-
-
-def as_graph(compute: Replay, device: torch.device) -> Replay:
-    """The computation, captured; each call overwrites what the capture returned."""
-    # Kernels are compiled and libraries set up in a plain run, beside the current stream: gradients that the current
-    # one had begun to accumulate would tie the capture to it.
-    beside = torch.cuda.Stream(device)
-    beside.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(beside):
-        compute()
-    torch.cuda.current_stream(device).wait_stream(beside)
-    torch.cuda.synchronize(device)
-    graph = torch.cuda.CUDAGraph()
-    with capturing(graph):
-        outcome = compute()
-
-    def replay() -> Outcome:
-        graph.replay()
-        return outcome
-
-    return replay
 
 
 class CapturedGradients:

@@ -149,9 +149,7 @@ def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
         by_rest: dict[str, list[tuple[float, Interval]]] = {}
         for arm, settings, gain in found:
             if axis in settings and number(gain.estimate) is not None:
-                rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != axis)
-                source = arm.ttt.partition(",")[0].partition("[")[0]
-                by_rest.setdefault(f"{source}; {rest}", []).append((float(settings[axis]), gain))
+                by_rest.setdefault(_line(arm, settings, axis), []).append((float(settings[axis]), gain))
         curves = {
             name: sorted(line, key=lambda p: p[0]) for name, line in by_rest.items() if len({x for x, _ in line}) > 1
         }
@@ -170,13 +168,17 @@ def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
     return [*figures, *_by_loss(found)]
 
 
+def _line(arm: ArmData, settings: Mapping[str, Any], axis: str) -> str:
+    """What arms on one line share: what they adapt to, and every setting but the axis."""
+    source = arm.ttt.partition(",")[0].partition("[")[0]
+    return f"{source}; {_listed({name: value for name, value in settings.items() if name != axis})}"
+
+
 def _by_loss(found: Sequence[tuple[ArmData, dict[str, Any], Interval]]) -> list[Figure]:
     """Δτ under each loss, one group for each combination of the other settings; those of one loss are left out."""
     groups: dict[str, list[tuple[str, Interval]]] = {}
     for arm, settings, gain in found:
-        source = arm.ttt.partition(",")[0].partition("[")[0]
-        rest = f"{source}; {_listed({name: value for name, value in settings.items() if name != 'loss'})}"
-        groups.setdefault(rest, []).append((str(settings.get("loss", "–")), gain))
+        groups.setdefault(_line(arm, settings, "loss"), []).append((str(settings.get("loss", "–")), gain))
     rows, estimates = [], []
     for rest, group in sorted(groups.items()):
         for loss, gain in group if len(group) > 1 else ():
