@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dftt.evaluation.arm_roles import target_of
 from dftt.evaluation.licence import clbench_contexts
 from dftt.types import Record, Task
-from paper.roles import target_of
 from paper.studies import Selection, Study
 from paper.tex import Value, code, escape
 from paper.trace import Ledger, Source
@@ -23,7 +23,7 @@ def write_answers(ledger: Ledger, studies: Sequence[Study], path: Path) -> None:
     blocks = []
     for study in studies:
         arms = [row["id"] for row in study.arms if row["mode"] == "guided"]
-        targets = [target for row in study.arms if row["mode"] == "guided" and (target := target_of(study, row))]
+        targets = [target for row in study.arms if row["mode"] == "guided" and (target := target_of(study.arms, row))]
         if targets and len(blocks) < _MOST_TASKS:
             shown = [targets[0]["id"], *arms]
             keys = _parting(study, shown)[: _MOST_TASKS - len(blocks)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from paper.quantities import comparison_name
 from paper.roles import (
@@ -55,8 +55,10 @@ def write_numbers(ledger: Ledger, studies: Sequence[Study]) -> None:
         _time(ledger, study, trio)
     if (study := _first(ledger, studies, "guidance")) is not None:
         _guidance(ledger, study)
-    if (study := _first(ledger, studies, "others")) is not None:
-        _others(ledger, study)
+    if (study := _first(ledger, studies, "controls")) is not None:
+        _controls(ledger, study)
+    if (study := _first(ledger, studies, "baselines")) is not None:
+        _baselines(ledger, study)
 
 
 def _first(ledger: Ledger, studies: Sequence[Study], question: str) -> Study | None:
@@ -163,23 +165,29 @@ def _guidance(ledger: Ledger, study: Study) -> None:
     ledger.interval("PassTarget", source, _PASS, fixed(2))
 
 
-def _others(ledger: Ledger, study: Study) -> None:
-    """CAD, noise, and guidance by another context's draft: of each the comparison with the largest effect."""
-    others = questions_of(ledger, study)["others"]
-    parts = ledger.parts(others)
-    pairs = pairs_of(parts)
+def _controls(ledger: Ledger, study: Study) -> None:
+    """Noise, and guidance by another context's draft: of each the comparison with the largest effect."""
+    verdict = questions_of(ledger, study)["controls"]
+    pairs = pairs_of(ledger.parts(verdict))
     targets = {row["id"] for row in study.arms if row["mode"] != "guided"}
-    against = [pair for pair in pairs if pair.reference in targets and pair.arm not in targets]
-    kinds = {
-        "Cad": [pair for pair in against if rule_of(study.row(pair.arm)) == "cad"],
-        "Noise": [pair for pair in against if rule_of(study.row(pair.arm)).startswith("noise")],
-        "GuideWrong": [pair for pair in of_kind(study, pairs, "own", "wrong") if pair.reference not in targets],
-    }
+    noise = [pair for pair in pairs if pair.reference in targets and rule_of(study.row(pair.arm)).startswith("noise")]
+    of_another = [pair for pair in of_kind(study, pairs, "own", "wrong") if pair.reference not in targets]
+    _best(ledger, study, verdict, {"Noise": noise, "GuideWrong": of_another})
+
+
+def _baselines(ledger: Ledger, study: Study) -> None:
+    """Context-aware decoding: the comparison with the largest effect."""
+    verdict = questions_of(ledger, study)["baselines"]
+    cad = [pair for pair in pairs_of(ledger.parts(verdict)) if rule_of(study.row(pair.arm)) == "cad"]
+    _best(ledger, study, verdict, {"Cad": cad})
+
+
+def _best(ledger: Ledger, study: Study, verdict: Source, kinds: Mapping[str, Sequence[Pair]]) -> None:
     for name, found in kinds.items():
-        best = largest(parts, found)
+        best = largest(ledger.parts(verdict), found)
         ledger.flags[f"{name}Measured"] = best is not None
         if best is not None:
-            _compared(ledger, others, name, best)
+            _compared(ledger, verdict, name, best)
             _setting(ledger, study, name, best.arm)
             ledger.interval(f"Pass{name}", Source(study, "arm", Selection((best.arm,))), _PASS, fixed(2))
 

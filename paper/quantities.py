@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
+from dftt.evaluation.arm_roles import ArmRow
 from dftt.evaluation.comparison import (
     MARGINS,
     MAX_UNSCORED,
@@ -22,20 +23,19 @@ from dftt.evaluation.comparison import (
     MIN_PAIRS,
     Comparison,
     Measure,
-    adjust,
     compare,
 )
+from dftt.evaluation.decision_tables import WORTHWHILE_TAU
 from dftt.evaluation.report.budget import cost_of
 from dftt.evaluation.report.run import Run
 from dftt.evaluation.summary import summarise
 from dftt.evaluation.taxonomy import classify_all, transitions
-from dftt.evaluation.verdict import WORTHWHILE_TAU, ArmRow, Verdict, guidance_verdict, tau_verdict
+from dftt.evaluation.verdict import QUESTIONS, Verdict
 from dftt.types import Record
 from paper.tex import Value
 
 Parts = Mapping[str, Value]
 FINDINGS = ("above", "below", "equal", "unclear", "too few")
-QUESTIONS = {"tau": tau_verdict, "guidance": guidance_verdict}
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,6 @@ def verdict(material: Material, *, question: str) -> Parts:
     """The verdict on a question: answer, sentence, counts of findings, and every comparison by `comparison_name`."""
     made = QUESTIONS[question](material.records, material.arms)
     return {} if made is None else verdict_parts(made)
-
-
-def against_target(material: Material, *, pairs: Sequence[Sequence[str]]) -> Parts:
-    """Arms that the verdicts leave out against the target's own answers: pass rates, Holm's correction among them."""
-    made = adjust([compare(material.records, arm, reference, "pass rate") for arm, reference in pairs])
-    return verdict_parts(Verdict("others", "", "", tuple(made)))
 
 
 def cost(material: Material) -> Parts:
@@ -212,7 +206,6 @@ QUANTITIES: dict[str, Callable[..., Parts]] = {
         arm,
         comparison,
         verdict,
-        against_target,
         cost,
         break_even,
         mended,

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dftt.evaluation.verdict import ArmRow
+from dftt.evaluation.arm_roles import ArmRow, alike
+from dftt.evaluation.verdict import QUESTIONS
 from paper.quantities import Parts, comparison_name
 from paper.studies import Selection, Study
 from paper.trace import Ledger, Source
-
-ANSWERING = ("guided", "power", "rerank")  # modes whose answers are not the target's own
 
 
 @dataclass(frozen=True)
@@ -39,39 +38,16 @@ def tau_source(study: Study) -> Source:
     return _verdict(study, "tau", (row for row in study.arms if row["mode"] == "speculative"))
 
 
-def guidance_source(study: Study) -> Source:
-    """The verdict on guidance by the draft, from all arms; it leaves out those that the draft does not guide."""
-    return _verdict(study, "guidance", study.arms)
-
-
-def others_source(ledger: Ledger, study: Study) -> Source | None:
-    """All other comparisons of answers (rules without the draft, controls, baselines); None where there are none.
-
-    Each arm is compared with the target's own answers. Besides, a guided arm is compared with the target at the
-    temperature that was matched to it, and with the same guidance by a draft that was adapted to another context.
-    """
-    asked = {pair.arm for pair in pairs_of(ledger.parts(guidance_source(study)))}
-    pairs = []
-    for row in study.arms:
-        target = target_of(study, row)
-        if row.get("matched_to"):
-            pairs.append([row["matched_to"], row["id"]])
-        elif row["mode"] in ANSWERING and row["id"] not in asked and target is not None:
-            pairs.append([row["id"], target["id"]])
-        if row["mode"] == "guided" and row["ttt"] == "wrong" and (own := alike(study, row, "own")) is not None:
-            pairs.append([own["id"], row["id"]])
-    chosen = Selection(tuple(dict.fromkeys(name for pair in pairs for name in pair)))
-    return Source(study, "against_target", chosen, {"pairs": pairs}) if pairs else None
+def source_of(study: Study, question: str) -> Source:
+    """The verdict on a question about answers, from all arms; it leaves out those that do not ask it."""
+    return _verdict(study, question, study.arms)
 
 
 def questions_of(ledger: Ledger, study: Study) -> dict[str, Source]:
-    """The questions that a study can answer: tau, guidance, others."""
-    scored = any(record.passed is not None for record in study.run.records)
+    """The questions that a study can answer: tau, guidance, controls, baselines."""
     asked = {"tau": tau_source(study)}
-    if scored:
-        asked |= {"guidance": guidance_source(study)}
-        if (others := others_source(ledger, study)) is not None:
-            asked |= {"others": others}
+    if any(record.passed is not None for record in study.run.records):
+        asked |= {question: source_of(study, question) for question in QUESTIONS if question != "tau"}
     return {name: source for name, source in asked.items() if ledger.parts(source).get("comparisons")}
 
 
@@ -129,30 +105,7 @@ def trio_of(ledger: Ledger, study: Study) -> Trio | None:
 
 def base_of(study: Study, row: ArmRow) -> ArmRow | None:
     """The arm of the same mode and settings without TTT; None for an arm without TTT itself."""
-    return None if row["ttt"] == "none" else alike(study, row, "none")
-
-
-def alike(study: Study, row: ArmRow, ttt: str) -> ArmRow | None:
-    """The arm that differs in what the draft was adapted to; how it was adapted says nothing where it is not."""
-    same = ["mode", "alpha", "temperature", "top_p", "guidance", "parameters", "taps"]
-    same += [] if "none" in (ttt, row["ttt"]) else ["ttt_settings", "rounds"]
-    return next(
-        (each for each in study.arms if each["ttt"] == ttt and all(each.get(x) == row.get(x) for x in same)), None
-    )
-
-
-def target_of(study: Study, row: ArmRow) -> ArmRow | None:
-    """The arm that gives the target's own answers at an arm's temperature, chosen as the verdict does."""
-    same = [
-        each
-        for each in study.arms
-        if not each.get("matched_to") and all(each[name] == row[name] for name in ("temperature", "top_p"))
-    ]
-    for mode in ("target", "speculative"):
-        for each in same:
-            if each["mode"] == mode and each["ttt"] == "none":
-                return each
-    return None
+    return None if row["ttt"] == "none" else alike(study.arms, row, ttt="none")
 
 
 def _verdict(study: Study, question: str, rows: Iterable[ArmRow]) -> Source:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dftt.evaluation.arm_roles import ArmRow
 from dftt.evaluation.breakdown import GROUPINGS
 from dftt.evaluation.records import Key
 from dftt.evaluation.report.run import ArmData, Run, load_runs
-from dftt.evaluation.verdict import ARMS_FILE, ArmRow
+from dftt.evaluation.verdict import ARMS_FILE
 from dftt.types import Record
 
 BY: dict[str, Callable[[Record], str]] = {

@@ -61,6 +61,11 @@ class Comparison:
         return "equal" if -margin < low and high < margin else "unclear"
 
     @property
+    def excludes_gain(self) -> bool:
+        """Whether the arm is not above the reference by as much as the margin."""
+        return self.finding != "too few" and self.interval.high < MARGINS[self.measure]
+
+    @property
     def enough(self) -> int:
         """About how many usable pairs would narrow the interval to the margin."""
         half = (self.interval.high - self.interval.low) / 2

@@ -2,10 +2,11 @@
 
 python -m dftt.evaluation.verdict RUN_DIR [--standard RUN_DIR]
 
-Three questions: does test-time training raise tau (by 0.5), does the draft help the target answer, and, with a second
-study, is tau lower on these contexts than on standard sets. An effect is claimed where its 95 % interval excludes zero
-and its p-value, by Holm among all comparisons of the question, is below 0.05; "equal" is claimed where the interval
-lies within a margin; anything else cannot be told.
+The questions: does test-time training raise tau (by 0.5), does the draft help the target answer, is what it does owed
+to this context and to the draft (controls), do methods without the draft help (baselines), and, with a second study, is
+tau lower on these contexts than on standard sets. An effect is claimed where its 95 % interval excludes zero and its
+p-value, by Holm among all comparisons of the question, is below 0.05; "equal" is claimed where the interval lies within
+a margin; anything else cannot be told.
 """
 
 from __future__ import annotations
@@ -13,21 +14,37 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dftt.evaluation.comparison import MARGINS, MAX_UNSCORED, MIN_CONTEXTS, MIN_PAIRS, Comparison, adjust, compare
+from dftt.evaluation.arm_roles import (
+    ArmRow,
+    alike,
+    guide_of,
+    matched_targets,
+    noise_in_place,
+    other_adapters,
+    target_of,
+)
+from dftt.evaluation.comparison import (
+    MARGINS,
+    MAX_UNSCORED,
+    MIN_CONTEXTS,
+    MIN_PAIRS,
+    Comparison,
+    Measure,
+    adjust,
+    compare,
+)
+from dftt.evaluation.decision_tables import baselines_line, control_line, guidance_line, highest, tau_line
 from dftt.evaluation.records import load_records
 from dftt.evaluation.statistics import ratio_interval
-from dftt.types import GuidanceSpec, Record
+from dftt.types import Record
 
 ARMS_FILE = "arms.json"
 VERDICT_FILE = "verdict.json"
-WORTHWHILE_TAU = 0.5  # the gain in tau that was asked for beforehand
-
-ArmRow = Mapping[str, Any]  # a line of arms.json
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class Verdict:
     """The answer to one question.
 
     Args:
-        question: tau, guidance or contexts.
+        question: tau, guidance, controls, baselines or contexts.
         answer: Short name of the line of the decision table, or "cannot tell".
         sentence: The answer with its effect, interval and n.
         comparisons: All that were made for it.
@@ -63,22 +80,20 @@ def verdicts(records: Sequence[Record], arms: Sequence[ArmRow]) -> list[Verdict]
         records: Of one study.
         arms: Its arms, as arms.json lists them.
     """
-    return [verdict for ask in (tau_verdict, guidance_verdict) if (verdict := ask(records, arms)) is not None]
+    return [verdict for ask in QUESTIONS.values() if (verdict := ask(records, arms)) is not None]
 
 
 def tau_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | None:
     """Whether adapting to a task's own context raises tau; None where no arm asks it."""
-    pairs = [(arm, base) for arm in arms if _drafts(arm, "own") and (base := _like(arms, arm, ttt="none"))]
+    owns = [arm for arm in arms if arm["mode"] == "speculative" and arm["ttt"] == "own"]
+    pairs = [(arm, base) for arm in owns if (base := alike(arms, arm, ttt="none"))]
     if not pairs:
         return None
-    against_none = [compare(records, arm["id"], base["id"], "tau") for arm, base in pairs]
-    controls = [
-        compare(records, arm["id"], wrong["id"], "tau") for arm, _ in pairs if (wrong := _like(arms, arm, ttt="wrong"))
-    ]
-    made = adjust([*against_none, *controls])
-    best = max(made[: len(pairs)], key=lambda each: _or_least(each.interval.estimate))
+    controls = [(arm, wrong) for arm, _ in pairs if (wrong := alike(arms, arm, ttt="wrong"))]
+    made = _compared(records, [*pairs, *controls], "tau")
+    best = highest(made[: len(pairs)])
     among = f" (the largest of {len(pairs)} settings)" if len(pairs) > 1 else ""
-    answer, text = _tau_answer(best)
+    answer, text = tau_line(best)
     text += f": {best.arm} against {best.reference}{among}, tau {best.words()}"
     control = next((each for each in made[len(pairs) :] if each.arm == best.arm), None)
     if control is not None:
@@ -88,22 +103,53 @@ def tau_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | 
 
 
 def guidance_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | None:
-    """Whether the draft, as it is or adapted, helps the target answer; None where no arm asks it.
-
-    Arms that are guided by something else (noise, the target without the context, an amateur) are compared elsewhere.
-    """
-    guided = [arm for arm in arms if arm["mode"] == "guided" and not _leaves_target(arm) and _by_draft(arm)]
-    plain = [(arm, base) for arm in guided if arm["ttt"] == "none" and (base := _unguided(arms, arm))]
-    adapted = [(arm, base) for arm in guided if arm["ttt"] == "own" and (base := _unguided(arms, arm))]
-    steps = [(arm, other) for arm, _ in adapted if (other := _like(arms, arm, ttt="none"))]
+    """Whether the draft, as it is or adapted, helps the target answer; None where no arm asks it."""
+    guided = [(arm, base) for arm in arms if guide_of(arm) == "draft" and (base := target_of(arms, arm))]
+    plain = [(arm, base) for arm, base in guided if arm["ttt"] == "none"]
+    adapted = [(arm, base) for arm, base in guided if arm["ttt"] == "own"]
+    steps = [(arm, other) for arm, _ in adapted if (other := alike(arms, arm, ttt="none"))]
     if not plain and not adapted:
         return None
-    made = adjust([compare(records, arm["id"], base["id"], "pass rate") for arm, base in [*plain, *adapted, *steps]])
+    made = _compared(records, [*plain, *adapted, *steps], "pass rate")
     g, tg = made[: len(plain)], made[len(plain) : len(plain) + len(adapted)]
-    answer, text, told_by = _table(g, tg, made[len(plain) + len(adapted) :])
-    return Verdict(
-        "guidance", answer, f"{text}: {told_by.arm} against {told_by.reference}, {told_by.words()}.", tuple(made)
-    )
+    answer, text, told_by = guidance_line(g, tg, made[len(plain) + len(adapted) :])
+    return Verdict("guidance", answer, f"{text}: {_shown(told_by)}.", tuple(made))
+
+
+def controls_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | None:
+    """Whether what guidance by the draft does is owed to this context, and to the draft; None where no arm asks it.
+
+    The comparisons: with the own adapter against another context's or shuffled tokens', the draft against noise as
+    large, guided answers against the target's at a matched temperature; and each control against the target.
+    """
+    asked = {
+        "one adapted to other text": list(other_adapters(arms)),
+        "noise as large": list(noise_in_place(arms)),
+        "the target at a matched temperature": list(matched_targets(arms)),
+    }
+    used = {control["id"]: control for pairs in asked.values() for _, control in pairs if not control.get("matched_to")}
+    alone = [(arm, base) for arm in used.values() if (base := target_of(arms, arm))]
+    pairs = [pair for each in asked.values() for pair in each]
+    if not pairs:
+        return None
+    made = _compared(records, [*pairs, *alone], "pass rate")
+    lines, begin = [], 0
+    for control, each in asked.items():
+        if each:
+            lines.append(control_line(made[begin : begin + len(each)], control))
+        begin += len(each)
+    sentence = "Controls: " + "; ".join(f"{text}: {_shown(told_by)}" for _, text, told_by in lines) + "."
+    return Verdict("controls", lines[0][0], sentence, tuple(made))
+
+
+def baselines_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | None:
+    """Whether methods that do without the draft's guidance help the target answer; None where there are none."""
+    pairs = [(arm, base) for arm in arms if guide_of(arm) == "another" and (base := target_of(arms, arm))]
+    if not pairs:
+        return None
+    made = _compared(records, pairs, "pass rate")
+    answer, text, told_by = baselines_line(made)
+    return Verdict("baselines", answer, f"{text}: {_shown(told_by)}.", tuple(made))
 
 
 def contexts_verdict(long: Sequence[Record], standard: Sequence[Record], arm: str) -> Verdict:
@@ -153,118 +199,21 @@ def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more
     return "\n".join(verdict.sentence for verdict in made) or "No verdict: no two arms of this study answer a question."
 
 
-# -- decision tables ---------------------------------------------------------------------------------------------------
+QUESTIONS = {
+    "tau": tau_verdict,
+    "guidance": guidance_verdict,
+    "controls": controls_verdict,
+    "baselines": baselines_verdict,
+}
 
 
-def _tau_answer(best: Comparison) -> tuple[str, str]:
-    if best.finding == "too few":
-        return "cannot tell", f"Cannot tell whether TTT raises tau, {_why(best)}"
-    if best.finding == "above":
-        if best.interval.low > WORTHWHILE_TAU:
-            return "worthwhile", f"TTT raises tau by more than {WORTHWHILE_TAU}"
-        if best.interval.high < WORTHWHILE_TAU:
-            return "small", f"TTT raises tau, by less than {WORTHWHILE_TAU}"
-        return "raised", f"TTT raises tau; whether by {WORTHWHILE_TAU} cannot be told"
-    if best.finding == "below":
-        return "lowered", "TTT lowers tau"
-    if best.finding == "equal":
-        return "unchanged", "TTT leaves tau as it is"
-    return "cannot tell", f"Cannot tell whether TTT raises tau, {_why(best)}"
+def _compared(records: Sequence[Record], pairs: Sequence[tuple[ArmRow, ArmRow]], measure: Measure) -> list[Comparison]:
+    """All comparisons of one question, corrected for their number."""
+    return adjust([compare(records, arm["id"], reference["id"], measure) for arm, reference in pairs])
 
 
-def _table(
-    plain: Sequence[Comparison], adapted: Sequence[Comparison], steps: Sequence[Comparison]
-) -> tuple[str, str, Comparison]:
-    """The line of the decision table that holds, in words, and the comparison that shows it best.
-
-    Args:
-        plain: Guided without TTT against the target.
-        adapted: Guided with TTT against the target.
-        steps: Guided with TTT against guided without.
-    """
-    below_of = {each.arm: each.reference for each in steps}
-    helped = {each.arm for each in plain if each.finding == "above"}
-    added = [each for each in steps if each.finding == "above"]
-    full = [each for each in added if below_of[each.arm] in helped]
-    if full:
-        return "full", "(TTT + guided) > guided > baseline, the full hypothesis", _largest(full)
-    won = [each for each in adapted if each.finding == "above"]
-    if won and plain and all(each.finding == "equal" for each in plain):
-        return "ttt", "guided ≈ baseline < (TTT + guided), so TTT is essential", _largest(won)
-    if won:
-        return "adapted", "(TTT + guided) > baseline; what guidance does without TTT cannot be told", _largest(won)
-    if helped:
-        text = "guided > baseline; that TTT adds to it is not shown"
-        return "guided", text, _largest([each for each in plain if each.arm in helped])
-    every = [*plain, *adapted]
-    worse = [each for each in every if each.finding == "below"]
-    if all(each.finding in ("equal", "below") for each in every):
-        if worse:
-            return "harm", "guidance helps nowhere and harms, the hypothesis fails", _largest(worse)
-        return "none", "guided ≈ (TTT + guided) ≈ baseline, the hypothesis fails", _largest(every)
-    widest = max(every, key=lambda each: (each.finding in ("unclear", "too few"), _or_least(_width(each))))
-    return "cannot tell", f"Cannot tell whether guidance helps, {_why(widest)}", widest
-
-
-def _why(each: Comparison) -> str:
-    """Why nothing can be claimed, and what would help."""
-    intended = each.interval.n + each.unusable
-    if each.unusable > MAX_UNSCORED * intended:
-        return f"{each.unusable} of {intended} pairs are unscored or missing (at most {MAX_UNSCORED:.0%} may be)"
-    if each.interval.n < MIN_PAIRS:
-        return f"{each.interval.n} pairs are too few (at least {MIN_PAIRS})"
-    if each.interval.num_clusters < MIN_CONTEXTS:
-        return f"{each.interval.num_clusters} contexts are too few (at least {MIN_CONTEXTS})"
-    if each.enough <= each.interval.n:
-        return f"the interval excludes neither zero, by Holm, nor effects beyond {MARGINS[each.measure]}"
-    return f"the interval is too wide (about {each.enough} pairs would tell)"
-
-
-def _largest(comparisons: Sequence[Comparison]) -> Comparison:
-    return max(comparisons, key=lambda each: abs(each.interval.estimate))
-
-
-def _width(each: Comparison) -> float:
-    return each.interval.high - each.interval.low
-
-
-def _or_least(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
-
-
-# -- which arms belong together ----------------------------------------------------------------------------------------
-
-
-def _drafts(arm: ArmRow, source: str) -> bool:
-    return arm["mode"] == "speculative" and arm["ttt"] == source
-
-
-def _like(arms: Sequence[ArmRow], arm: ArmRow, *, ttt: str) -> ArmRow | None:
-    """The arm that differs in what the draft was adapted to; how it is adapted says nothing where it is not."""
-    same = ["mode", "alpha", "temperature", "top_p", "guidance", "taps"]
-    same += [] if ttt == "none" else ["ttt_settings"]
-    return next((each for each in arms if each["ttt"] == ttt and all(each[name] == arm[name] for name in same)), None)
-
-
-def _unguided(arms: Sequence[ArmRow], arm: ArmRow) -> ArmRow | None:
-    """The target's own answers at the same temperature: mode target, else lossless decoding, else alpha 0."""
-    same = [each for each in arms if all(each[name] == arm[name] for name in ("temperature", "top_p"))]
-    for mode in ("target", "speculative", "guided"):
-        for each in same:
-            if each["mode"] == mode and each["ttt"] == "none" and _leaves_target(each):
-                return each
-    return None
-
-
-def _leaves_target(arm: ArmRow) -> bool:
-    """Whether the target's own distribution is what an arm draws from."""
-    return arm["alpha"] == 0
-
-
-def _by_draft(arm: ArmRow) -> bool:
-    """Whether a guided arm reads the draft itself."""
-    rule = GuidanceSpec(**arm["guidance"])
-    return "draft" in (rule.numerator, rule.reference)
+def _shown(each: Comparison) -> str:
+    return f"{each.arm} against {each.reference}, {each.words()}"
 
 
 def _tau_of(records: Sequence[Record], arm: str) -> Any:

@@ -32,7 +32,8 @@ def tapped(draft: DFlashDraft, taps: str | int) -> Iterator[None]:
         return
     kept = torch.zeros(len(draft.config.tap_ids))
     kept[list(tap_places(taps, len(kept)))] = 1.0
-    draft.kept_features = kept.repeat_interleave(draft.config.hidden_size)
+    # Beside the weights: a captured pass may not copy from the CPU.
+    draft.kept_features = kept.repeat_interleave(draft.config.hidden_size).to(next(draft.parameters()).device)
     try:
         yield
     finally:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.evaluation.verdict import ArmRow
+from dftt.evaluation.arm_roles import ArmRow, guide_of, target_of
 from paper.quantities import comparison_name
-from paper.roles import ANSWERING, Pair, question_of, target_of
+from paper.roles import Pair, question_of
 from paper.studies import Selection, Study, rule_of
 from paper.tables.table import ARM, ENDS, REFERENCE, SIGNED, Table
 from paper.tex import compact, finding, p_value, said, whole, wrapped
@@ -41,12 +41,8 @@ def mended(ledger: Ledger, studies: Sequence[Study]) -> Table:
     table = Table("mended", caption, columns, studies)
     for study in studies:
         for each in sorted(study.arms, key=_order):
-            target = target_of(study, each)
-            if (
-                each["mode"] not in ANSWERING
-                or target is None
-                or not (study.has(each["id"]) and study.has(target["id"]))
-            ):
+            target = target_of(study.arms, each)
+            if guide_of(each) == "nothing" or target is None or not (study.has(each["id"]) and study.has(target["id"])):
                 continue
             pair = {"arm": each["id"], "reference": target["id"]}
             source = Source(study, "mended", Selection((each["id"], target["id"])), pair)
@@ -72,7 +68,7 @@ def _arm(ledger: Ledger, table: Table, study: Study, each: ArmRow) -> None:
     row.add(source, "passed", whole)
     row.add(source, "scored", whole)
     row.estimate(source, _PASS)
-    target = target_of(study, each)
+    target = target_of(study.arms, each)
     pair = Pair(each["id"], target["id"]) if target is not None and own else None
     asked = None if pair is None else question_of(ledger, study, pair)
     if asked is None or pair is None:

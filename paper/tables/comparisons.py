@@ -11,7 +11,12 @@ from paper.tables.table import ARM, ENDS, REFERENCE, SIGNED, Table
 from paper.tex import finding, p_value, said, typed, whole
 from paper.trace import Ledger, Source
 
-_TITLES = {"tau": r"$\tau$", "guidance": "answers, guided by the draft", "others": "answers, other rules and controls"}
+_TITLES = {
+    "tau": r"$\tau$",
+    "guidance": "answers, guided by the draft",
+    "controls": "the controls of that",
+    "baselines": "answers, without the draft",
+}
 
 
 def verdicts(ledger: Ledger, studies: Sequence[Study]) -> Table:
@@ -20,10 +25,9 @@ def verdicts(ledger: Ledger, studies: Sequence[Study]) -> Table:
     table = Table("verdicts", "The verdicts: the line of the decision table that holds.", columns, studies)
     for study in studies:
         for question, source in questions_of(ledger, study).items():
-            if ledger.parts(source)["sentence"]:
-                row = table.row(ledger, study)
-                row.text(_TITLES[question])
-                row.add(source, "sentence", said)
+            row = table.row(ledger, study)
+            row.text(_TITLES[question])
+            row.add(source, "sentence", said)
     return table
 
 

@@ -20,6 +20,7 @@ from paper.build import HERE, build, main
 from paper.engine import SKIPPED, find_engine
 from paper.numbers import write_numbers
 from paper.quantities import QUANTITIES, Material, same
+from paper.roles import pairs_of, questions_of
 from paper.studies import BY, load_studies
 from paper.trace import TRACE_FILE, Ledger
 from paper.verify import disagreements
@@ -222,22 +223,27 @@ def test_rules_without_the_draft_are_no_evidence_for_the_draft(built: tuple[Path
     assert macro(ledger, "GuidanceComparisons") == 7
 
 
-def test_controls_are_compared_with_what_they_control(built: tuple[Path, Ledger]) -> None:
-    (pairs,) = {
-        json.dumps(entry["arguments"]["pairs"])
-        for entry in built[1].entries
-        if entry.get("quantity") == "against_target"
+def test_controls_and_baselines_are_compared_with_what_they_are_there_for(
+    built: tuple[Path, Ledger], folder: Path
+) -> None:
+    ledger = built[1]
+    (study,) = load_studies([folder])
+    made = {
+        name: {(pair.arm, pair.reference) for pair in pairs_of(ledger.parts(source))}
+        for name, source in questions_of(ledger, study).items()
     }
-    assert sorted(json.loads(pairs)) == sorted(
-        [
-            [GUIDED[1].id, f"target,T={GUIDED[1].id}"],
-            [GUIDED[3].id, "guided@0.5+wrong"],
-            ["guided:cad@1+none", "target"],
-            ["guided:noise_norm@0.2+none", "target"],
-            ["guided@0.5+wrong", "target"],
-            ["power+none,power.alpha=4,power.blocks=4,power.steps=2", "target"],
-        ]
-    )
+    plain, adapted = GUIDED[0].id, GUIDED[1].id
+    assert made["controls"] == {
+        (adapted, f"target,T={adapted}"),
+        (GUIDED[3].id, "guided@0.5+wrong"),
+        (plain, "guided:noise_norm@0.2+none"),
+        ("guided:noise_norm@0.2+none", "target"),
+        ("guided@0.5+wrong", "target"),
+    }
+    assert made["baselines"] == {
+        ("guided:cad@1+none", "target"),
+        ("power+none,power.alpha=4,power.blocks=4,power.steps=2", "target"),
+    }
 
 
 def test_a_run_without_its_config_says_so(tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ import pytest
 
 from dftt.evaluation.comparison import adjust, compare
 from dftt.evaluation.records import RecordStore
-from dftt.evaluation.verdict import contexts_verdict, guidance_verdict, main, tau_verdict, verdicts, write_verdict
+from dftt.evaluation.verdict import (
+    baselines_verdict,
+    contexts_verdict,
+    controls_verdict,
+    guidance_verdict,
+    main,
+    tau_verdict,
+    verdicts,
+    write_verdict,
+)
 from dftt.study import Arm
 from dftt.study.description import describe, write_arms
 from dftt.types import DecodingSpec, Record, TTTSpec
@@ -51,7 +60,7 @@ def ids(*rates: float) -> dict[str, float]:
         ((0.3, 0.302, 0.3), "none", "guided ≈ (TTT + guided) ≈ baseline, the hypothesis fails"),
         ((0.3, 0.5, 0.5), "adapted", "(TTT + guided) > baseline"),
         ((0.3, 0.5, 0.3), "guided", "guided > baseline; that TTT adds to it is not shown"),
-        ((0.5, 0.3, 0.3), "harm", "guidance helps nowhere and harms"),
+        ((0.5, 0.3, 0.3), "harm", "Guidance helps nowhere and harms in 2 of 2 settings, the hypothesis fails"),
     ],
 )
 def test_decision_table(rates: tuple[float, ...], answer: str, says: str) -> None:
@@ -88,13 +97,39 @@ def test_few_contexts_are_too_few_however_many_tasks() -> None:
     assert "3 contexts are too few" in verdict.sentence
 
 
-def test_a_wide_interval_says_how_many_would_tell() -> None:
-    draw = random.Random(0)
-    records = [
-        Record(f"t{number}", f"c{number}", arm.id, 0, "", passed=draw.random() < 0.5)
-        for number in range(40)
-        for arm in GUIDANCE
+def by_chance(rates: Mapping[str, float], *, n: int, seed: int = 0) -> list[Record]:
+    """As passing, but each answer has luck of its own: wide intervals."""
+    draw = random.Random(seed)
+    return [
+        Record(f"t{number}", f"c{number}", arm, 0, "", passed=draw.random() < rate)
+        for number in range(n)
+        for arm, rate in rates.items()
     ]
+
+
+def test_harm_is_told_though_another_setting_cannot_be() -> None:
+    """One setting of thirty that nothing was known of hid that half of them harmed."""
+    weak = Arm("guided", "none", 0.1)
+    verdict = guidance_verdict(
+        by_chance({TARGET.id: 0.5, PLAIN.id: 0.1, weak.id: 0.5}, n=100), rows(*GUIDANCE[:2], weak)
+    )
+    assert verdict is not None
+    assert verdict.answer == "harm or unclear"
+    assert "is shown to help nowhere and to harm in 1 of 2 settings; in 1 it cannot be told" in verdict.sentence
+    assert f"{weak.id} against target" in verdict.sentence
+
+
+def test_an_effect_below_zero_that_holm_leaves_open_is_no_gain() -> None:
+    """Not significant among many, but the interval excludes a gain worth having: the hypothesis fails all the same."""
+    verdict = guidance_verdict(by_chance({TARGET.id: 0.5, PLAIN.id: 0.47, ADAPTED.id: 0.2}, n=400), rows(*GUIDANCE))
+    assert verdict is not None
+    plain = verdict.comparisons[0]
+    assert (plain.finding, plain.excludes_gain) == ("unclear", True)
+    assert verdict.answer == "harm"
+
+
+def test_a_wide_interval_says_how_many_would_tell() -> None:
+    records = by_chance(ids(0.5, 0.5, 0.5), n=40)
     verdict = guidance_verdict(records, rows(*GUIDANCE))
     assert verdict is not None
     assert verdict.answer == "cannot tell"
@@ -208,6 +243,78 @@ def test_comparisons_of_one_question_are_adjusted_together() -> None:
     alone = adjust([compare(records, PLAIN.id, TARGET.id, "pass rate")])[0]
     among = adjust([compare(records, arm.id, TARGET.id, "pass rate") for arm in (PLAIN, ADAPTED)])[0]
     assert among.adjusted == pytest.approx(2 * alone.adjusted)
+
+
+# -- controls and baselines -------------------------------------------------------------------------------------------
+
+GUIDED_WRONG, GUIDED_SHUFFLED = (Arm("guided", source, 0.3) for source in ("wrong", "shuffled"))
+NOISE = Arm("guided", "own", 0.3, guidance={"rule": "noise_norm"})
+CAD, POWER = Arm("guided", alpha=1.0, guidance={"rule": "cad"}), Arm("power", parameters={"alpha": 4.0})
+
+
+@pytest.mark.parametrize(
+    ("own", "wrong", "answer", "says"),
+    [
+        (0.6, 0.3, "above", "guidance does better than one adapted to other text, in 2 of 2 settings: "),
+        (0.3, 0.6, "below", "guidance does worse than one adapted to other text, in 2 of 2 settings: "),
+        (0.4, 0.4, "equal", "guidance does as one adapted to other text does: "),
+    ],
+)
+def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: str, says: str) -> None:
+    arms = (TARGET, ADAPTED, GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
+    rates = {ADAPTED.id: own, GUIDED_WRONG.id: wrong, GUIDED_SHUFFLED.id: wrong, NOISE.id: 0.05, TARGET.id: 0.4}
+    verdict = controls_verdict(passing(rates), rows(*arms))
+    assert verdict is not None
+    assert (verdict.answer, says in verdict.sentence) == (answer, True), verdict.sentence
+    assert f"guidance does better than noise as large, in 1 of 1 settings: {ADAPTED.id} against {NOISE.id}, +" in (
+        verdict.sentence
+    )
+    made = {(each.arm, each.reference) for each in verdict.comparisons}
+    controls = (GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
+    assert made == {(ADAPTED.id, each.id) for each in controls} | {(each.id, TARGET.id) for each in controls}
+
+
+def test_too_few_pairs_tell_nothing_of_a_control() -> None:
+    records = passing({TARGET.id: 0.4, ADAPTED.id: 0.9, GUIDED_WRONG.id: 0.1}, n=12)
+    verdict = controls_verdict(records, rows(TARGET, ADAPTED, GUIDED_WRONG))
+    assert verdict is not None
+    assert verdict.answer == "cannot tell"
+    assert "cannot be told, 12 pairs are too few" in verdict.sentence
+
+
+def test_guided_answers_are_compared_with_a_target_as_unsure() -> None:
+    matched = Arm("target", matched_to=PLAIN.id)
+    verdict = controls_verdict(passing({TARGET.id: 0.4, PLAIN.id: 0.6, matched.id: 0.4}), rows(TARGET, PLAIN, matched))
+    assert verdict is not None
+    assert [(each.arm, each.reference) for each in verdict.comparisons] == [(PLAIN.id, matched.id)]
+
+
+def test_noise_takes_the_place_of_interpolation_alone() -> None:
+    """It is as large as draft minus target, not as what another rule adds."""
+    other = Arm("guided", "own", 0.3, guidance={"rule": "own_minus_other"})
+    assert controls_verdict(passing({TARGET.id: 0.4, other.id: 0.4, NOISE.id: 0.4}), rows(TARGET, other, NOISE)) is None
+
+
+@pytest.mark.parametrize(
+    ("cad", "answer", "says"),
+    [
+        (0.6, "help", f"A baseline helps, in 1 of 2 settings: {CAD.id} against target, +"),
+        (0.4, "none", "The baselines change no pass rate: "),
+        (0.2, "harm", "A baseline helps nowhere and harms in 1 of 2 settings: "),
+    ],
+)
+def test_baselines_are_a_question_of_their_own(cad: float, answer: str, says: str) -> None:
+    records = passing({**ids(0.4, 0.4, 0.4), CAD.id: cad, POWER.id: 0.4})
+    verdict = baselines_verdict(records, rows(*GUIDANCE, CAD, POWER))
+    assert verdict is not None
+    assert (verdict.answer, verdict.sentence.startswith(says)) == (answer, True), verdict.sentence
+    assert len(verdict.comparisons) == 2
+
+
+def test_questions_are_those_that_arms_ask() -> None:
+    arms = (*GUIDANCE, NONE, OWN, GUIDED_WRONG, CAD)
+    made = verdicts(passing({arm.id: 0.4 for arm in arms}), rows(*arms))
+    assert [each.question for each in made] == ["tau", "guidance", "controls", "baselines"]
 
 
 @pytest.mark.parametrize("rule", ["cad", "noise_norm", "contrastive", "dola"])
