@@ -4,7 +4,8 @@
 
 Per row the margin is the mean log-probability per token of the passage's answer minus that of the memorised one. The
 draft is adapted to the row's passage (own) and to the previous row's (other). Printed is the change against the target.
-Rows that stand in the file of results already, measured under the same settings, are not measured again.
+Rows that stand in the file of results already, measured under the same settings, are not measured again. A row whose
+passage is too short to adapt to is left out.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dftt.decoding.sampling import sample_key
 from dftt.evaluation.margin import Margin, answer_margins
 from dftt.types import LORA_MODULES
 
+LEAST_PASSAGE = 3  # tokens: a block needs one before its anchor and one behind it
 ALPHAS = (-1.0, -0.5, -0.3, 0.3, 1.0, 2.0)
 RULES = [
     *(
@@ -55,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     measured = known(options.out, settings)
     pair = dftt.load_pair(device=options.device)
     spec = dftt.TTTSpec(**settings, anchors=16, modules=LORA_MODULES)
+    rows = [row for row in rows if is_long_enough(pair, row)]
     other = None
     for before, row in itertools.pairwise(rows):
         if row["id"] in measured:
@@ -77,6 +80,14 @@ def known(path: Path | None, settings: Mapping[str, Any]) -> dict[str, list[Marg
         return {}
     rows = [row for _, row in read_rows(path) if row["settings"] == settings]
     return {row["id"]: [Margin(**margin) for margin in row["margins"]] for row in rows}
+
+
+def is_long_enough(pair: dftt.Pair, row: Mapping[str, Any]) -> bool:
+    """Whether a row's passage can be adapted to; says so where it cannot."""
+    length = len(pair.encode(row["context"]))
+    if length < LEAST_PASSAGE:
+        print(f"left out {row['id']}: a passage of {length} tokens is too short to adapt to", file=sys.stderr)
+    return length >= LEAST_PASSAGE
 
 
 def adapted(pair: dftt.Pair, row: Mapping[str, Any], spec: dftt.TTTSpec) -> dftt.Adaptation:

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from dftt.data import ContextDataModule, CorpusDataModule
@@ -53,11 +55,13 @@ class DfttCLI(LightningCLI):
         parser.add_lightning_class_args(GuidedDecodingEvaluator, "evaluator")
 
     def before_instantiate_classes(self) -> None:
-        """A fit on one context has no end of its own: ttt.steps, where the trainer names none."""
+        """What the trainer is made with: an end for a fit on one context, and an accelerator that is there."""
         config = self.config[str(self.subcommand)]
+        # A fit on one context has no end of its own.
         contexts = config.data is not None and config.data.class_path.endswith(".ContextDataModule")
         if self.subcommand == "fit" and contexts and config.trainer.max_steps == -1:
             config.trainer.max_steps = config.model.ttt.steps
+        self._check_accelerator(config)
 
     def before_fit(self) -> None:
         """Check the input before the target is loaded."""
@@ -102,6 +106,18 @@ class DfttCLI(LightningCLI):
             self.datamodule.keep_lengths(lambda task: len(encode(tokenizer, task.messages)))
         return self.datamodule
 
+    def _check_accelerator(self, config: Namespace) -> None:
+        name = config.trainer.accelerator
+        self._for_gpu = name in ("gpu", "cuda") or (name == "auto" and _has_gpu())
+        if not self._for_gpu or _has_gpu():
+            return
+        if not (self.subcommand == "test" and config.evaluator.dry_run):
+            raise ValueError(
+                f"trainer.accelerator is {name}, but torch {torch.__version__} finds no GPU here: give "
+                "--trainer configs/trainer/cpu.yaml, or --trainer.accelerator auto to take what there is"
+            )
+        config.trainer.accelerator = "cpu"  # a plan computes nothing
+
     def _plan(self, data: ContextDataModule) -> str:
         """What `test` would compute; records of earlier runs in its folder count, and say how long parts took."""
         evaluator, folder = self.evaluator, self.evaluator.run_dir
@@ -111,10 +127,8 @@ class DfttCLI(LightningCLI):
             record for record in records if all(part in known for part, known in zip(record.key, wanted, strict=True))
         ]
         turns = [[1 + len(later_turns(task)) for task in tasks] for tasks in data.contexts.values()]
-        plan = make_plan(turns, evaluator.arms, evaluator.seeds, self.model.ttt, evaluator.decoding)
-        rates = measured_rates(
-            records, ROUGH["gpu" if isinstance(self.trainer.accelerator, CUDAAccelerator) else "cpu"]
-        )
+        plan = make_plan(turns, evaluator.arms, evaluator.seeds, self.model.ttt, evaluator.decoding, evaluator.rows)
+        rates = measured_rates(records, ROUGH["gpu" if self._for_gpu else "cpu"])
         return format_plan(plan, evaluator.arms, self.model.ttt, evaluator.decoding, rates, len(there))
 
     def _check_study(self, stage: str, arms: Sequence[Arm]) -> ContextDataModule:
@@ -197,12 +211,20 @@ def main(args: Sequence[str] | None = None) -> None:
                     **{name: {"exit_on_error": False} for name in cli_class.subcommands()},
                 },
             )
+    except MisconfigurationException as error:
+        print("error: trainer:", _one_line(str(error)), file=sys.stderr)
+        sys.exit(2)
     except (ValueError, argparse.ArgumentError) as error:
         ours = next((cause for cause in _causes(error) if _is_ours(cause)), None)
         if ours is None and isinstance(error, ValueError):
             raise
         print("error:", str(ours) if ours is not None else _one_line(str(error)), file=sys.stderr)
         sys.exit(2)
+
+
+def _has_gpu() -> bool:
+    """Whether Lightning's accelerator gpu would find one."""
+    return CUDAAccelerator.is_available() or MPSAccelerator.is_available()
 
 
 def _only(subcommand: str = "") -> type[DfttCLI]:

@@ -168,8 +168,7 @@ class ContextMeasurer:
         """What parts that are decoded side by side have in common; the part's own key where it is decoded alone."""
         if self.rows == 1 or self.answerer.is_alone(part):
             return part.key
-        arm = replace(part.arm, alpha=1.0) if part.arm.alpha != 0 else part.arm
-        return arm.id, part.seed
+        return part.arm.family, part.seed
 
     def _asked(self, task: Task, tasks: Sequence[Task], contexts: Contexts) -> tuple[Prompt, Messages, Prompt | None]:
         """The prompt of a task, and its messages and prompt without the context where there are any."""

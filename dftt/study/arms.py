@@ -166,6 +166,11 @@ class Arm:
         return cast(PowerSpec | RerankSpec, make_method(self.mode, self.parameters))
 
     @property
+    def family(self) -> str:
+        """Names what differs in alpha alone, and so can be decoded side by side; alpha 0 is decoded another way."""
+        return self.id if self.alpha == 0 else replace(self, alpha=1.0).id
+
+    @property
     def sources(self) -> frozenset[str]:
         """Sources of logits that guidance reads; none where nothing is guided, or by nothing (alpha 0)."""
         rule = self.decoding(DecodingSpec()).rule

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -51,6 +53,7 @@ class Plan:
         adaptations: Adapters made.
         steps: Steps of test-time training in all.
         generations: Answers decoded; more than records where arms have rounds or tasks have turns.
+        passes: Answers that are decoded one after another: those decoded side by side count as one.
         new_tokens: Most tokens that are drawn to make these.
     """
 
@@ -61,15 +64,23 @@ class Plan:
     adaptations: int
     steps: int
     generations: int
+    passes: int
     new_tokens: int
 
     def seconds(self, rates: Rates) -> float:
         """Estimated time, scoring and loading left out."""
-        return self.new_tokens * rates.token + self.steps * rates.step + self.prefills * rates.prefill
+        # A row more costs little beside a pass of its own, as long as the passes read weights above all.
+        token = rates.token * self.passes / max(self.generations, 1)
+        return self.new_tokens * token + self.steps * rates.step + self.prefills * rates.prefill
 
 
 def make_plan(
-    turns: Sequence[Sequence[int]], arms: Sequence[Arm], seeds: Sequence[int], ttt: TTTSpec, decoding: DecodingSpec
+    turns: Sequence[Sequence[int]],
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    ttt: TTTSpec,
+    decoding: DecodingSpec,
+    rows: int = 1,
 ) -> Plan:
     """The plan of a study.
 
@@ -79,6 +90,7 @@ def make_plan(
         seeds: Decoding seeds.
         ttt: Settings of model.ttt.
         decoding: Settings that the arms share.
+        rows: How many answers on a context are decoded side by side, where arms differ in alpha alone.
     """
     contexts, tasks, all_turns = len(turns), sum(map(len, turns)), sum(map(sum, turns))
     wanted = [(arm, arm.ttt) for arm in arms if arm.ttt != "none" and arm.ttt_spec(ttt).learns_from != "generation"]
@@ -108,6 +120,7 @@ def make_plan(
         adaptations=adaptations,
         steps=steps,
         generations=all_turns * answers,
+        passes=len(seeds) * sum(_passes(each, arms, ttt, rows) for each in turns),
         new_tokens=all_turns * drawn,
     )
 
@@ -142,10 +155,27 @@ def format_plan(plan: Plan, arms: Sequence[Arm], ttt: TTTSpec, decoding: Decodin
         align([_cells(describe(arm, ttt, decoding)) for arm in arms]),
         f"{len(arms)} arms, {plan.contexts} contexts, {plan.tasks} tasks: {plan.records} records, {done} there already",
         f"{plan.prefills} prefills, {plan.adaptations} adaptations ({plan.steps} steps), {plan.generations} answers "
-        f"(at most {plan.new_tokens} tokens)",
+        f"in {plan.passes} passes (at most {plan.new_tokens} tokens)",
         f"about {hours} h {rest // 60} min {rest % 60} s in one process, if all were new ({rates.source})",
     ]
     return "\n".join(lines)
+
+
+def _passes(turns: Sequence[int], arms: Sequence[Arm], ttt: TTTSpec, rows: int) -> int:
+    """Answers to the tasks of a context that are decoded one after another, under one seed."""
+    alone, families = 0, Counter[str]()
+    for arm in arms:
+        by_itself = arm.baseline is not None or arm.rounds > 1 or arm.matched_to or _learns(arm, ttt)
+        for turn in turns:
+            if by_itself or turn > 1:
+                alone += turn * arm.rounds
+            else:
+                families[arm.family] += 1
+    return alone + sum(ceil(count / rows) for count in families.values())
+
+
+def _learns(arm: Arm, ttt: TTTSpec) -> bool:
+    return arm.ttt != "none" and generation_steps(arm.ttt_spec(ttt)) > 0
 
 
 def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:

@@ -54,6 +54,31 @@ def test_refused_by_name(refused: Callable[..., str], flags: list[str], message:
     assert message in refused("test", *flags)
 
 
+def test_a_gpu_that_is_not_there_is_refused_by_name(refused: Callable[..., str], monkeypatch: Any) -> None:
+    """Lightning's own refusal came as a traceback."""
+    monkeypatch.setattr("dftt.cli._has_gpu", lambda: False)
+    line = refused("test", "--trainer.accelerator=gpu")
+    assert "trainer.accelerator is gpu, but torch " in line
+    assert "give --trainer configs/trainer/cpu.yaml" in line
+
+
+def test_what_lightning_cannot_make_a_trainer_of_is_refused(refused: Callable[..., str]) -> None:
+    line = refused("test", "--trainer.fast_dev_run=-1")
+    assert line.startswith("error: trainer: ")
+    assert "fast_dev_run" in line
+
+
+def test_a_plan_for_a_gpu_needs_none(commands: Commands, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("dftt.cli._has_gpu", lambda: False)
+    arguments = commands.arguments(
+        "test", "--trainer.accelerator=gpu", "--evaluator.dry_run=true", data=commands.contexts()
+    )
+    with pytest.raises(SystemExit) as ended:
+        commands.run(*arguments)
+    assert ended.value.code == 0
+    assert "rough figures of an 8B target on one H200" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("alpha", [".nan", ".inf", "-.inf"])
 @pytest.mark.parametrize(
     "flag", ["--evaluator.decoding.alpha={}", "--evaluator.arms=[{{mode: guided, alpha: {}}}]"], ids=["spec", "arm"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.margins import is_long_enough
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.baselines.power import generate_power
 from dftt.decoding.baselines.rerank import generate_reranked, mean_log_probability
@@ -151,6 +152,14 @@ def test_margins_are_those_of_the_mixed_distributions(good_pair, reference) -> N
     for margin, alpha in ((target, 0.0), (cad, 0.5)):
         assert margin.in_context == pytest.approx(expected(alpha, answers[0]))
         assert margin.memorised == pytest.approx(expected(alpha, answers[1]))
+
+
+def test_a_passage_too_short_to_adapt_to_is_left_out_of_the_margins(good_pair, capsys) -> None:
+    """One row of two tokens ended the measurement of all behind it."""
+    pair, _ = good_pair("qwen3")
+    kept = [name for name in ("ab", "abc") if is_long_enough(pair, {"id": name, "context": name})]
+    assert kept == ["abc"]
+    assert "left out ab: a passage of 2 tokens" in capsys.readouterr().err
 
 
 # -- methods by name ---------------------------------------------------------------------------------------------------

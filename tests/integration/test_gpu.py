@@ -18,6 +18,7 @@ from dftt.models.checkpoint import load_draft
 from dftt.models.draft import DFlashDraft
 from dftt.models.pair import BUNDLED, Pair, load_pair
 from dftt.models.spans import block_spans, causal_spans, dense_of_spans
+from dftt.models.taps import tapped
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import random_prompt
@@ -224,6 +225,18 @@ def test_captured_cycles_equal_plain_ones_in_fp32(tiny_target, tiny_draft, mode,
     assert [row.token_ids for row in generate(pair, prompts, spec)] == captured
     monkeypatch.setenv("DFTT_KERNELS", "0")
     assert [row.token_ids for row in generate(pair, prompts, spec)] == captured
+
+
+def test_captured_cycles_leave_out_the_same_layers(tiny_target, tiny_draft, monkeypatch) -> None:
+    pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
+    spec, prompt = DecodingSpec(max_new_tokens=40, ignore_eos=True), random_prompt(20)
+    whole = generate(pair, prompt, spec)
+    with tapped(pair.draft, "deep"):
+        captured = generate(pair, prompt, spec)
+        monkeypatch.setenv("DFTT_GRAPHS", "0")
+        plain = generate(pair, prompt, spec)
+    assert captured.acceptance_lengths == plain.acceptance_lengths
+    assert captured.token_ids == plain.token_ids == whole.token_ids
 
 
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])

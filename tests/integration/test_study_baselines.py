@@ -14,7 +14,7 @@ from dftt.decoding.methods import generate_by, make_method
 from dftt.evaluation.records import load_records
 from dftt.models.pair import Pair, load_pair
 from dftt.study.arms import Arm
-from dftt.study.plan import make_plan
+from dftt.study.plan import ROUGH, make_plan
 from dftt.types import DecodingSpec, GuidanceSpec, TTTSpec
 from tests.commands import Commands, row
 from tests.integration.test_evaluator import records_of
@@ -132,3 +132,17 @@ def test_a_plan_counts_what_baselines_draw_and_what_answers_teach() -> None:
     assert steps_and_tokens(during) == (2, 20, 128)
     both = Arm(ttt="own", ttt_overrides={"learns_from": "context+generation"})
     assert steps_and_tokens(both) == (4, 20, 128)
+
+
+def test_a_plan_counts_answers_side_by_side_once() -> None:
+    """The estimate of 55 arms was three times too long: it took each answer as decoded alone."""
+    alphas = [Arm("guided", "none", alpha) for alpha in (0.0, 0.1, 0.2, 0.3)]
+    alphas += [Arm("guided", "own", alpha) for alpha in (0.1, 0.2)]
+    alone = [Arm("guided", "own", 0.3, rounds=2), Arm("rerank", parameters={"samples": 2})]
+    turns, spec = [[1, 1], [2]], DecodingSpec(max_new_tokens=10)
+    plan = make_plan(turns, [*alphas, *alone], [0], TTTSpec(steps=2), spec, rows=4)
+    # Of the first context: alpha 0 on both tasks, 6 answers in 2 passes, 4 in 1, and alone 2 x (2 + 1).
+    assert plan.passes == (1 + 2 + 1 + 6) + (6 * 2 + 2 * 2 + 2)
+    one_by_one = make_plan(turns, [*alphas, *alone], [0], TTTSpec(steps=2), spec)
+    assert one_by_one.passes == one_by_one.generations == plan.generations
+    assert plan.seconds(ROUGH["cpu"]) < one_by_one.seconds(ROUGH["cpu"])

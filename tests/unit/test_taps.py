@@ -67,3 +67,11 @@ def test_fingerprint_follows_the_weights() -> None:
     with torch.no_grad():
         layer.weight[0, 0] += 1e-3
     assert fingerprint(layer) != before
+
+
+def test_what_masks_the_layers_lies_beside_the_weights(tiny_pair: Callable[..., Pair]) -> None:
+    """It lay on the CPU, and a study of layers on a card could not capture its passes."""
+    draft = tiny_pair().draft.to("meta")
+    with tapped(draft, "deep"):
+        assert draft.kept_features is not None
+        assert draft.kept_features.device.type == "meta"
