@@ -1,4 +1,4 @@
-"""Tau and speed of each arm by suite, category and length of the prompt."""
+"""Tau and speed of each arm by suite, category, length of the prompt, and how much an answer repeats itself."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dftt.evaluation.breakdown import GROUPINGS
+from dftt.evaluation.comparison import MIN_CONTEXTS
+from dftt.evaluation.repetition import repetition_group
 from dftt.evaluation.summary import Row, summarise
 from dftt.evaluation.tables import align, decimal, value_range
 from dftt.types import Record
 
-_BY = {"suite": lambda record: str(record.metadata.get("suite") or ""), **GROUPINGS}
+_BY = {
+    "suite": lambda record: str(record.metadata.get("suite") or ""),
+    **GROUPINGS,
+    "repetition": repetition_group,
+}
+_ENDS = ("tau_low", "tau_high", "tau_difference_low", "tau_difference_high")
 
 
 def tau_by_group(records: Sequence[Record], baseline: str) -> list[Row]:
     """The rows of `summarise` for each group of a grouping that divides the records, with `by`, `group` and `speed_up`.
 
-    `speed_up` is tokens per second against the arm `target` on equal tasks; None without that arm. Time spent on
-    prefill and adaptation is left out.
+    Groups of fewer than 5 contexts have no intervals: so few, drawn again, say nothing of others. `speed_up` is tokens
+    per second against the arm `target` on equal tasks; None without that arm. Time spent on prefill and adaptation is
+    left out.
 
     Args:
         records: Of a study.
@@ -32,16 +40,16 @@ def tau_by_group(records: Sequence[Record], baseline: str) -> list[Row]:
             continue
         for group, members in sorted(groups.items()):
             known = baseline if any(record.arm == baseline for record in members) else None
-            rows += [
-                {"by": by, "group": group or "none", **row, "speed_up": _speed_up(members, row["arm"])}
-                for row in summarise(members, baseline=known)
-            ]
+            for row in summarise(members, baseline=known):
+                bare = dict.fromkeys(_ENDS) if row["contexts"] < MIN_CONTEXTS else {}
+                speed = {"speed_up": _speed_up(members, row["arm"])}
+                rows.append({"by": by, "group": group or "none", **row, **bare, **speed})
     return rows
 
 
 def format_groups(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of `tau_by_group` as aligned plain text; arms that never draft are left out."""
-    drafting = [row for row in rows if row["tau"] is not None]
+    """Rows of `tau_by_group` as aligned plain text, without repetition and arms that never draft."""
+    drafting = [row for row in rows if row["tau"] is not None and row["by"] != "repetition"]
     return align([_cells(row) for row in drafting]) if drafting else ""
 
 

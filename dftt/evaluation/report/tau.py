@@ -12,6 +12,7 @@ from importlib.resources import files
 from dftt.evaluation.breakdown import GROUPINGS
 from dftt.evaluation.comparison import MIN_CONTEXTS
 from dftt.evaluation.metrics import tau_per_prompt
+from dftt.evaluation.repetition import RUN, repetition_group
 from dftt.evaluation.report.adaptation import tau_gain, unadapted
 from dftt.evaluation.report.budget import cost_of
 from dftt.evaluation.report.charts import Estimate, Point, intervals, lines
@@ -30,13 +31,14 @@ _RESAMPLES = 1000  # of a group's interval: there are many groups
 
 
 def tau_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
-    """Arms that draft, in all, by category and by length; histograms and slots; published values."""
+    """Arms that draft, in all, by category, length and repetition; histograms and slots; published values."""
     drafting = [arm for arm in arms if arm.mode != "target" and any(r.acceptance_lengths for r in arm.records)]
     if not drafting:
         return Section("tau", "Acceptance length τ", note("No arm drafted: there is no acceptance length."))
     figures = [
         _overall(drafting),
         *(_by(drafting, name, GROUPINGS[name]) for name in ("category", "length")),
+        _by(drafting, "repetition", repetition_group),
         _lengths(drafting),
         _slots(drafting),
     ]
@@ -44,7 +46,8 @@ def tau_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
     body = join(
         note(
             "τ = tokens committed per verify step, the target's own token included: Σ tokens / Σ steps over an arm. "
-            "Intervals are at 95 %, whole contexts resampled."
+            "Intervals are at 95 %, whole contexts resampled. Text that repeats itself is proposed with ease: "
+            f"repetition is the share of an answer's runs of {RUN} tokens that it held before."
         ),
         table(_rows(runs, arms), caption="Acceptance length per arm"),
         shown(figures),
