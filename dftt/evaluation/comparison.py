@@ -76,6 +76,8 @@ class Comparison:
     def words(self) -> str:
         """Effect, interval and n, for a sentence."""
         each = self.interval
+        if each.n == 0:
+            return "no pairs"
         unit = "" if self.measure == "tau" else " pass rate"
         if math.isnan(each.low):
             return f"{each.estimate:+.2f}{unit}, no interval, n = {each.n}"

@@ -77,9 +77,14 @@ def control_line(made: Sequence[Comparison], control: str) -> Line:
         made: It against the control, for each setting.
         control: Names the control.
     """
-    for finding, verb in (("above", "does better"), ("below", "does worse")):
-        if told := [each for each in made if each.finding == finding]:
-            return finding, f"guidance {verb} than {control}, in {_of(told, made)}", largest(told)
+    better, worse = ([each for each in made if each.finding == finding] for finding in ("above", "below"))
+    if better and worse:
+        text = f"guidance does better than {control} in {len(better)} of {len(made)} settings and worse in {len(worse)}"
+        return "mixed", text, largest([*better, *worse])
+    if better:
+        return "above", f"guidance does better than {control}, in {_of(better, made)}", largest(better)
+    if worse:
+        return "below", f"guidance does worse than {control}, in {_of(worse, made)}", largest(worse)
     if all(each.finding == "equal" for each in made):
         return "equal", f"guidance does as {control} does", largest(made)
     least = _most_open(made)

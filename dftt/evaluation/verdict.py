@@ -120,7 +120,8 @@ def controls_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdi
     """Whether what guidance by the draft does is owed to this context, and to the draft; None where no arm asks it.
 
     The comparisons: with the own adapter against another context's or shuffled tokens', the draft against noise as
-    large, guided answers against the target's at a matched temperature; and each control against the target.
+    large, guided answers against the target's at a matched temperature; and each control against the target. Where
+    no answer is scored, the verdict on guidance says so for all.
     """
     asked = {
         "one adapted to other text": list(other_adapters(arms)),
@@ -130,7 +131,7 @@ def controls_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdi
     used = {control["id"]: control for pairs in asked.values() for _, control in pairs if not control.get("matched_to")}
     alone = [(arm, base) for arm in used.values() if (base := target_of(arms, arm))]
     pairs = [pair for each in asked.values() for pair in each]
-    if not pairs:
+    if not pairs or not _any_scored(records):
         return None
     made = _compared(records, [*pairs, *alone], "pass rate")
     lines, begin = [], 0
@@ -145,7 +146,7 @@ def controls_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdi
 def baselines_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | None:
     """Whether methods that do without the draft's guidance help the target answer; None where there are none."""
     pairs = [(arm, base) for arm in arms if guide_of(arm) == "another" and (base := target_of(arms, arm))]
-    if not pairs:
+    if not pairs or not _any_scored(records):
         return None
     made = _compared(records, pairs, "pass rate")
     answer, text, told_by = baselines_line(made)
@@ -210,6 +211,10 @@ QUESTIONS = {
 def _compared(records: Sequence[Record], pairs: Sequence[tuple[ArmRow, ArmRow]], measure: Measure) -> list[Comparison]:
     """All comparisons of one question, corrected for their number."""
     return adjust([compare(records, arm["id"], reference["id"], measure) for arm, reference in pairs])
+
+
+def _any_scored(records: Sequence[Record]) -> bool:
+    return any(record.passed is not None for record in records)
 
 
 def _shown(each: Comparison) -> str:

@@ -274,6 +274,18 @@ def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: 
     assert made == {(ADAPTED.id, each.id) for each in controls} | {(each.id, TARGET.id) for each in controls}
 
 
+def test_a_control_that_is_better_here_and_worse_there_is_called_both() -> None:
+    weak, strong = (
+        (Arm("guided", "own", alpha), Arm("guided", "own", alpha, guidance={"rule": "noise_norm"}))
+        for alpha in (0.1, 1.0)
+    )
+    rates = {TARGET.id: 0.5, weak[0].id: 0.5, weak[1].id: 0.2, strong[0].id: 0.1, strong[1].id: 0.3}
+    verdict = controls_verdict(passing(rates), rows(TARGET, *weak, *strong))
+    assert verdict is not None
+    assert verdict.answer == "mixed"
+    assert "guidance does better than noise as large in 1 of 2 settings and worse in 1: " in verdict.sentence
+
+
 def test_too_few_pairs_tell_nothing_of_a_control() -> None:
     records = passing({TARGET.id: 0.4, ADAPTED.id: 0.9, GUIDED_WRONG.id: 0.1}, n=12)
     verdict = controls_verdict(records, rows(TARGET, ADAPTED, GUIDED_WRONG))
@@ -309,6 +321,14 @@ def test_baselines_are_a_question_of_their_own(cad: float, answer: str, says: st
     assert verdict is not None
     assert (verdict.answer, verdict.sentence.startswith(says)) == (answer, True), verdict.sentence
     assert len(verdict.comparisons) == 2
+
+
+def test_unscored_answers_are_said_once() -> None:
+    arms = (*GUIDANCE, GUIDED_WRONG, NOISE, CAD)
+    (verdict,) = verdicts(passing({arm.id: 0.4 for arm in arms}, n=50, unscored=1.1), rows(*arms))
+    assert verdict.question == "guidance"
+    assert "50 of 50 pairs are unscored" in verdict.sentence
+    assert verdict.sentence.endswith("against target, no pairs.")
 
 
 def test_questions_are_those_that_arms_ask() -> None:

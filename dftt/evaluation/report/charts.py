@@ -94,7 +94,8 @@ def lines(
     per_row = max(1, int((_WIDTH - left) // (_label_room(list(named)) + 34)))
     legend_rows = math.ceil(len(named) / per_row)
     drawing = Drawing(_WIDTH, top + height + 52 + legend_rows * 20)
-    across = _Scale([point.x for point in points], left, _WIDTH - 20)
+    room = _ASIDE * (len(named) + 1) / 2 if whiskers else 0  # what is set aside stays within the axes
+    across = _Scale([point.x for point in points], left + room, _WIDTH - 20 - room)
     heights = [y for point in points for y in (point.y, point.low, point.high) if y is not None]
     up = _Scale([*heights, *([0.0] if from_zero else [])], top + height, top)
     drawing.add(Label(left, 16, y_axis, colour="muted"))
