@@ -6,8 +6,9 @@ VENV   ?= .venv
 TORCH_INDEX ?=
 # More arguments for pytest or for the demo.
 ARGS   ?=
-# Studies that the manuscript is built from: folders with records.
-RUNS   ?= $(sort $(dir $(wildcard benchmarks/*/records.*.jsonl benchmarks/*/records.*.jsonl.gz)))
+# Studies that the manuscript is built from: folders with records, the newest first, since the text is about the first
+# that can answer each question.
+RUNS   ?= $(shell ls -1dr $(sort $(dir $(wildcard benchmarks/*/records.*.jsonl benchmarks/*/records.*.jsonl.gz))) 2>/dev/null)
 
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
