@@ -70,25 +70,26 @@ def baselines_line(made: Sequence[Comparison]) -> Line:
     return _no_gain(made, "A baseline")
 
 
-def control_line(made: Sequence[Comparison], control: str) -> Line:
-    """Whether guidance by the draft adapted to the own context differs from a control.
+def control_line(made: Sequence[Comparison], guided: str, control: str) -> Line:
+    """Whether what the draft guides differs from a control.
 
     Args:
-        made: It against the control, for each setting.
-        control: Names the control.
+        made: The one against the other, for each setting.
+        guided: Names the one.
+        control: Names the other.
     """
     better, worse = ([each for each in made if each.finding == finding] for finding in ("above", "below"))
     if better and worse:
-        text = f"guidance does better than {control} in {len(better)} of {len(made)} settings and worse in {len(worse)}"
+        text = f"{guided} does better than {control} in {len(better)} of {len(made)} settings and worse in {len(worse)}"
         return "mixed", text, largest([*better, *worse])
     if better:
-        return "above", f"guidance does better than {control}, in {_of(better, made)}", largest(better)
+        return "above", f"{guided} does better than {control}, in {_of(better, made)}", largest(better)
     if worse:
-        return "below", f"guidance does worse than {control}, in {_of(worse, made)}", largest(worse)
+        return "below", f"{guided} does worse than {control}, in {_of(worse, made)}", largest(worse)
     if all(each.finding == "equal" for each in made):
-        return "equal", f"guidance does as {control} does", largest(made)
+        return "equal", f"{guided} does as well as {control}", largest(made)
     least = _most_open(made)
-    return "cannot tell", f"whether guidance does better than {control} cannot be told, {why(least)}", least
+    return "cannot tell", f"whether {guided} does better than {control} cannot be told, {why(least)}", least
 
 
 def why(each: Comparison) -> str:

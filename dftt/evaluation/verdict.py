@@ -98,7 +98,7 @@ def tau_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdict | 
     control = next((each for each in made[len(pairs) :] if each.arm == best.arm), None)
     if control is not None:
         specific = {"above": "is", "equal": "is not", "below": "is not"}.get(control.finding, "cannot be told to be")
-        text += f"; what it gains {specific} owed to this context: {control.words()} against {control.reference}"
+        text += f"; the change {specific} owed to this context: {control.words()} against {control.reference}"
     return Verdict("tau", answer, text + ".", tuple(made))
 
 
@@ -123,21 +123,21 @@ def controls_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdi
     large, guided answers against the target's at a matched temperature; and each control against the target. Where
     no answer is scored, the verdict on guidance says so for all.
     """
-    asked = {
-        "one adapted to other text": list(other_adapters(arms)),
-        "noise as large": list(noise_in_place(arms)),
-        "the target at a matched temperature": list(matched_targets(arms)),
-    }
-    used = {control["id"]: control for pairs in asked.values() for _, control in pairs if not control.get("matched_to")}
+    asked = [
+        ("guidance by the own context's adapter", "by another text's", list(other_adapters(arms))),
+        ("guidance by the draft", "noise as large", list(noise_in_place(arms))),
+        ("guidance", "the target at a matched temperature", list(matched_targets(arms))),
+    ]
+    used = {control["id"]: control for _, _, pairs in asked for _, control in pairs if not control.get("matched_to")}
     alone = [(arm, base) for arm in used.values() if (base := target_of(arms, arm))]
-    pairs = [pair for each in asked.values() for pair in each]
+    pairs = [pair for _, _, each in asked for pair in each]
     if not pairs or not _any_scored(records):
         return None
     made = _compared(records, [*pairs, *alone], "pass rate")
     lines, begin = [], 0
-    for control, each in asked.items():
+    for guided, control, each in asked:
         if each:
-            lines.append(control_line(made[begin : begin + len(each)], control))
+            lines.append(control_line(made[begin : begin + len(each)], guided, control))
         begin += len(each)
     sentence = "Controls: " + "; ".join(f"{text}: {_shown(told_by)}" for _, text, told_by in lines) + "."
     return Verdict("controls", lines[0][0], sentence, tuple(made))

@@ -196,8 +196,8 @@ def test_tau_is_read_beside_its_control() -> None:
     generic = tau_verdict(drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 4.0}), rows(NONE, OWN, WRONG))
     assert specific is not None
     assert generic is not None
-    assert "what it gains is owed to this context" in specific.sentence
-    assert "what it gains is not owed to this context" in generic.sentence
+    assert "the change is owed to this context" in specific.sentence
+    assert "the change is not owed to this context" in generic.sentence
 
 
 def test_the_best_of_a_sweep_is_called_so() -> None:
@@ -255,9 +255,19 @@ CAD, POWER = Arm("guided", alpha=1.0, guidance={"rule": "cad"}), Arm("power", pa
 @pytest.mark.parametrize(
     ("own", "wrong", "answer", "says"),
     [
-        (0.6, 0.3, "above", "guidance does better than one adapted to other text, in 2 of 2 settings: "),
-        (0.3, 0.6, "below", "guidance does worse than one adapted to other text, in 2 of 2 settings: "),
-        (0.4, 0.4, "equal", "guidance does as one adapted to other text does: "),
+        (
+            0.6,
+            0.3,
+            "above",
+            "guidance by the own context's adapter does better than by another text's, in 2 of 2 settings: ",
+        ),
+        (
+            0.3,
+            0.6,
+            "below",
+            "guidance by the own context's adapter does worse than by another text's, in 2 of 2 settings: ",
+        ),
+        (0.4, 0.4, "equal", "guidance by the own context's adapter does as well as by another text's: "),
     ],
 )
 def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: str, says: str) -> None:
@@ -266,8 +276,9 @@ def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: 
     verdict = controls_verdict(passing(rates), rows(*arms))
     assert verdict is not None
     assert (verdict.answer, says in verdict.sentence) == (answer, True), verdict.sentence
-    assert f"guidance does better than noise as large, in 1 of 1 settings: {ADAPTED.id} against {NOISE.id}, +" in (
-        verdict.sentence
+    assert (
+        f"guidance by the draft does better than noise as large, in 1 of 1 settings: {ADAPTED.id} against {NOISE.id}, +"
+        in (verdict.sentence)
     )
     made = {(each.arm, each.reference) for each in verdict.comparisons}
     controls = (GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
@@ -283,7 +294,9 @@ def test_a_control_that_is_better_here_and_worse_there_is_called_both() -> None:
     verdict = controls_verdict(passing(rates), rows(TARGET, *weak, *strong))
     assert verdict is not None
     assert verdict.answer == "mixed"
-    assert "guidance does better than noise as large in 1 of 2 settings and worse in 1: " in verdict.sentence
+    assert (
+        "guidance by the draft does better than noise as large in 1 of 2 settings and worse in 1: " in verdict.sentence
+    )
 
 
 def test_too_few_pairs_tell_nothing_of_a_control() -> None:

@@ -40,7 +40,7 @@ def _facts(run: Run) -> dict[str, Child]:
         "target": _or_dash(model.get("target")),
         "draft": model.get("draft") or ("the target's bundled one" if model else "–"),
         "precision": _or_dash(model.get("target_dtype")),
-        "data": _or_dash(data.get("suite") or data.get("path")),
+        "data": _or_dash(data.get("suite") or data.get("path") or ", ".join(data.get("suites") or ())),
         "tasks": f"{len({r.task_id for r in records}):,} on {len({r.context_id for r in records}):,} contexts",
         "arms": len({record.arm for record in records}),
         "seeds": ", ".join(map(str, sorted({record.seed for record in records}))),
