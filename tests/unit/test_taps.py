@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -71,7 +72,7 @@ def test_fingerprint_follows_the_weights() -> None:
 
 def test_what_masks_the_layers_lies_beside_the_weights(tiny_pair: Callable[..., Pair]) -> None:
     """It lay on the CPU, and a study of layers on a card could not capture its passes."""
-    draft = tiny_pair().draft.to("meta")
+    draft = copy.deepcopy(tiny_pair().draft).to("meta")  # the pair is shared by all tests
     with tapped(draft, "deep"):
         assert draft.kept_features is not None
         assert draft.kept_features.device.type == "meta"

@@ -53,13 +53,13 @@ def test_head_of_the_prefill_gives_the_logits_of_transformers(tiny_pair, referen
 def assert_same_prefill(prefill: Any, expected: Any) -> None:
     assert prefill.input_ids == expected.input_ids
     for name in ("features", "hidden", "keys", "values"):
-        torch.testing.assert_close(getattr(prefill, name), getattr(expected, name), atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(getattr(prefill, name), getattr(expected, name), atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("chunk", [1, 7, 37])
 def test_chunked_prefill_equals_one_prefill(tiny_pair, family: str, chunk: int) -> None:
-    target, ids = tiny_pair(family).target, random_prompt(38).input_ids
+    target, ids = tiny_pair(family, dtype="float64").target, random_prompt(38).input_ids
     whole = target.prefill(ids, tap_ids=(1, 2))
     assert_same_prefill(target.prefill(ids, tap_ids=(1, 2), chunk=chunk), whole)
 
@@ -67,7 +67,7 @@ def test_chunked_prefill_equals_one_prefill(tiny_pair, family: str, chunk: int) 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("done", [1, 20, 37])
 def test_prefill_of_a_prefix_and_the_rest_equals_the_whole(tiny_pair, family: str, done: int) -> None:
-    target, ids = tiny_pair(family).target, random_prompt(38).input_ids
+    target, ids = tiny_pair(family, dtype="float64").target, random_prompt(38).input_ids
     prefix = target.prefill(ids[:done], tap_ids=(1, 2))
     assert_same_prefill(target.prefill(ids, tap_ids=(1, 2), prefix=prefix), target.prefill(ids, tap_ids=(1, 2)))
 
