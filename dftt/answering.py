@@ -19,7 +19,7 @@ from dftt.models.taps import tapped
 from dftt.models.target import encode
 from dftt.recording import Part, Round
 from dftt.study import Arm
-from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Task, TTTSpec
+from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Task
 
 
 class UnmeasurableError(ValueError):
@@ -105,7 +105,7 @@ class Answerer:
 
     def is_alone(self, part: Part) -> bool:
         """Whether an answer is made of more than one pass of decoding, or depends on another."""
-        return not self.can_trace(part) or part.arm.rounds > 1 or bool(part.arm.matched_to)
+        return part.arm.is_alone(self.module.ttt) or bool(later_turns(part.task))
 
     def side_by_side(self, parts: Sequence[Part], scene: Scene, *, rows: int) -> list[Round]:
         """The answers of parts that differ in task and alpha alone, decoded in so many rows.
@@ -131,7 +131,7 @@ class Answerer:
 
     def can_trace(self, part: Part) -> bool:
         """Whether one draft and one prompt stand behind all tokens of an answer, and draws of that draft alone."""
-        on_policy = self._learns(part) is not None
+        on_policy = part.arm.learning(self.module.ttt) is not None
         return part.arm.baseline is None and not later_turns(part.task) and not on_policy
 
     def trace(self, part: Part, scene: Scene, spec: DecodingSpec, made: Round) -> tuple[TokenTrace, ...]:
@@ -157,7 +157,7 @@ class Answerer:
     ) -> Round:
         """An answer under an adaptation, which goes on while it is decoded where the arm learns from it."""
         under, options = self._under(adaptation), {"on_tokens": on_tokens}
-        ttt = self._learns(part)
+        ttt = part.arm.learning(self.module.ttt)
         if ttt is None:
             return Round(self._answer(part, scene, spec, {**options, "adaptation": under}), adaptation)
         tokens = spec.max_new_tokens * (1 + len(later_turns(part.task)))
@@ -165,11 +165,6 @@ class Answerer:
         with self.module.learning(ttt, answer_tokens=tokens, initial=initial) as learner:
             generation = self._answer(part, scene, spec, {**options, "learner": learner})
             return Round(generation, adaptation, learner.adaptation)
-
-    def _learns(self, part: Part) -> TTTSpec | None:
-        """How the draft learns while an answer is decoded; None where it does not."""
-        spec = part.arm.ttt_spec(self.module.ttt)
-        return spec if part.arm.ttt != "none" and spec.learns_from != "context" else None
 
     def _answer(self, part: Part, scene: Scene, spec: DecodingSpec, options: Mapping[str, Any]) -> Generation:
         """The answer to a task, or all answers of a conversation, each turn after the model's own earlier answers."""

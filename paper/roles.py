@@ -38,16 +38,11 @@ def tau_source(study: Study) -> Source:
     return _verdict(study, "tau", (row for row in study.arms if row["mode"] == "speculative"))
 
 
-def source_of(study: Study, question: str) -> Source:
-    """The verdict on a question about answers, from all arms; it leaves out those that do not ask it."""
-    return _verdict(study, question, study.arms)
-
-
 def questions_of(ledger: Ledger, study: Study) -> dict[str, Source]:
     """The questions that a study can answer: tau, guidance, controls, baselines."""
     asked = {"tau": tau_source(study)}
     if any(record.passed is not None for record in study.run.records):
-        asked |= {question: source_of(study, question) for question in QUESTIONS if question != "tau"}
+        asked |= {question: _verdict(study, question, study.arms) for question in QUESTIONS if question != "tau"}
     return {name: source for name, source in asked.items() if ledger.parts(source).get("comparisons")}
 
 

@@ -54,13 +54,10 @@ def other_adapters(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
 def noise_in_place(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
     """Each arm that interpolates with the draft, and noise as large in the place of the draft."""
     same = [name for name in _SETTINGS + _OF_ADAPTATION if name != "guidance"]
+    noises = [arm for arm in arms if guide_of(arm) == "noise"]
     for arm in arms:
-        if guide_of(arm) == "draft" and (rule := GuidanceSpec(**arm["guidance"])).rule == "interpolate":
-            if (rule.numerator, rule.reference) != ("draft", "target"):
-                continue
-            for noise in arms:
-                if guide_of(noise) == "noise" and noise["ttt"] == arm["ttt"] and _agree(noise, arm, same):
-                    yield arm, noise
+        if guide_of(arm) == "draft" and _interpolates(arm):
+            yield from ((arm, noise) for noise in noises if noise["ttt"] == arm["ttt"] and _agree(noise, arm, same))
 
 
 def matched_targets(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
@@ -69,6 +66,11 @@ def matched_targets(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
     for target in arms:
         if target.get("matched_to") in by_id:
             yield by_id[target["matched_to"]], target
+
+
+def _interpolates(arm: ArmRow) -> bool:
+    rule = GuidanceSpec(**arm["guidance"])
+    return (rule.numerator, rule.reference) == ("draft", "target")
 
 
 def _agree(one: ArmRow, other: ArmRow, names: Sequence[str]) -> bool:

@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,8 @@ def controls_verdict(records: Sequence[Record], arms: Sequence[ArmRow]) -> Verdi
     if not pairs or not _any_scored(records):
         return None
     made = _compared(records, [*pairs, *alone], "pass rate")
-    lines, begin = [], 0
-    for guided, control, each in asked:
-        if each:
-            lines.append(control_line(made[begin : begin + len(each)], guided, control))
-        begin += len(each)
+    rest = iter(made)
+    lines = [control_line(list(islice(rest, len(each))), guided, control) for guided, control, each in asked if each]
     sentence = "Controls: " + "; ".join(f"{text}: {_shown(told_by)}" for _, text, told_by in lines) + "."
     return Verdict("controls", lines[0][0], sentence, tuple(made))
 

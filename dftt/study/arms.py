@@ -165,6 +165,15 @@ class Arm:
             return None
         return cast(PowerSpec | RerankSpec, make_method(self.mode, self.parameters))
 
+    def learning(self, ttt: TTTSpec) -> TTTSpec | None:
+        """How the draft learns while an answer is decoded; None where it does not."""
+        spec = self.ttt_spec(ttt)
+        return spec if self.ttt != "none" and spec.learns_from != "context" else None
+
+    def is_alone(self, ttt: TTTSpec) -> bool:
+        """Whether an answer is made of more than one pass of decoding, or depends on another."""
+        return self.baseline is not None or self.rounds > 1 or bool(self.matched_to) or self.learning(ttt) is not None
+
     @property
     def family(self) -> str:
         """Names what differs in alpha alone, and so can be decoded side by side; alpha 0 is decoded another way."""

@@ -165,17 +165,13 @@ def _passes(turns: Sequence[int], arms: Sequence[Arm], ttt: TTTSpec, rows: int) 
     """Answers to the tasks of a context that are decoded one after another, under one seed."""
     alone, families = 0, Counter[str]()
     for arm in arms:
-        by_itself = arm.baseline is not None or arm.rounds > 1 or arm.matched_to or _learns(arm, ttt)
+        by_itself = arm.is_alone(ttt)
         for turn in turns:
             if by_itself or turn > 1:
                 alone += turn * arm.rounds
             else:
                 families[arm.family] += 1
     return alone + sum(ceil(count / rows) for count in families.values())
-
-
-def _learns(arm: Arm, ttt: TTTSpec) -> bool:
-    return arm.ttt != "none" and generation_steps(arm.ttt_spec(ttt)) > 0
 
 
 def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:
