@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import BlockBatch
-from dftt.adaptation.ttt import context_batch, make_optimizer
+from dftt.adaptation.ttt import make_optimizer
 from dftt.models import lora
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.draft import GradContext

@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dftt.adaptation.online import context_share
 from dftt.adaptation.ttt import Adaptation
 from dftt.evaluation.records import spec_hash
 from dftt.models.lora import Adapter
@@ -83,7 +82,7 @@ class ContextAdapter:
             contexts: The context at hand, and another one.
             to: Which of them: own, wrong, or own with its tokens shuffled.
         """
-        spec, context = context_share(arm.ttt_spec(self.module.ttt)), contexts.own
+        spec, context = arm.ttt_spec(self.module.ttt).before_answer(), contexts.own
         if to == "wrong":
             if contexts.other is None:
                 raise ValueError(f"arm {arm.id} needs at least two contexts: there is no other one to adapt to")

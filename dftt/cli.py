@@ -67,9 +67,10 @@ class DfttCLI(LightningCLI):
         """Check the input before the target is loaded."""
         data = self._checked_data()
         if isinstance(data, ContextDataModule):
-            if self.model.ttt.learns_from != "context":
+            if self.model.ttt.learns("generation"):
                 raise ValueError(
-                    f"fit learns from a context: set model.ttt.learns_from to context, got {self.model.ttt.learns_from}"
+                    "fit learns before an answer: set model.ttt.learns_from to context or self_study, got "
+                    f"{self.model.ttt.learns_from}"
                 )
             data.only_context()
             if clbench_contexts(data.tasks):

@@ -98,7 +98,12 @@ class Digests:
 
 
 def _settings(spec: TTTSpec) -> dict[str, Any]:
-    unused = ("learns_from", "every") if spec.learns_from == "context" else ()
+    """What of a spec decides its adapter."""
+    unused = {"every"} if not spec.learns("generation") else set()
+    if not spec.learns("self_study"):
+        unused |= {name for name in asdict(spec) if name.startswith("study_")} | {"seconds"}
+    if spec.learns_from == "context":
+        unused.add("learns_from")
     return {name: value for name, value in asdict(spec).items() if name not in unused}
 
 

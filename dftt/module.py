@@ -14,9 +14,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dftt.adaptation.corpus.tokens import CorpusBatch
+from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch
 from dftt.adaptation.online import GenerationLearner, learning
-from dftt.adaptation.ttt import Adaptation, context_batch, make_optimizer, ttt_adapt
+from dftt.adaptation.ttt import Adaptation, make_optimizer, ttt_adapt
 from dftt.data import ContextItem, CorpusDataModule
 from dftt.decoding.forced import ForcedLogits, forced_logits
 from dftt.decoding.generate import generate

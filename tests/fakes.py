@@ -14,8 +14,8 @@ from transformers.models.llama import LlamaConfig
 from transformers.models.qwen3 import Qwen3Config
 from transformers.models.qwen3_moe import Qwen3MoeConfig
 
+from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss
-from dftt.adaptation.ttt import context_batch
 from dftt.decoding.drafter import Draw
 from dftt.evaluation.judges.base import Judge
 from dftt.models.cache import Placement

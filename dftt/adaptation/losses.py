@@ -36,6 +36,10 @@ class BlockBatch:
         weights: Weight of each label, 0 where it lies outside what may be learnt, (R, N, K-1).
         teacher: The target's final hidden state before each label, (R, N, K-1, D), detached; its head gives the
             distribution.
+        texts: Features of texts that go on from the context, one behind the other, (R, S, L*D); blocks open in these
+            where there are any.
+        text_positions: Position of each of their tokens, (R, S).
+        text_starts: Where in context and texts the text of each block begins, (R, N).
     """
 
     features: Tensor
@@ -44,6 +48,9 @@ class BlockBatch:
     labels: Tensor
     weights: Tensor
     teacher: Tensor
+    texts: Tensor
+    text_positions: Tensor
+    text_starts: Tensor
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,24 @@ def make_block_batch(
         labels=input_ids[rows, gathered],
         weights=weights,
         teacher=hidden.detach()[rows, gathered - 1],
+        texts=features[:, :0].detach(),
+        text_positions=anchors[:, :0],
+        text_starts=torch.zeros_like(anchors),
     )
 
 
 def block_loss(draft: DFlashDraft, target: Target, batch: BlockBatch, *, loss: LossName) -> BlockLoss:
     """Loss of the draft on a batch of blocks, all blocks in one pass under the block mask."""
-    hidden = run_blocks(draft, target, features=batch.features, anchors=batch.anchors, anchor_ids=batch.anchor_ids)
+    hidden = run_blocks(
+        draft,
+        target,
+        features=batch.features,
+        anchors=batch.anchors,
+        anchor_ids=batch.anchor_ids,
+        texts=batch.texts,
+        text_positions=batch.text_positions,
+        text_starts=batch.text_starts,
+    )
     wanted = hidden[:, :, 1:].flatten(0, 2)
     total, correct = _ChunkedLoss.apply(
         wanted,
@@ -128,15 +147,32 @@ def run_blocks(
     features: Tensor,  # (R, T, L*D)
     anchors: Tensor,  # (R, N)
     anchor_ids: Tensor,  # (R, N)
+    texts: Tensor | None = None,  # (R, S, L*D)
+    text_positions: Tensor | None = None,  # (R, S)
+    text_starts: Tensor | None = None,  # (R, N)
 ) -> Tensor:  # (R, N, K, D)
-    """Final hidden states of all slots of many blocks in the training layout: one pass over context and blocks."""
+    """Final hidden states of all slots of many blocks in the training layout: one pass over context and blocks.
+
+    Blocks open in the context, or in texts that go on from it (see BlockBatch).
+    """
     config = draft.config
     length = features.shape[1]
-    context = GradContext(draft.read_context(features, torch.arange(length, device=features.device)[None]))
+    keys_values = draft.read_context(features, torch.arange(length, device=features.device)[None])
+    behind: dict[str, Any] = {}
+    if texts is not None and text_positions is not None and texts.shape[1]:
+        behind = {"text_starts": text_starts, "shared": length}
+        # Read apart: of the context, which stays the same, most is computed once for all steps (`reused`).
+        keys_values = [
+            (torch.cat([key, text_key], dim=2), torch.cat([value, text_value], dim=2))
+            for (key, value), (text_key, text_value) in zip(
+                keys_values, draft.read_context(texts, text_positions), strict=True
+            )
+        ]
     ids = block_input_ids(anchor_ids, config.block_size, config.mask_token_id)
     layout = "flex" if flex_compiles(features.device, config.head_dim) else "dense"
-    masks = draft.block_masks(anchors, context_slots=length, layout=layout)
-    hidden = draft(target.embed(ids), block_positions(anchors, config.block_size), context, masks)
+    masks = draft.block_masks(anchors, context_slots=keys_values[0][0].shape[2], layout=layout, **behind)
+    positions = block_positions(anchors, config.block_size)
+    hidden = draft(target.embed(ids), positions, GradContext(keys_values), masks)
     return hidden.unflatten(1, (anchors.shape[1], config.block_size))
 
 

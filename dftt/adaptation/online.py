@@ -13,23 +13,13 @@ from dataclasses import replace
 
 import torch
 
+from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.reuse import reused
-from dftt.adaptation.ttt import Adaptation, Steps, check_start, context_batch, peak_bytes
+from dftt.adaptation.ttt import Adaptation, Steps, check_start, peak_bytes
 from dftt.models import lora
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
 from dftt.types import Prefill, TTTSpec
-
-
-def context_share(spec: TTTSpec) -> TTTSpec:
-    """How the context is learnt from before an answer, of what `spec` asks for in all."""
-    steps = spec.steps - generation_steps(spec)
-    return replace(spec, learns_from="context", steps=steps, every=TTTSpec.every)
-
-
-def generation_steps(spec: TTTSpec) -> int:
-    """How many of the steps are taken during an answer of full length."""
-    return {"context": 0, "generation": spec.steps, "context+generation": spec.steps // 2}[spec.learns_from]
 
 
 @contextmanager
@@ -54,7 +44,7 @@ def learning(
     try:
         if initial is not None:
             lora.load_weights_(pair.draft, initial.weights)
-        spec = replace(spec, steps=generation_steps(spec))
+        spec = replace(spec, steps=spec.steps_of("generation"))
         yield GenerationLearner(pair, spec, Steps(pair.draft, pair.target, parameters, spec), answer_tokens)
     finally:
         lora.detach_(pair.draft)

@@ -1,11 +1,11 @@
-"""Test-time training: a few LoRA steps of the draft on the context at hand, from the prefill alone."""
+"""Test-time training: a few LoRA steps of the draft on the context at hand, or on what the target writes about it."""
 
 from __future__ import annotations
 
 import logging
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from dftt.adaptation.fallback import is_out_of_memory, rungs
 from dftt.adaptation.gradients import Capture, CapturedGradients, capture_for
-from dftt.adaptation.losses import BlockBatch, block_loss, make_block_batch
+from dftt.adaptation.lessons import Lessons
+from dftt.adaptation.losses import BlockBatch, block_loss
 from dftt.adaptation.reuse import reused
+from dftt.adaptation.self_study import Study, write_study
 from dftt.models import lora
-from dftt.models.blocks import select_anchors
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
@@ -26,6 +27,7 @@ from dftt.types import Prefill, Prompt, TTTSpec
 
 logger = logging.getLogger(__name__)
 _SMOOTHING = 0.9
+_SLOW_STEPS, _PACE_STEPS = 2, 3  # of an adaptation whose seconds are bounded
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Adaptation:
         peak_bytes: Peak memory: allocated on the card, or resident in the process on a CPU.
         stopped: Why it ended before spec.steps, empty where it did not.
         fallbacks: What was given up, in turn, because memory ran out.
+        study: Tokens of each text that the target wrote about the context, where it was asked to.
+        study_seconds: Wall-clock time of writing them.
     """
 
     adapter: Adapter
@@ -47,6 +51,8 @@ class Adaptation:
     peak_bytes: int
     stopped: str = ""
     fallbacks: tuple[str, ...] = ()
+    study: tuple[tuple[int, ...], ...] = ()
+    study_seconds: float = 0.0
 
 
 def ttt_adapt(
@@ -73,24 +79,26 @@ def ttt_adapt(
 
     Raises:
         ValueError: If the context is too short to adapt to, longer than the target's window, `initial` has another
-            shape than the spec asks for, or the spec is to learn from an answer.
+            shape than the spec asks for, the spec is to learn from an answer, or self-study has no room or no prompts.
         MemoryError: If the context does not fit the memory in the cheapest way either.
     """
     check_start(initial, spec)
-    if spec.learns_from != "context":
+    if spec.learns("generation"):
         raise ValueError(
-            f"ttt_adapt learns before an answer, from the context; got ttt.learns_from {spec.learns_from!r}"
+            f"ttt_adapt learns before an answer, from context or self_study; got ttt.learns_from {spec.learns_from!r}"
         )
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
+    study = write_study(pair, prefill, length, spec) if spec.steps_of("self_study") else None
     fallbacks: list[str] = []
     for cheaper, given_up in rungs(spec, any_modules=initial is None):
         if given_up:
             fallbacks.append(given_up)
             logger.warning("ttt_adapt ran out of memory and starts again with %s", given_up)
         try:
-            return replace(_adapt(pair, prefill, length, cheaper, initial, on_step), fallbacks=tuple(fallbacks))
+            made = _adapt(pair, prefill, length, cheaper, initial, on_step, study)
+            return replace(made, fallbacks=tuple(fallbacks))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -115,6 +123,7 @@ def _adapt(
     spec: TTTSpec,
     initial: Adapter | None,
     on_step: Callable[[int, float], None] | None,
+    study: Study | None,
 ) -> Adaptation:
     draft, target = pair.draft, pair.target
     parameters = lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
@@ -128,7 +137,8 @@ def _adapt(
         on_device = replace(prefill, features=prefill.features.to(target.device))  # they may be kept in host memory
         with torch.inference_mode(False), torch.enable_grad(), reused(draft):
             steps = Steps(draft, target, parameters, spec, capture=capture_for(target.device, spec.steps))
-            _train(steps, on_device, context_length, on_step)
+            lessons = Lessons(draft, on_device, context_length, spec, study)
+            _train(steps, lessons, on_step, allowed=spec.seconds - study.seconds if study and spec.seconds else 0.0)
         weights = lora.read_weights(draft)
     finally:
         draft.checkpointing = False
@@ -139,45 +149,14 @@ def _adapt(
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_bytes(target.device),
         stopped=steps.stopped,
+        study=study.answers() if study is not None else (),
+        study_seconds=study.seconds if study is not None else 0.0,
     )
-
-
-def context_batch(
-    draft: DFlashDraft,
-    prefill: Prefill,
-    context_length: int,
-    spec: TTTSpec,
-    step: int,
-    *,
-    input_ids: Tensor | None = None,  # (1, T)
-) -> BlockBatch:
-    """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones.
-
-    `input_ids` are the context's tokens on the device, where they are at hand.
-    """
-    generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + step)
-    anchors = select_anchors(
-        context_length=context_length, num_anchors=spec.anchors, window=spec.window, generator=generator
-    )
-    device = prefill.features.device
-    input_ids = _ids_of(prefill, context_length) if input_ids is None else input_ids
-    return make_block_batch(
-        input_ids=input_ids,
-        supervised=torch.ones_like(input_ids, dtype=torch.bool),
-        anchors=anchors[None].to(device),
-        features=prefill.features[None, :context_length],
-        hidden=prefill.hidden[None, :context_length],
-        block_size=draft.config.block_size,
-    )
-
-
-def _ids_of(prefill: Prefill, context_length: int) -> Tensor:  # (1, T)
-    return torch.tensor([prefill.input_ids[:context_length]], device=prefill.features.device)
 
 
 def make_optimizer(
     parameters: Sequence[nn.Parameter], spec: TTTSpec
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     """AdamW without weight decay, and its schedule, advanced once a step."""
     optimizer = torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=0.0)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, spec))
@@ -241,6 +220,11 @@ class Steps:
         self.losses.append(value)
         return True
 
+    def shorten(self, steps: int) -> None:
+        """Take no more than so many steps in all; the schedule of the rate ends with the last of them."""
+        self.spec = spec = replace(self.spec, steps=min(steps, self.spec.steps))
+        self._schedule.lr_lambdas = [lambda step: lr_factor(step, spec)]
+
     def finish(self) -> None:
         """Take the last update back if it is not finite."""
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
@@ -260,20 +244,21 @@ def _gradients(
 
 
 def _train(
-    steps: Steps,
-    prefill: Prefill,
-    context_length: int,
-    on_step: Callable[[int, float], None] | None,
+    steps: Steps, lessons: Iterable[BlockBatch], on_step: Callable[[int, float], None] | None, *, allowed: float
 ) -> None:
-    spec = steps.spec
+    """All steps, or as many as fit in the seconds that are allowed (0: all)."""
+    spec, clock = steps.spec, _Clock(allowed)
     best, best_step, smooth = float("inf"), 0, 0.0
-    input_ids = _ids_of(prefill, context_length)
-    for step in range(spec.steps):
-        if not steps.take(context_batch(steps.draft, prefill, context_length, spec, step, input_ids=input_ids)):
+    for step, batch in enumerate(lessons):
+        if step >= steps.spec.steps:
+            break
+        if not steps.take(batch):
             return
         value = steps.losses[-1]
         if on_step is not None:
             on_step(step, value)
+        if fitting := clock.steps_that_fit(step + 1):
+            steps.shorten(fitting)
         smooth = value if step == 0 else _SMOOTHING * smooth + (1 - _SMOOTHING) * value
         if smooth < best:
             best, best_step = smooth, step
@@ -281,6 +266,27 @@ def _train(
             steps.stopped = f"no better loss for {spec.patience} steps"
             return
     steps.finish()
+
+
+class _Clock:
+    """How many steps fit in some seconds, told once from the pace of the first ones; 0 seconds allow all.
+
+    Args:
+        allowed: The seconds.
+    """
+
+    def __init__(self, allowed: float) -> None:
+        self._allowed, self._begun = allowed, time.perf_counter()
+        self._slow = 0.0  # what the first steps took, which compile and capture
+
+    def steps_that_fit(self, done: int) -> int:
+        """The number of steps in all, told after the _PACE_STEPS that follow the slow ones; else 0."""
+        passed = time.perf_counter() - self._begun
+        if done == _SLOW_STEPS:
+            self._slow = passed
+        if not self._allowed or done != _SLOW_STEPS + _PACE_STEPS:
+            return 0
+        return done + max(0, int((self._allowed - passed) / (passed - self._slow) * _PACE_STEPS))
 
 
 @torch.no_grad()

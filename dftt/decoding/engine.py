@@ -13,6 +13,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +32,19 @@ from dftt.types import DecodingSpec, Prefill
 
 Accept = Callable[[Tensor, Tensor], Tensor]
 Capture = Callable[[Cycle, int, torch.device], Run]
+
+
+class Observer(Protocol):
+    """Is shown what every target pass computes, in the order in which tokens are read."""
+
+    @property
+    def tap_ids(self) -> tuple[int, ...]:
+        """The hidden states that it wants, those of the draft where there is one."""
+        ...
+
+    def observe(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
+        """Take final hidden states (R, Q, D) and features (R, Q, L*D) of the tokens at (R, Q), by kernels alone."""
+        ...
 
 
 @dataclass
@@ -71,6 +85,7 @@ class Engine:
         shared: First tokens that all prompts and prefills have in common, fewer than any prompt has and a multiple of
             KEYS_PER_TILE: their keys and values in the target are stored once.
         alphas: One weight of guidance per row, none of them 0, instead of the rule's own; mode guided only.
+        observer: Is shown what every target pass computes.
     """
 
     def __init__(
@@ -89,6 +104,7 @@ class Engine:
         longest_prompt: int = 0,
         shared: int = 0,
         alphas: Sequence[float] = (),
+        observer: Observer | None = None,
     ) -> None:
         if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
             raise ValueError(
@@ -101,7 +117,10 @@ class Engine:
         self.scheduler = scheduler
         self.accept = accept
         self.verified = {"target": 1, "speculative": spec.block_size, "guided": spec.verify_size}[spec.mode]
+        self.observer = observer
         self.taps = drafter.draft.config.tap_ids if isinstance(drafter, DFlashDrafter) else ()
+        if observer is not None:
+            self.taps = observer.tap_ids
         self._rule = spec.rule if spec.mode == "guided" else None
         self._sources = SourceSet([self._rule] if self._rule else [], target, drafter, prompts, materials)
         self.rows = [Row(len(prompt), len(prompt)) for prompt in prompts]
@@ -216,6 +235,8 @@ class Engine:
         features, early = tapped.tensor_split([len(self.taps) * self.target.hidden_size], dim=-1)
         for follower in self._followers():
             follower.extend(features, at)
+        if self.observer is not None:
+            self.observer.observe(hidden, features, at.positions)
         return hidden, early
 
     def _followers(self) -> list[Drafter | SourceSet]:

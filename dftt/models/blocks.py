@@ -3,6 +3,9 @@
 A block of size K opens at an anchor: slot 0 holds the anchor token, slots 1..K-1 hold the mask token, and slot k stands
 at position anchor + k. The rule of the mask: a query of block j sees context positions < anchor_j (strictly: the target
 has not yet read the anchor when a block is proposed) and every slot of its own block, nothing else.
+
+Several texts may go on from one context (self-study): they stand behind each other in the keys, all of them at the
+positions after the context, and a block sees the context and its own text before its anchor.
 """
 
 from __future__ import annotations
@@ -68,22 +71,29 @@ def is_visible(
     context_slots: int,
     block_size: int,
     sliding_window: int | None,
+    text_start: Tensor | int = 0,
+    shared: int = 0,
 ) -> Tensor:
-    """The rule of the mask, elementwise; keys are `context_slots` context positions, then the blocks' slots in order.
+    """The rule of the mask, elementwise; keys are `context_slots` read positions, then the blocks' slots in order.
 
     Args:
         query_block: Number of the query's block.
         query_anchor: Position of its anchor.
         query_slot: Its slot in the block.
         key_index: Index of the key.
-        context_slots: How many of the first keys are context positions 0, 1, ...
+        context_slots: How many of the first keys are tokens that were read; by default at positions 0, 1, ...
         block_size: Slots per block.
         sliding_window: Band of a sliding-attention layer: context further back than this is hidden; None for full
             attention.
+        text_start: Index of the first key of the query's own text, which stands at position `shared`.
+        shared: How many of the first keys, at positions 0, 1, ..., come before every text.
     """
-    in_context = (key_index < context_slots) & (key_index < query_anchor)
+    position = key_index + (shared - text_start)  # of a key of the query's own text
+    in_text = (key_index >= text_start) & (key_index < context_slots) & (position < query_anchor)
+    in_context = in_text | (key_index < shared)
     if sliding_window is not None:
-        in_context = in_context & (key_index > query_anchor + query_slot - sliding_window)
+        position = torch.where(key_index < shared, key_index, position)
+        in_context = in_context & (position > query_anchor + query_slot - sliding_window)
     in_own_block = (key_index >= context_slots) & ((key_index - context_slots) // block_size == query_block)
     return in_context | in_own_block
 
@@ -94,6 +104,8 @@ def dense_block_mask(
     block_size: int,
     context_slots: int,
     sliding_window: int | None = None,
+    text_starts: Tensor | None = None,  # (R, N)
+    shared: int = 0,
 ) -> Tensor:  # (R, 1, N*K, context_slots + N*K), bool
     """`is_visible` for all queries and keys, as an explicit mask."""
     num_anchors = anchors.shape[1]
@@ -107,6 +119,8 @@ def dense_block_mask(
         context_slots=context_slots,
         block_size=block_size,
         sliding_window=sliding_window,
+        text_start=0 if text_starts is None else text_starts.repeat_interleave(block_size, dim=1)[:, :, None],
+        shared=shared,
     )
     return visible[:, None]
 
@@ -117,6 +131,8 @@ def flex_block_mask(
     block_size: int,
     context_slots: int,
     sliding_window: int | None = None,
+    text_starts: Tensor | None = None,  # (R, N)
+    shared: int = 0,
 ) -> Any:
     """`is_visible` as a FlexAttention BlockMask, which skips the tiles that nobody may look at."""
     from torch.nn.attention.flex_attention import create_block_mask
@@ -133,6 +149,8 @@ def flex_block_mask(
             context_slots=context_slots,
             block_size=block_size,
             sliding_window=sliding_window,
+            text_start=0 if text_starts is None else text_starts[row, block],
+            shared=shared,
         )
 
     queries = num_anchors * block_size

@@ -176,6 +176,7 @@ class DFlashDraft(nn.Module):
         block_size: int | None = None,
         layout: MaskLayout = "dense",
         all_visible: bool = False,
+        **texts: Any,
     ) -> dict[str, Any]:
         """The mask of each layer type that the draft has, for blocks opened at `anchors`.
 
@@ -186,6 +187,7 @@ class DFlashDraft(nn.Module):
             layout: Explicit masks (dense), FlexAttention masks, or spans for the kernels of decoding.
             all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so
                 that full-attention layers need no mask.
+            texts: `text_starts` and `shared` of blocks that open in texts behind a context, see `blocks.is_visible`.
         """
         build = {"dense": dense_block_mask, "flex": flex_block_mask, "spans": block_spans}[layout]
         size = block_size or self.config.block_size
@@ -193,7 +195,7 @@ class DFlashDraft(nn.Module):
         return {
             kind: None
             if all_visible and windows[kind] is None and layout == "dense"
-            else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind])
+            else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind], **texts)
             for kind in dict.fromkeys(self.config.layer_types)
         }
 

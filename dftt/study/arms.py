@@ -103,7 +103,7 @@ class Arm:
 
     def check_learning(self, spec: TTTSpec) -> None:
         """Raise ValueError where this arm cannot learn from its own answer while it is decoded, but is to."""
-        if self.ttt == "none" or spec.learns_from == "context":
+        if self.ttt == "none" or not spec.learns("generation"):
             return
         for name, value, needed in (
             ("mode", self.mode, "speculative"),
@@ -168,7 +168,7 @@ class Arm:
     def learning(self, ttt: TTTSpec) -> TTTSpec | None:
         """How the draft learns while an answer is decoded; None where it does not."""
         spec = self.ttt_spec(ttt)
-        return spec if self.ttt != "none" and spec.learns_from != "context" else None
+        return spec if self.ttt != "none" and spec.learns("generation") else None
 
     def is_alone(self, ttt: TTTSpec) -> bool:
         """Whether an answer is made of more than one pass of decoding, or depends on another."""

@@ -40,7 +40,7 @@ def _check_settings(arm: Arm, decoding: DecodingSpec, ttt: TTTSpec) -> None:
         )
     spec = arm.ttt_spec(ttt)
     arm.check_learning(spec)
-    if arm.ttt != "none" and spec.learns_from != "context" and spec.every > decoding.max_new_tokens - 2:
+    if arm.ttt != "none" and spec.learns("generation") and spec.every > decoding.max_new_tokens - 2:
         raise ValueError(
             f"arm {arm.id}: ttt.every {spec.every} leaves no update in an answer of at most {decoding.max_new_tokens} "
             "tokens; set it lower, or evaluator.decoding.max_new_tokens higher"

@@ -9,7 +9,6 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from dftt.adaptation.online import context_share, generation_steps
 from dftt.evaluation.records import spec_hash
 from dftt.evaluation.tables import align
 from dftt.study.arms import Arm
@@ -99,7 +98,7 @@ def make_plan(
     # Another context's adaptation is that context's own, where an arm asks for the same one of its own.
     made = [(arm, of) for arm, of in first.values() if of != "wrong" or _settings(arm, ttt, "own") not in first]
     adaptations = contexts * len(made)
-    steps = contexts * sum(context_share(arm.ttt_spec(ttt)).steps for arm, _ in made)
+    steps = contexts * sum(arm.ttt_spec(ttt).before_answer().steps for arm, _ in made)
     prefills = contexts * (1 + sum(of == "shuffled" for _, of in made))
     if contexts > 1:
         prefills += any(of == "wrong" for _, of in made)  # the first context once more, for the last one
@@ -108,7 +107,7 @@ def make_plan(
         for number in range(1, arm.rounds):
             prefills, adaptations = prefills + later, adaptations + later
             steps += later * arm.ttt_spec(ttt, number=number).steps
-        if arm.ttt != "none" and (on_policy := generation_steps(arm.ttt_spec(ttt))):
+        if arm.ttt != "none" and (on_policy := arm.ttt_spec(ttt).steps_of("generation")):
             adaptations, steps = adaptations + later, steps + later * on_policy
     answers = sum(arm.rounds for arm in arms) * len(seeds)
     drawn = sum(arm.rounds * arm.drawn_tokens(decoding.max_new_tokens) for arm in arms) * len(seeds)
@@ -176,7 +175,7 @@ def _passes(turns: Sequence[int], arms: Sequence[Arm], ttt: TTTSpec, rows: int) 
 
 def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:
     """What makes an adaptation of a context that an arm asks for."""
-    return spec_hash({"of": of, "ttt": context_share(arm.ttt_spec(ttt)), "taps": arm.taps})
+    return spec_hash({"of": of, "ttt": arm.ttt_spec(ttt).before_answer(), "taps": arm.taps})
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:

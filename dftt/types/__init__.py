@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +93,17 @@ class Prefill:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def first(self, count: int) -> Prefill:
+        """The prefill of the first `count` tokens, views of this one."""
+        return replace(
+            self,
+            input_ids=self.input_ids[:count],
+            features=self.features[:count],
+            hidden=self.hidden[:count],
+            keys=tuple(each[:, :count] for each in self.keys),
+            values=tuple(each[:, :count] for each in self.values),
+        )
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dftt.types.checks import at_least, one_of, positive
 
 LossName = Literal["ce", "kl", "mixed"]
 LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
-LearnsFrom = Literal["context", "generation", "context+generation"]
-LEARNS_FROM: tuple[str, ...] = ("context", "generation", "context+generation")
+LEARNS_FROM: tuple[str, ...] = ("context", "self_study", "generation")
 LORA_MODULES: tuple[str, ...] = (
     "fc",
     "q_proj",
@@ -44,10 +43,20 @@ class TTTSpec:
         max_grad_norm: Gradients are clipped to this norm.
         patience: Stop after so many steps without a new best (smoothed) loss; 0 never stops early.
         checkpointing: Recompute activations in the backward pass instead of keeping them: less memory, more time.
-        learns_from: context (before an answer), generation (the answer itself, while it is decoded, from the tokens
-            that the target has verified) or context+generation (half of the steps each). It is not called source: in
-            a study that says whose context is learnt from (own, wrong or shuffled).
+        learns_from: context (its own text, before an answer), self_study (what the target writes about the context,
+            before an answer), generation (the answer itself, while it is decoded, from the tokens that the target has
+            verified), or several joined by +, which share the steps: context+self_study half each,
+            context:1+self_study:3 one step to three. It is not called source: in a study that says whose context is
+            learnt from (own, wrong or shuffled).
         every: Tokens of an answer between two updates, where it is learnt from; they share out its steps.
+        study_samples: Self-study: texts that the target writes.
+        study_tokens: Self-study: most tokens of each.
+        study_temperature: Self-study: temperature that they are drawn at.
+        study_prompts: Self-study: a text file with one instruction a line, used beside those of the package.
+        study_context: Self-study: whether the target sees the context while it writes; without it, the draft learns
+            the target's style alone (a control).
+        seconds: Self-study: most seconds for writing and learning together; 0 sets no bound. It ends writing after a
+            third of them, and takes as many of the steps as fit in what is left.
     """
 
     steps: int = 30
@@ -64,8 +73,14 @@ class TTTSpec:
     max_grad_norm: float = 1.0
     patience: int = 0
     checkpointing: bool = False
-    learns_from: LearnsFrom = "context"
+    learns_from: str = "context"
     every: int = 32
+    study_samples: int = 32
+    study_tokens: int = 128
+    study_temperature: float = 0.8
+    study_prompts: str = ""
+    study_context: bool = True
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modules", tuple(self.modules))
@@ -75,13 +90,40 @@ class TTTSpec:
         at_least("ttt.window", self.window, 0)
         at_least("ttt.patience", self.patience, 0)
         at_least("ttt.every", self.every, 4)
-        one_of("ttt.learns_from", self.learns_from, LEARNS_FROM)
+        learning_shares(self.learns_from)
+        at_least("ttt.study_samples", self.study_samples, 1)
+        at_least("ttt.study_tokens", self.study_tokens, 4)
+        positive("ttt.study_temperature", self.study_temperature)
+        at_least("ttt.seconds", self.seconds, 0)
         positive("ttt.lr", self.lr)
         positive("ttt.max_grad_norm", self.max_grad_norm)
         if not 0 <= self.decay <= 1:
             raise ValueError(f"ttt.decay must be between 0 and 1, got {self.decay}")
         one_of("ttt.loss", self.loss, LOSSES)
         check_lora("ttt", self.rank, self.lora_alpha, self.modules)
+
+    def steps_of(self, source: str) -> int:
+        """How many of the steps are taken on context, self_study or generation; together they are all of them."""
+        shares = learning_shares(self.learns_from)
+        done, left = 0, self.steps
+        for number, (name, share) in enumerate(shares.items(), 1):
+            # The last one takes what rounding has left.
+            count = left if number == len(shares) else min(left, -(-self.steps * share // sum(shares.values())))
+            left -= count
+            done = count if name == source else done
+        return done
+
+    def learns(self, source: str) -> bool:
+        """Whether any share of the steps is for context, self_study or generation."""
+        return source in learning_shares(self.learns_from)
+
+    def before_answer(self) -> TTTSpec:
+        """What is learnt before an answer: all but the share of generation, which needs one."""
+        shares = {name: share for name, share in learning_shares(self.learns_from).items() if name != "generation"}
+        equal = len(set(shares.values())) <= 1
+        learns_from = "+".join(name if equal else f"{name}:{share}" for name, share in shares.items())
+        steps = self.steps - self.steps_of("generation")
+        return replace(self, learns_from=learns_from or "context", steps=steps, every=type(self).every)
 
 
 @dataclass(frozen=True)
@@ -114,6 +156,25 @@ class TrainingSpec:
         if not 0 <= self.decay <= 1:
             raise ValueError(f"training.decay must be between 0 and 1, got {self.decay}")
         one_of("training.loss", self.loss, LOSSES)
+
+
+def learning_shares(learns_from: str) -> dict[str, int]:
+    """What is learnt from, in the order in which it is, with its weight: {"context": 1, "self_study": 3}.
+
+    Raises:
+        ValueError: If a source is unknown or named twice, or a weight is no whole number above 0.
+    """
+    shares: dict[str, int] = {}
+    for part in learns_from.split("+"):
+        name, _, weight = part.strip().partition(":")
+        one_of("ttt.learns_from", name, LEARNS_FROM)
+        if name in shares or not (weight or "1").isdigit() or int(weight or 1) < 1:
+            raise ValueError(
+                f"ttt.learns_from {learns_from!r}: name each of {', '.join(LEARNS_FROM)} once, with a whole number above "
+                "0 as its weight where the steps are not to be shared equally, such as context:1+self_study:3"
+            )
+        shares[name] = int(weight or 1)
+    return {name: shares[name] for name in LEARNS_FROM if name in shares}
 
 
 def check_lora(owner: str, rank: int, lora_alpha: float, modules: Sequence[str]) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss, run_blocks
 from dftt.adaptation.slot_loss import plain_slot_loss, slot_loss
-from dftt.adaptation.ttt import context_batch, ttt_adapt
+from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.decoding.sampling import draw, gumbel_noise, sample_key
 from dftt.models import bundled, flex

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 import dftt.adaptation.online
+from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import BlockBatch
-from dftt.adaptation.online import context_share, generation_steps, learning
-from dftt.adaptation.ttt import context_batch, ttt_adapt
+from dftt.adaptation.online import learning
+from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.models.lora import Adapter, applied, load_weights_
 from dftt.models.pair import Pair
@@ -146,9 +147,9 @@ def test_the_updates_share_out_the_steps(good_pair: Made) -> None:
 
 def test_a_spec_divides_its_steps_between_context_and_answer() -> None:
     spec = replace(TTT, learns_from="context+generation", steps=9)
-    assert (context_share(spec).steps, generation_steps(spec)) == (5, 4)
-    assert context_share(spec) == TTTSpec(steps=5, lr=2e-2, anchors=8)
-    assert (context_share(TTT).steps, generation_steps(TTT)) == (0, 9)
+    assert (spec.before_answer().steps, spec.steps_of("generation")) == (5, 4)
+    assert spec.before_answer() == TTTSpec(steps=5, lr=2e-2, anchors=8)
+    assert (TTT.before_answer().steps, TTT.steps_of("generation")) == (0, 9)
 
 
 def test_what_cannot_learn_from_an_answer_is_refused(good_pair: Made) -> None:

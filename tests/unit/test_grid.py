@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from dftt.adaptation.online import context_share, generation_steps
 from dftt.study import Arm, check_arms
 from dftt.study.grid import expand
 from dftt.types import DecodingSpec, TTTSpec
@@ -119,7 +118,7 @@ def test_shipped_ways_to_learn_are_compared_at_equal_steps(name: str) -> None:
     base = TTTSpec(steps=31)
     taken = {
         arm.id: sum(
-            context_share(spec).steps + generation_steps(spec)
+            spec.before_answer().steps + spec.steps_of("generation")
             for spec in (arm.ttt_spec(base, number=number) for number in range(arm.rounds))
         )
         for arm in expand(config["grid"])

@@ -1,6 +1,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ def test_a_label_of_weight_zero_does_not_matter(pair: Pair, loss: LossName) -> N
     labels, teacher = batch.labels.clone(), batch.teacher.clone()
     labels[0, 0, 0] += 1
     teacher[0, 0, 0] += 1
-    changed = BlockBatch(batch.features, batch.anchors, batch.anchor_ids, labels, batch.weights, teacher)
+    changed = replace(batch, labels=labels, teacher=teacher)
     first, second = (block_loss(pair.draft, pair.target, each, loss=loss).loss for each in (batch, changed))
     assert torch.equal(first, second)
 

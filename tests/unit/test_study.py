@@ -102,7 +102,10 @@ def test_decoding_takes_all_but_mode_and_alpha_from_the_base() -> None:
         ({"mode": "power", "temperature": 0.5}, "draws at temperature 1 / power.alpha; leave temperature out"),
         ({"mode": "guided", "matched_to": "target"}, "needs mode target, got mode guided"),
         ({"mode": "target", "matched_to": "x", "temperature": 1.0}, "finds the temperature; leave temperature out"),
-        ({"ttt": "own", "ttt_overrides": {"learns_from": "luck"}}, "unknown 'luck'; choose from context, generation"),
+        (
+            {"ttt": "own", "ttt_overrides": {"learns_from": "luck"}},
+            "unknown 'luck'; choose from context, self_study, generation",
+        ),
         ({"ttt": "own", "ttt_overrides": {"every": 1}}, "ttt.every must be >= 4, got 1"),
         ({"ttt": "wrong", "ttt_overrides": {"learns_from": "generation"}}, "'generation' needs ttt own, got wrong"),
         (

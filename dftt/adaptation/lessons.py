@@ -1,0 +1,121 @@
+"""What is learnt at each step of test-time training: blocks of the context's text, then of what the target wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dftt.adaptation.losses import BlockBatch, make_block_batch, slot_weights
+from dftt.adaptation.self_study import Study
+from dftt.models.blocks import select_anchors
+from dftt.models.draft import DFlashDraft
+from dftt.types import Prefill, TTTSpec
+
+BLOCKS_PER_TEXT = 8  # of a step: each text costs a read of its tokens, each block its slots
+
+
+class Lessons:
+    """The batches of all steps, each a function of the seed and its number, so that a resumed run draws the same ones.
+
+    Args:
+        draft: Its blocks are those of the batches.
+        prefill: Covers the context.
+        context_length: Tokens of the context.
+        spec: How to adapt.
+        study: What the target wrote; needed where the spec learns from it.
+
+    Raises:
+        ValueError: If the target wrote no text of two tokens.
+    """
+
+    def __init__(
+        self,
+        draft: DFlashDraft,
+        prefill: Prefill,
+        context_length: int,
+        spec: TTTSpec,
+        study: Study | None = None,
+    ) -> None:
+        self.draft, self.prefill, self.context_length, self.spec = draft, prefill, context_length, spec
+        self._ids = torch.tensor([prefill.input_ids[:context_length]], device=prefill.features.device)
+        self._study = study
+        if study is not None:
+            texts = study.texts
+            self._usable = (texts.lengths > texts.starts).nonzero()[:, 0].cpu()
+            if not len(self._usable):
+                raise ValueError("self-study: the target wrote nothing about the context; raise ttt.study_samples")
+            self._prefix_features = study.prefix.features.to(texts.features.device)[None]
+
+    def __iter__(self) -> Iterator[BlockBatch]:
+        return map(self.batch, range(self.spec.steps))
+
+    def batch(self, step: int) -> BlockBatch:
+        """The blocks of a step."""
+        if step < self.spec.steps_of("context") or self._study is None:
+            return context_batch(self.draft, self.prefill, self.context_length, self.spec, step, input_ids=self._ids)
+        return self._study_batch(self._study, step)
+
+    def _study_batch(self, study: Study, step: int) -> BlockBatch:
+        """Blocks that open in the answers of some texts; those past the end of an answer weigh 0."""
+        texts, size = study.texts, self.draft.config.block_size
+        generator = _generator(self.spec, step)
+        count = min(len(self._usable), -(-self.spec.anchors // BLOCKS_PER_TEXT))
+        blocks = -(-self.spec.anchors // count)
+        chosen = self._usable[torch.randperm(len(self._usable), generator=generator)[:count]]
+        fractions = torch.rand(count, blocks, generator=generator)
+        device = texts.features.device
+        chosen, fractions = chosen.to(device), fractions.to(device)
+        starts, lengths = texts.starts[chosen, None], texts.lengths[chosen, None]
+        anchors = starts + (fractions * (lengths - starts)).long()  # (count, blocks), within their texts
+        places = anchors[..., None] + torch.arange(1, size, device=device)  # of the labels
+        inside = places <= lengths[..., None]
+        places = places.minimum(lengths[..., None])
+        token_ids, width, prefix = texts.token_ids[chosen], texts.token_ids.shape[1], len(study.prefix)
+        rows = torch.arange(count, device=device)
+        at = rows[:, None, None]
+        flat = lambda each: each.flatten(0, 1)[None]  # noqa: E731 - texts by blocks -> one row of blocks
+        return BlockBatch(
+            features=self._prefix_features,
+            anchors=flat(prefix + anchors),
+            anchor_ids=flat(token_ids.gather(1, anchors)),
+            labels=flat(token_ids[at, places]),
+            weights=flat(slot_weights(size).to(device) * inside),
+            teacher=flat(texts.hidden[chosen][at, places - 1]),
+            texts=texts.features[chosen].flatten(0, 1)[None],
+            text_positions=(prefix + torch.arange(width, device=device)).repeat(count)[None],
+            text_starts=flat((prefix + rows * width)[:, None].expand(-1, blocks)),
+        )
+
+
+def context_batch(
+    draft: DFlashDraft,
+    prefill: Prefill,
+    context_length: int,
+    spec: TTTSpec,
+    step: int,
+    *,
+    input_ids: Tensor | None = None,  # (1, T)
+) -> BlockBatch:
+    """Blocks that open in the context's own text; `input_ids` are its tokens on the device, where they are at hand."""
+    anchors = select_anchors(
+        context_length=context_length,
+        num_anchors=spec.anchors,
+        window=spec.window,
+        generator=_generator(spec, step),
+    )
+    device = prefill.features.device
+    ids = torch.tensor([prefill.input_ids[:context_length]], device=device) if input_ids is None else input_ids
+    return make_block_batch(
+        input_ids=ids,
+        supervised=torch.ones_like(ids, dtype=torch.bool),
+        anchors=anchors[None].to(device),
+        features=prefill.features[None, :context_length],
+        hidden=prefill.hidden[None, :context_length],
+        block_size=draft.config.block_size,
+    )
+
+
+def _generator(spec: TTTSpec, step: int) -> torch.Generator:
+    return torch.Generator().manual_seed(spec.seed * 1_000_003 + step)
