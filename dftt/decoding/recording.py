@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -38,10 +38,7 @@ class Texts:
 
 def joined(parts: Sequence[Texts]) -> Texts:
     """All rows of several texts of one width."""
-    columns = zip(
-        *((each.token_ids, each.starts, each.lengths, each.features, each.hidden) for each in parts), strict=True
-    )
-    return Texts(*(torch.cat(column) for column in columns))
+    return Texts(*(torch.cat([getattr(each, field.name) for each in parts]) for field in fields(Texts)))
 
 
 @torch.no_grad()

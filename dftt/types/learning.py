@@ -170,8 +170,8 @@ def learning_shares(learns_from: str) -> dict[str, int]:
         one_of("ttt.learns_from", name, LEARNS_FROM)
         if name in shares or not (weight or "1").isdigit() or int(weight or 1) < 1:
             raise ValueError(
-                f"ttt.learns_from {learns_from!r}: name each of {', '.join(LEARNS_FROM)} once, with a whole number above "
-                "0 as its weight where the steps are not to be shared equally, such as context:1+self_study:3"
+                f"ttt.learns_from {learns_from!r}: name each of {', '.join(LEARNS_FROM)} once, with a whole number "
+                "above 0 as its weight where the steps are not to be shared equally, such as context:1+self_study:3"
             )
         shares[name] = int(weight or 1)
     return {name: shares[name] for name in LEARNS_FROM if name in shares}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dftt.adaptation.lessons import Lessons
-from dftt.adaptation.losses import block_loss, run_blocks, slot_weights
+from dftt.adaptation.losses import BlockBatch, block_loss, run_blocks, slot_weights
 from dftt.adaptation.self_study import Study, study_instructions, turn_around, write_study
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
@@ -41,6 +41,13 @@ def text_of(study: Study, row: int) -> tuple[int, ...]:
     return tuple(study.texts.token_ids[row, : int(study.texts.lengths[row])].tolist())
 
 
+def row_of(batch: BlockBatch, block: int, study: Study) -> int:
+    """Which of the written texts a block opens in, told by the features that it may see."""
+    start = int(batch.text_starts[0, block]) - len(CONTEXT)
+    seen = batch.texts[0, start : start + study.texts.features.shape[1]]
+    return next(row for row, own in enumerate(study.texts.features) if torch.equal(own, seen))
+
+
 def test_texts_are_what_generate_draws(pair: Pair, study: Study) -> None:
     _, tail = turn_around(pair.target.tokenizer)
     instructions = study_instructions()
@@ -68,18 +75,9 @@ def test_a_study_batch_is_each_text_alone(pair: Pair, study: Study) -> None:
         batch = lessons.batch(step)
         total, weight = 0.0, 0.0
         for block in range(batch.anchors.shape[1]):
-            row = next(
-                row
-                for row in range(len(study.texts))
-                if torch.equal(
-                    batch.texts[0, int(batch.text_starts[0, block]) - len(CONTEXT)], study.texts.features[row, 0]
-                )
-                and torch.equal(
-                    batch.texts[0, int(batch.text_starts[0, block]) - len(CONTEXT) + 40], study.texts.features[row, 40]
-                )
-            )
+            row = row_of(batch, block, study)
             anchor = int(batch.anchors[0, block])
-            ids = CONTEXT.input_ids + (*text_of(study, row), study.answers()[row][-1])
+            ids = (*CONTEXT.input_ids, *text_of(study, row), study.answers()[row][-1])
             assert len(CONTEXT) + int(study.texts.starts[row]) <= anchor < len(ids) - 1
             whole = pair.prefill(Prompt(ids[:-1]))
             with torch.no_grad():

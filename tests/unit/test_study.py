@@ -104,7 +104,7 @@ def test_decoding_takes_all_but_mode_and_alpha_from_the_base() -> None:
         ({"mode": "target", "matched_to": "x", "temperature": 1.0}, "finds the temperature; leave temperature out"),
         (
             {"ttt": "own", "ttt_overrides": {"learns_from": "luck"}},
-            "unknown 'luck'; choose from context, self_study, generation",
+            "unknown 'luck'; choose from context, self_study",
         ),
         ({"ttt": "own", "ttt_overrides": {"every": 1}}, "ttt.every must be >= 4, got 1"),
         ({"ttt": "wrong", "ttt_overrides": {"learns_from": "generation"}}, "'generation' needs ttt own, got wrong"),
