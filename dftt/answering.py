@@ -204,6 +204,7 @@ class _Carrier:
     """An adapter where decoding expects an adaptation."""
 
     adapter: Adapter
+    study: tuple[tuple[int, ...], ...] = ()
 
 
 def _key(part: Part) -> int:

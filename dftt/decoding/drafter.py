@@ -38,11 +38,17 @@ class Drafter(Protocol):
 
 
 class DFlashDrafter:
-    """Proposes blocks with the DFlash draft, and reads its slot-1 logits for guidance."""
+    """Proposes blocks with the DFlash draft, and reads its slot-1 logits for guidance.
 
-    def __init__(self, draft: DFlashDraft, target: Target) -> None:
-        self.draft = draft
-        self.target = target
+    Args:
+        draft: The draft.
+        target: The target.
+        window: Every slot sees what is less than so many positions before it; 0 hides nothing.
+        sinks: First positions of the context that a window does not hide.
+    """
+
+    def __init__(self, draft: DFlashDraft, target: Target, *, window: int = 0, sinks: int = 0) -> None:
+        self.draft, self.target, self.window, self.sinks = draft, target, window, sinks
         self._cache = RowCache(0, rows=0, capacity=0)
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
@@ -125,12 +131,16 @@ class DFlashDrafter:
         scratch = torch.arange(used, used + slots, device=anchors.device).expand(rows, slots)
         self._cache.placement = Placement(scratch, used + slots, used)
         ids = block_input_ids(anchor_ids, block_size, self.draft.config.mask_token_id)
+        sinks = {"sinks": self.sinks} if self.window and self.sinks else {}
         masks = self.draft.block_masks(
             anchors if context_ends is None else context_ends,
             context_slots=used,
             block_size=block_size,
-            layout="spans" if kernels_run(anchors.device, self.draft.config.head_dim) else "dense",
+            # Spans have no room for a third stretch of keys.
+            layout="spans" if not sinks and kernels_run(anchors.device, self.draft.config.head_dim) else "dense",
             all_visible=all_visible,
+            window=self.window,
+            **sinks,
         )
         hidden = self.draft(self.target.embed(ids), block_positions(anchors, block_size), self._cache, masks)
         return hidden.unflatten(1, (num_anchors, block_size))

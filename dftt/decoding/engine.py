@@ -4,6 +4,8 @@
     speculative   block_size - 1 proposals    block_size verified     no guidance
     guided        verify_size - 1 proposals   verify_size verified    the rule's sources read at each verified position
 
+With a lookup beside the draft (hybrid), both propose; one target pass reads the two branches, and the longer one stays.
+
 Rows may have different lengths. A finished row keeps its slot and repeats its last position until all are done, or
 until a new row takes the slot (`refill`; `queue.py` decides when).
 """
@@ -23,9 +25,10 @@ from dftt.decoding.captured import Cycle, Run, capture_for
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.guidance.source_set import SourceSet, apply_rule
+from dftt.decoding.lookup import Lookup
 from dftt.decoding.sampling import draw
 from dftt.decoding.schedule import BlockScheduler
-from dftt.models.cache import Placement, RowCache, place, place_on_device
+from dftt.models.cache import Placement, RowCache, forked, place, place_on_device
 from dftt.models.spans import KEYS_PER_TILE
 from dftt.models.target import PREFILL_CHUNK, Target
 from dftt.types import DecodingSpec, Prefill
@@ -86,6 +89,7 @@ class Engine:
             KEYS_PER_TILE: their keys and values in the target are stored once.
         alphas: One weight of guidance per row, none of them 0, instead of the rule's own; mode guided only.
         observer: Is shown what every target pass computes.
+        lookup: Proposes in place of a drafter, or beside it; mode speculative only.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Engine:
         shared: int = 0,
         alphas: Sequence[float] = (),
         observer: Observer | None = None,
+        lookup: Lookup | None = None,
     ) -> None:
         if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
             raise ValueError(
@@ -117,7 +122,7 @@ class Engine:
         self.scheduler = scheduler
         self.accept = accept
         self.verified = {"target": 1, "speculative": spec.block_size, "guided": spec.verify_size}[spec.mode]
-        self.observer = observer
+        self.observer, self.lookup = observer, lookup
         self.taps = drafter.draft.config.tap_ids if isinstance(drafter, DFlashDrafter) else ()
         if observer is not None:
             self.taps = observer.tap_ids
@@ -134,12 +139,15 @@ class Engine:
         known = [0 if prefill is None else len(prefill) for prefill in prefills]
         longest_rest = max(len(prompt) - start for prompt, start in zip(prompts, known, strict=True))
         self._longest_prompt = max(longest_prompt, *map(len, prompts))
-        longest = self._longest_prompt + spec.max_new_tokens + self.verified
+        branches = 2 if lookup is not None and drafter is not None else 1
+        longest = self._longest_prompt + spec.max_new_tokens + branches * self.verified
         # Rows read their rests together, right-padded: the padding of a row that starts late needs room too.
         capacity = max(longest, max(known) + longest_rest)
         self._tokens = torch.zeros(len(prompts), capacity, dtype=torch.long, device=device)
         for index, prompt in enumerate(prompts):
             self._tokens[index, : len(prompt)] = torch.tensor(prompt, device=device)
+        if lookup is not None:
+            lookup.follow(self._tokens)
         if shared:
             _check_shared(shared, target, prompts, known)
         self._cache = RowCache(target.num_layers, rows=len(prompts), capacity=capacity, shared=shared)
@@ -219,12 +227,37 @@ class Engine:
         """The device's part of a cycle, without waiting: tokens committed per row, and whether one of them ends it."""
         anchor_ids = self._tokens.gather(1, at.positions[:, :1])
         block = anchor_ids
-        if self.drafter is not None and at.positions.shape[1] > 1:
-            proposed = self.drafter.propose(anchor_ids[:, 0], at, self._draw)
-            block = torch.cat([anchor_ids, proposed], dim=1)
+        if at.positions.shape[1] > 1:
+            proposals = self._proposals(anchor_ids, at)
+            if len(proposals) == 2:
+                return self._verify_both(anchor_ids, *proposals, at)
+            block = torch.cat([anchor_ids, *proposals], dim=1)
         hidden, early = self._read(block, at)
         drawn = self._draw(self._guided(self.target.head(hidden), block, at, early), at.positions + 1)
         return self._commit(self.accept(block[:, 1:], drawn) + 1, drawn, at)
+
+    def _proposals(self, anchor_ids: Tensor, at: Placement) -> list[Tensor]:
+        """What draft and lookup propose, (R, Q-1) each."""
+        drafted = [] if self.drafter is None else [self.drafter.propose(anchor_ids[:, 0], at, self._draw)]
+        return drafted if self.lookup is None else [*drafted, self.lookup.propose(at.positions)]
+
+    def _verify_both(self, anchor_ids: Tensor, drafted: Tensor, found: Tensor, at: Placement) -> Tensor:  # (R, 2)
+        """One pass over two branches that share the anchor; the longer one is committed, the draft's where equal."""
+        size = at.positions.shape[1]
+        both = forked(at, capacity=self._cache.capacity)
+        block = torch.cat([anchor_ids, drafted, found], dim=1)
+        hidden, features = self.target.forward(block, both, self._cache, tap_ids=self.taps)
+        drawn = self._draw(self.target.head(hidden), both.times + 1)
+        accepted = self.accept(drafted, drawn[:, :size])
+        accepted_found = self.accept(found, torch.cat([drawn[:, :1], drawn[:, size:]], dim=1))
+        # Where in the pass each slot of the branch that stays was read; the anchor comes first in either.
+        slots = torch.arange(size, device=drawn.device)
+        moved = slots + (accepted_found > accepted)[:, None] * (slots > 0) * (size - 1)
+        self._cache.move(both.positions.gather(1, moved)[:, 1:], at.positions[:, 1:])
+        features = features.gather(1, moved[..., None].expand(-1, -1, features.shape[-1]))
+        for follower in self._followers():
+            follower.extend(features, at)
+        return self._commit(torch.maximum(accepted, accepted_found) + 1, drawn.gather(1, moved), at)
 
     def _read(self, block: Tensor, at: Placement) -> tuple[Tensor, Tensor]:
         """Final hidden states of a pass over a block, and those of the layers that sources of guidance tap.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, cast, overload
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.engine import Engine
 from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.lookup import Lookup
 from dftt.decoding.on_policy import Learner, LearningEngine
 from dftt.decoding.queue import Finished, OnTokens, decode_queue
 from dftt.decoding.sampling import sample_key
@@ -27,6 +29,11 @@ class HasAdapter(Protocol):
     @property
     def adapter(self) -> Adapter:
         """The adapter to decode under."""
+        ...
+
+    @property
+    def study(self) -> Sequence[Sequence[int]]:
+        """Texts of self-study, which lookup may look in."""
         ...
 
 
@@ -108,13 +115,17 @@ def generate(
     Raises:
         ValueError: If a prompt and its answer do not fit the target's window, the spec does not fit the draft, or the
             rule of guidance lacks a material, or a learner is given with another mode, or with several prompts, or
-            alphas are given that cannot be followed.
+            alphas are given that cannot be followed, or something that proposes is passed in beside lookup.
     """
     prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
     if not prompts:
         raise ValueError("no prompt given: pass at least one")
     if rows < 0:
         raise ValueError(f"rows must be >= 1, or 0 for all prompts at once, got {rows}")
+    if spec.drafter != "draft" and (drafter, scheduler, learner) != (None, None, None):
+        raise ValueError(
+            f"decoding.drafter {spec.drafter} goes with no drafter, scheduler or learner that is passed in"
+        )
     if drafter is not None and 0 < rows < len(prompts):
         raise ValueError(f"a given drafter proposes for all {len(prompts)} prompts at once: leave out rows, got {rows}")
     _check_alphas(alphas, spec, len(prompts))
@@ -141,12 +152,13 @@ def generate(
         alphas,
     )
     finished: dict[int, Generation] = {}
-    for adapter, numbers in _by_adapter(prompts, adaptation):
-        with applied(pair.draft, adapter):
+    for under, numbers in _by_adapter(prompts, adaptation):
+        with applied(pair.draft, under.adapter if under is not None else None):
             order = sorted(numbers, key=batch.shortening)
-            engine = batch.start(order[: rows or None], longest_prompt=max(len(prompts[number]) for number in numbers))
+            start = partial(batch.start, study=under.study if under is not None and spec.lookup_study else ())
+            engine = start(order[: rows or None], longest_prompt=max(len(prompts[number]) for number in numbers))
             learnt = learner.seconds if learner is not None else 0.0
-            for each in decode_queue(engine, order, batch.start, on_tokens=on_tokens):
+            for each in decode_queue(engine, order, start, on_tokens=on_tokens):
                 seconds = each.seconds - (learner.seconds - learnt if learner is not None else 0.0)
                 finished[each.request] = _generation(pair, each, seconds)
     generations = [finished[number] for number in range(len(prompts))]
@@ -169,12 +181,13 @@ class _Batch:
     shared: int
     alphas: Sequence[float]
 
-    def start(self, numbers: Sequence[int], *, longest_prompt: int = 0) -> Engine:
+    def start(self, numbers: Sequence[int], *, longest_prompt: int = 0, study: Sequence[Sequence[int]] = ()) -> Engine:
         """An engine that holds the prompts of these numbers, under the adapter that the draft has now."""
         pair, spec, scheduler = self.pair, self.spec, self.scheduler
         drafter = self.drafter
-        if drafter is None and spec.mode != "target":
-            drafter = DFlashDrafter(pair.draft, pair.target)
+        if drafter is None and spec.mode != "target" and spec.drafter != "lookup":
+            drafter = DFlashDrafter(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
+        looks_up = spec.mode == "speculative" and spec.drafter != "draft"
         ids = [self.prompts[number].input_ids for number in numbers]
         prefills, keys = [self.prefills[number] for number in numbers], [self.keys[number] for number in numbers]
         if self.learner is not None:
@@ -193,6 +206,7 @@ class _Batch:
             scheduler=scheduler,
             longest_prompt=longest_prompt,
             shared=self.shared,
+            lookup=Lookup(spec.lookup_suffix, study) if looks_up else None,
             alphas=[self.alphas[number] for number in numbers] if self.alphas else (),
         )
 
@@ -266,17 +280,17 @@ def _shared(pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[P
 
 def _by_adapter(
     prompts: Sequence[Prompt], adaptation: HasAdapter | Sequence[HasAdapter | None] | None
-) -> list[tuple[Adapter | None, list[int]]]:
-    """Each adapter, and the numbers of the prompts that are decoded under it."""
+) -> list[tuple[HasAdapter | None, list[int]]]:
+    """Each adaptation, and the numbers of the prompts that are decoded under it."""
     given = list(adaptation) if isinstance(adaptation, Sequence) else [adaptation] * len(prompts)
     if len(given) != len(prompts):
         raise ValueError(
             f"{len(given)} adaptations given for {len(prompts)} prompts: give one for each, or one for all"
         )
-    groups: dict[int, tuple[Adapter | None, list[int]]] = {}
+    groups: dict[int, tuple[HasAdapter | None, list[int]]] = {}
     for number, each in enumerate(given):
         adapter = each.adapter if each is not None else None
-        groups.setdefault(id(adapter), (adapter, []))[1].append(number)
+        groups.setdefault(id(adapter), (each, []))[1].append(number)
     return list(groups.values())
 
 

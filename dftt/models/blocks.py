@@ -73,6 +73,7 @@ def is_visible(
     sliding_window: int | None,
     text_start: Tensor | int = 0,
     shared: int = 0,
+    sinks: int = 0,
 ) -> Tensor:
     """The rule of the mask, elementwise; keys are `context_slots` read positions, then the blocks' slots in order.
 
@@ -87,13 +88,15 @@ def is_visible(
             attention.
         text_start: Index of the first key of the query's own text, which stands at position `shared`.
         shared: How many of the first keys, at positions 0, 1, ..., come before every text.
+        sinks: First positions that a band does not hide.
     """
     position = key_index + (shared - text_start)  # of a key of the query's own text
     in_text = (key_index >= text_start) & (key_index < context_slots) & (position < query_anchor)
     in_context = in_text | (key_index < shared)
     if sliding_window is not None:
         position = torch.where(key_index < shared, key_index, position)
-        in_context = in_context & (position > query_anchor + query_slot - sliding_window)
+        near = position > query_anchor + query_slot - sliding_window
+        in_context = in_context & (near | (position < sinks))
     in_own_block = (key_index >= context_slots) & ((key_index - context_slots) // block_size == query_block)
     return in_context | in_own_block
 
@@ -106,6 +109,7 @@ def dense_block_mask(
     sliding_window: int | None = None,
     text_starts: Tensor | None = None,  # (R, N)
     shared: int = 0,
+    sinks: int = 0,
 ) -> Tensor:  # (R, 1, N*K, context_slots + N*K), bool
     """`is_visible` for all queries and keys, as an explicit mask."""
     num_anchors = anchors.shape[1]
@@ -121,6 +125,7 @@ def dense_block_mask(
         sliding_window=sliding_window,
         text_start=0 if text_starts is None else text_starts.repeat_interleave(block_size, dim=1)[:, :, None],
         shared=shared,
+        sinks=sinks,
     )
     return visible[:, None]
 

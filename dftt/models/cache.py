@@ -22,11 +22,22 @@ class Placement:
         used: Largest position of any row, plus one: what a reader sees afterwards. It may be more, where the host does
             not know the rows' lengths.
         start: The first position, where it is the same in every row: then writing is a copy instead of a scatter.
+        fork: Two branches are read at once, which share the first token: the tokens from this one on stand behind those
+            of the first branch, but at the positions in the text of these. 0 where there is one.
     """
 
     positions: Tensor
     used: int
     start: int | None
+    fork: int = 0
+
+    @property
+    def times(self) -> Tensor:
+        """Position of each token in its text, (R, Q)."""
+        if not self.fork:
+            return self.positions
+        ahead = self.positions[:, self.fork :] - (self.fork - 1)
+        return torch.cat([self.positions[:, : self.fork], ahead], dim=1)
 
 
 def place(starts: Sequence[int], count: int, *, device: torch.device) -> Placement:
@@ -41,6 +52,14 @@ def place(starts: Sequence[int], count: int, *, device: torch.device) -> Placeme
 def place_on_device(starts: Tensor, count: int, *, capacity: int) -> Placement:
     """Placement of rows whose starts (R,) only the device knows: readers see all positions, masks say which count."""
     return Placement(starts[:, None] + torch.arange(count, device=starts.device), capacity, None)
+
+
+def forked(at: Placement, *, capacity: int) -> Placement:
+    """Placement of two branches whose first one is placed at `at`; readers never see more than `capacity`."""
+    more = at.positions.shape[1] - 1
+    behind = at.positions[:, 1:] + more
+    positions = torch.cat([at.positions, behind], dim=1)
+    return Placement(positions, min(at.used + more, capacity), at.start, fork=more + 1)
 
 
 class RowCache(Cache):
@@ -105,6 +124,13 @@ class RowCache(Cache):
             for stored, new in zip(own.written(), copied.written(), strict=True):
                 index = torch.tensor(rows, device=stored.device)
                 stored[index, :, self.shared : width] = new[:, :, self.shared : width]
+
+    def move(self, source: Tensor, destination: Tensor) -> None:
+        """Copy what stands at positions (R, K) of each row to others of the same row."""
+        rows = torch.arange(self.rows, device=source.device)[:, None]
+        for layer in self._row_layers:
+            for stored in layer.written():
+                stored[rows, :, destination] = stored[rows, :, source]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - signature of transformers
         """Always 0: positions and masks are explicit, so nothing may be derived from a common length."""

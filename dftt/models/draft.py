@@ -176,7 +176,8 @@ class DFlashDraft(nn.Module):
         block_size: int | None = None,
         layout: MaskLayout = "dense",
         all_visible: bool = False,
-        **texts: Any,
+        window: int = 0,
+        **rule: Any,
     ) -> dict[str, Any]:
         """The mask of each layer type that the draft has, for blocks opened at `anchors`.
 
@@ -187,15 +188,17 @@ class DFlashDraft(nn.Module):
             layout: Explicit masks (dense), FlexAttention masks, or spans for the kernels of decoding.
             all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so
                 that full-attention layers need no mask.
-            texts: `text_starts` and `shared` of blocks that open in texts behind a context, see `blocks.is_visible`.
+            window: Band of all layers, as that of sliding ones; 0 where there is none.
+            rule: What else `blocks.is_visible` takes: `text_starts` and `shared` of blocks that open in texts behind a
+                context, `sinks` of a band.
         """
         build = {"dense": dense_block_mask, "flex": flex_block_mask, "spans": block_spans}[layout]
         size = block_size or self.config.block_size
-        windows = {FULL: None, SLIDING: self.config.sliding_window}
+        windows = {FULL: window or None, SLIDING: min(filter(None, (window, self.config.sliding_window)), default=None)}
         return {
             kind: None
             if all_visible and windows[kind] is None and layout == "dense"
-            else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind], **texts)
+            else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind], **rule)
             for kind in dict.fromkeys(self.config.layer_types)
         }
 

@@ -27,6 +27,25 @@ def causal_spans(
     return _stack(first, limit, nothing, nothing, nothing + shared)
 
 
+def forked_spans(
+    positions: Tensor,  # (R, Q)
+    fork: int,
+    sliding_window: int | None = None,
+    *,
+    shared: int = 0,
+) -> Tensor:  # (R, 1, Q, 5), int32
+    """Spans of two branches behind one token (`Placement.fork`): each sees what came before, that token and itself."""
+    trunk = causal_spans(positions[:, :fork], sliding_window, shared=shared)
+    ends = positions[:, fork:] + 1
+    lo = positions[:, fork : fork + 1].expand_as(ends)
+    limit = (positions[:, :1] + 1).expand_as(ends)
+    first = torch.zeros_like(ends)
+    if sliding_window is not None:
+        first = (ends - (fork - 1) - sliding_window).clamp_min(0)
+        lo = torch.maximum(lo, ends - sliding_window)
+    return torch.cat([trunk, _stack(first, limit, lo, ends, torch.zeros_like(ends) + shared)], dim=2)
+
+
 def block_spans(
     anchors: Tensor,  # (R, N)
     *,

@@ -19,7 +19,7 @@ from dftt.models.draft import FULL, SLIDING
 from dftt.models.fused import fuse_norms_
 from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
-from dftt.models.spans import causal_spans
+from dftt.models.spans import causal_spans, dense_of_spans, forked_spans
 from dftt.types import Prefill
 
 Messages = Sequence[Mapping[str, str]]
@@ -161,7 +161,7 @@ class Target:
             out = self._decoder(
                 input_ids=token_ids,
                 attention_mask=self._masks(placement, cache.shared),
-                position_ids=placement.positions,
+                position_ids=placement.times,
                 past_key_values=cache,
                 use_cache=True,
             )
@@ -233,11 +233,8 @@ class Target:
 
         Always explicit: a 4D mask passes through transformers untouched, where None would make it build one of its own.
         """
-        if self.reads_spans:
-            spans = causal_spans(placement.positions, shared=shared)
-            if SLIDING not in self.layer_types:
-                return spans
-            return {FULL: spans, SLIDING: causal_spans(placement.positions, self.config.sliding_window, shared=shared)}
+        if placement.fork or self.reads_spans:
+            return self._spans(placement, shared)
         keys = torch.arange(placement.used, device=placement.positions.device)
         queries = placement.positions[..., None]
         causal = (keys <= queries)[:, None]
@@ -245,6 +242,20 @@ class Target:
             return self._as_attended(causal)
         band = causal & (keys > queries - self.config.sliding_window)[:, None]
         return {FULL: self._as_attended(causal), SLIDING: self._as_attended(band)}
+
+    def _spans(self, placement: Placement, shared: int) -> Any:
+        """The masks as spans, spelt out where the kernels do not run."""
+
+        def build(sliding_window: int | None = None) -> Tensor:
+            if placement.fork:
+                spans = forked_spans(placement.positions, placement.fork, sliding_window, shared=shared)
+            else:
+                spans = causal_spans(placement.positions, sliding_window, shared=shared)
+            return spans if self.reads_spans else self._as_attended(dense_of_spans(spans, placement.used))
+
+        if SLIDING not in self.layer_types:
+            return build()
+        return {FULL: build(), SLIDING: build(self.config.sliding_window)}
 
     def _as_attended(self, mask: Tensor) -> Tensor:
         """The mask as the attention takes it: eager attention adds it to the scores, where a boolean hides nothing."""

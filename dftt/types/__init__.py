@@ -19,10 +19,12 @@ from dftt.types.guidance import GuidanceSpec
 from dftt.types.learning import LORA_MODULES, LOSSES, LossName, TrainingSpec, TTTSpec, check_lora
 
 __all__ = [
+    "DRAFTERS",
     "LORA_MODULES",
     "LOSSES",
     "MODES",
     "DecodingSpec",
+    "DrafterName",
     "Generation",
     "GuidanceSpec",
     "LossName",
@@ -40,6 +42,8 @@ __all__ = [
 
 Mode = Literal["target", "speculative", "guided"]
 MODES: tuple[str, ...] = ("target", "speculative", "guided")
+DrafterName = Literal["draft", "lookup", "hybrid"]
+DRAFTERS: tuple[str, ...] = ("draft", "lookup", "hybrid")
 _TUPLES = ("token_ids", "acceptance_lengths", "statuses", "rubrics")  # of a record; JSON knows lists only
 
 
@@ -120,6 +124,12 @@ class DecodingSpec:
         guidance: Any other rule of guidance, with its own alpha; not together with alpha. Used by mode guided only.
         block_size: Block size to decode with, anchor included; 0 takes the draft's own.
         verify_size: Positions verified per guided cycle; 1 is the token-by-token reference loop, 0 takes block_size.
+        drafter: What proposes in mode speculative: the draft, lookup (what followed the last few tokens where they
+            occurred before in answer or prompt) or hybrid (both, verified in one pass; the longer one is kept).
+        lookup_suffix: Most tokens of a suffix that is looked up.
+        lookup_study: Look suffixes up in the texts of self-study too, after answer and prompt.
+        draft_window: The draft sees what is less than so many positions before a slot; 0 lets it see all.
+        draft_sinks: First positions of the context that it sees nonetheless.
         seed: Seeds the position-keyed noise; the same seed gives the same tokens in target and speculative mode.
         eos_token_ids: Tokens that end a row; empty takes the target's own.
         ignore_eos: Decode all max_new_tokens whatever is drawn (for measurements).
@@ -134,6 +144,11 @@ class DecodingSpec:
     guidance: GuidanceSpec | None = None
     block_size: int = 0
     verify_size: int = 0
+    drafter: DrafterName = "draft"
+    lookup_suffix: int = 6
+    lookup_study: bool = False
+    draft_window: int = 0
+    draft_sinks: int = 0
     seed: int = 0
     eos_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
@@ -142,6 +157,11 @@ class DecodingSpec:
         object.__setattr__(self, "eos_token_ids", tuple(self.eos_token_ids))
         one_of("decoding.mode", self.mode, MODES)
         at_least("decoding.max_new_tokens", self.max_new_tokens, 1)
+        one_of("decoding.drafter", self.drafter, DRAFTERS)
+        at_least("decoding.lookup_suffix", self.lookup_suffix, 1)
+        at_least("decoding.draft_window", self.draft_window, 0)
+        at_least("decoding.draft_sinks", self.draft_sinks, 0)
+        self._check_drafter()
         at_least("decoding.top_k", self.top_k, 0)
         at_least("decoding.verify_size", self.verify_size, 0)
         if self.block_size != 0:
@@ -156,6 +176,16 @@ class DecodingSpec:
                 f"decoding.alpha is {self.alpha} and decoding.guidance is given too: write the weight as "
                 "decoding.guidance.alpha and leave decoding.alpha at 0"
             )
+
+    def _check_drafter(self) -> None:
+        if self.drafter != "draft" and self.mode == "guided":
+            raise ValueError(
+                f"decoding.drafter {self.drafter} needs mode speculative, got mode guided: use drafter draft"
+            )
+        if self.lookup_study and self.drafter == "draft":
+            raise ValueError("decoding.lookup_study needs decoding.drafter lookup or hybrid, got draft")
+        if self.draft_sinks and not self.draft_window:
+            raise ValueError(f"decoding.draft_sinks {self.draft_sinks} need a decoding.draft_window, got 0")
 
     @property
     def rule(self) -> GuidanceSpec:
