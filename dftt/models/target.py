@@ -17,6 +17,7 @@ from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
 from dftt.models.draft import FULL, SLIDING
 from dftt.models.fused import fuse_norms_
+from dftt.models.gguf import unpacked
 from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
 from dftt.models.spans import causal_spans, dense_of_spans, forked_spans
@@ -64,7 +65,7 @@ class Target:
         dtype: str | torch.dtype = "float32",
         revision: str | None = None,
     ) -> Target:
-        """The target of a hub id, a local folder or `bundled:smollm2-135m`, frozen, on `device` in `dtype`.
+        """The target of a hub id, a local folder, a .gguf file or `bundled:smollm2-135m`, frozen, on `device`.
 
         Raises:
             ValueError: If the dtype is unknown, the bundled package is missing or nothing can be loaded by that name.
@@ -355,7 +356,9 @@ def _named_errors(name: str | Path) -> Iterator[None]:
 
 
 def _path_of(name: str | Path) -> str:
-    return bundled.target_folder(str(name)) if str(name).startswith(bundled.PREFIX) else str(name)
+    if str(name).startswith(bundled.PREFIX):
+        return bundled.target_folder(str(name))
+    return str(unpacked(Path(name))) if str(name).lower().endswith(".gguf") else str(name)
 
 
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
