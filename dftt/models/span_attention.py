@@ -1,7 +1,8 @@
 """Attention over spans in Triton: reads the keys that some query may see and no others, split over many programs.
 
 The queries of a group share their key head, so a decoding step is one small matrix product per tile of keys. Each split
-keeps its own running softmax (Milakov and Gimelshein 2018), merged by a second kernel (as in flash decoding).
+keeps its own running softmax (Milakov and Gimelshein 2018), merged by a second kernel (as in flash decoding). Where many
+rows share their first keys, the queries of all rows read these together, and each row's own keys are read apart.
 Import only where Triton is installed; `kernels.available` says so.
 """
 
@@ -20,13 +21,15 @@ from torch import Tensor
 from dftt.models.spans import KEYS_PER_TILE
 
 MAX_SPLITS = 64
+EVERYTHING, OWN, SHARED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # what a launch reads of a row's keys
+ROWS_TOGETHER = 16  # from so many on, reading what is shared once for all is worth a second launch
 
 
 def span_attention(
     query: Tensor,  # (R, H, Q, Dh)
     key: Tensor,  # (R, Hkv, S, Dh)
     value: Tensor,  # (R, Hkv, S, Dh)
-    spans: Tensor,  # (R, 1, Q, 5), int32
+    spans: Tensor,  # (R, 1, Q, 4 or 5), int32
     *,
     scale: float,
     splits: int = 0,
@@ -46,36 +49,50 @@ def span_attention(
     packed = heads // kv_heads * queries
     tile = 16 if packed <= 16 else 32 if packed <= 32 else 64
     tiles = triton.cdiv(packed, tile)
-    splits = splits or _splits(query.device, rows * kv_heads * tiles)
+    together = rows >= ROWS_TOGETHER and spans.shape[-1] == 5
+    all_tiles = triton.cdiv(rows * packed, 64)
+    splits = splits or _splits(query.device, kv_heads * (all_tiles if together else rows * tiles))
+    parts = 2 * splits if together else splits
     out = torch.empty(rows, heads, queries, width, dtype=query.dtype, device=query.device)
-    part = torch.empty(rows * kv_heads, splits, packed, width, dtype=torch.float32, device=query.device)
-    stats = torch.empty(rows * kv_heads, splits, packed, 2, dtype=torch.float32, device=query.device)
-    _read_split[(splits, rows * kv_heads, tiles)](
-        query,
-        key,
-        value,
-        spans,
-        part,
-        stats,
-        scale,
-        kv_heads,
-        queries,
-        packed,
-        *query.stride()[:3],
-        *key.stride()[:3],
-        *value.stride()[:3],
-        spans.stride(0),
-        WIDTH=width,
-        TILE=tile,
-        KEYS=KEYS_PER_TILE,
-        SPLITS=splits,
-        # Full-precision products for float32, so that results are the plain attention's.
-        PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
-        num_warps=4,
-        num_stages=2,
-    )
+    part = torch.empty(rows * kv_heads, parts, packed, width, dtype=torch.float32, device=query.device)
+    stats = torch.empty(rows * kv_heads, parts, packed, 2, dtype=torch.float32, device=query.device)
+
+    def read(grid: tuple[int, int, int], *, tile: int, offset: int, what: int) -> None:
+        _read_split[grid](
+            query,
+            key,
+            value,
+            spans,
+            part,
+            stats,
+            scale,
+            rows,
+            kv_heads,
+            queries,
+            packed,
+            *query.stride()[:3],
+            *key.stride()[:3],
+            *value.stride()[:3],
+            spans.stride(0),
+            WIDTH=width,
+            TILE=tile,
+            KEYS=KEYS_PER_TILE,
+            SPLITS=splits,
+            PARTS=parts,
+            OFFSET=offset,
+            COLUMNS=spans.shape[-1],
+            WHAT=what,
+            # Full-precision products for float32, so that results are the plain attention's.
+            PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
+            num_warps=4,
+            num_stages=2,
+        )
+
+    read((splits, rows * kv_heads, tiles), tile=tile, offset=0, what=OWN if together else EVERYTHING)
+    if together:
+        read((splits, kv_heads, all_tiles), tile=64, offset=splits, what=SHARED)
     _merge_splits[(packed, rows * kv_heads)](
-        part, stats, out, kv_heads, queries, packed, *out.stride()[:3], WIDTH=width, SPLITS=splits, num_warps=2
+        part, stats, out, kv_heads, queries, packed, *out.stride()[:3], WIDTH=width, SPLITS=parts, num_warps=2
     )
     return out
 
@@ -126,6 +143,7 @@ def _read_split(
     part,
     stats,
     scale,
+    rows,
     kv_heads,
     queries,
     packed,
@@ -143,27 +161,42 @@ def _read_split(
     TILE: tl.constexpr,  # noqa: N803
     KEYS: tl.constexpr,  # noqa: N803
     SPLITS: tl.constexpr,  # noqa: N803
+    PARTS: tl.constexpr,  # noqa: N803
+    OFFSET: tl.constexpr,  # noqa: N803
+    COLUMNS: tl.constexpr,  # noqa: N803
+    WHAT: tl.constexpr,  # noqa: N803
     PRECISION: tl.constexpr,  # noqa: N803
 ):
     split = tl.program_id(0)
-    row = tl.program_id(1) // kv_heads
+    # One row's queries, or those of all rows one behind the other; the keys are row 0's then.
+    key_of = 0 if WHAT == SHARED else tl.program_id(1) // kv_heads
     kv_head = tl.program_id(1) % kv_heads
     # All rows of a head lie together, so heads are far apart: 64 bits.
-    keys_from, row_keys = key + kv_head.to(tl.int64) * key_head, row.to(tl.int64) * key_row
-    values_from, row_values = value + kv_head.to(tl.int64) * value_head, row.to(tl.int64) * value_row
+    keys_from, row_keys = key + kv_head.to(tl.int64) * key_head, tl.cast(key_of, tl.int64) * key_row
+    values_from, row_values = value + kv_head.to(tl.int64) * value_head, tl.cast(key_of, tl.int64) * value_row
     # Packed queries: all queries of the group's first head, then of its second, and so on.
     index = tl.program_id(2) * TILE + tl.arange(0, TILE)
-    inside = index < packed
+    inside = index < (rows * packed if WHAT == SHARED else packed)
+    row = index // packed if WHAT == SHARED else key_of + tl.zeros([TILE], tl.int32)
+    index = index % packed if WHAT == SHARED else index
     head = kv_head * (packed // queries) + index // queries
     slot = index % queries
     column = tl.arange(0, WIDTH)
 
-    span = spans + row * spans_row + slot * 5
-    shared = tl.load(spans + row * spans_row + 4)
+    span = spans + row * spans_row + slot * COLUMNS
+    shared = 0
+    if COLUMNS == 5:
+        shared = tl.load(spans + 4)
     first = tl.load(span, mask=inside, other=2147483647)
     limit = tl.load(span + 1, mask=inside, other=0)
     low = tl.load(span + 2, mask=inside, other=2147483647)
     high = tl.load(span + 3, mask=inside, other=0)
+    if WHAT == OWN:
+        first = tl.maximum(first, shared)
+    if WHAT == SHARED:
+        limit = tl.minimum(limit, shared)
+        low = tl.full([TILE], 2147483647, tl.int32)
+        high = tl.zeros([TILE], tl.int32)
     context_from = tl.min(first, axis=0) // KEYS * KEYS
     context_tiles = tl.maximum(tl.cdiv(tl.max(limit, axis=0) - context_from, KEYS), 0)
     own_from = tl.min(tl.where(high > low, low, 2147483647), axis=0)
@@ -174,7 +207,7 @@ def _read_split(
     share = tl.cdiv(tiles, SPLITS)
 
     loaded = tl.load(
-        query + row * query_row + head[:, None] * query_head + slot[:, None] * query_slot + column[None, :],
+        query + row[:, None].to(tl.int64) * query_row + head[:, None] * query_head + slot[:, None] * query_slot + column[None, :],
         mask=inside[:, None],
         other=0.0,
     )
@@ -210,7 +243,7 @@ def _read_split(
         mixed = mixed * shrink[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
         total = total * shrink + tl.sum(weights, axis=1)
         best = peak
-    at = (tl.program_id(1) * SPLITS + split) * packed + index
+    at = ((row * kv_heads + kv_head) * PARTS + OFFSET + split) * packed + index
     tl.store(part + at[:, None].to(tl.int64) * WIDTH + column[None, :], mixed, mask=inside[:, None])
     tl.store(stats + at * 2, best, mask=inside)
     tl.store(stats + at * 2 + 1, total, mask=inside)

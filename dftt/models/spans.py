@@ -2,8 +2,8 @@
 
 A query sees keys first <= j < limit (the context before it) and lo <= j < hi (its own block, which may stand elsewhere
 in the cache). Every mask of decoding has this form, so a kernel can read exactly the keys that matter, and a captured
-graph can follow growing lengths, which a mask of fixed width cannot. A fifth number says how many of the first keys
-stand in row 0 of the cache, for all rows (`RowCache.shared`).
+graph can follow growing lengths, which a mask of fixed width cannot. A fifth number, where there is one, says how many
+of the first keys stand in row 0 of the cache, for all rows (`RowCache.shared`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def causal_spans(
     sliding_window: int | None = None,
     *,
     shared: int = 0,
-) -> Tensor:  # (R, 1, Q, 5), int32
+) -> Tensor:  # (R, 1, Q, 4 or 5), int32
     """Spans of tokens that see themselves and all before them, or the last `sliding_window` of those."""
     limit = positions + 1
     first = torch.zeros_like(limit) if sliding_window is None else (limit - sliding_window).clamp_min(0)
     nothing = torch.zeros_like(limit)
-    return _stack(first, limit, nothing, nothing, nothing + shared)
+    return _stack(first, limit, nothing, nothing, shared=shared)
 
 
 def forked_spans(
@@ -33,7 +33,7 @@ def forked_spans(
     sliding_window: int | None = None,
     *,
     shared: int = 0,
-) -> Tensor:  # (R, 1, Q, 5), int32
+) -> Tensor:  # (R, 1, Q, 4 or 5), int32
     """Spans of two branches behind one token (`Placement.fork`): each sees what came before, that token and itself."""
     trunk = causal_spans(positions[:, :fork], sliding_window, shared=shared)
     ends = positions[:, fork:] + 1
@@ -43,7 +43,7 @@ def forked_spans(
     if sliding_window is not None:
         first = (ends - (fork - 1) - sliding_window).clamp_min(0)
         lo = torch.maximum(lo, ends - sliding_window)
-    return torch.cat([trunk, _stack(first, limit, lo, ends, torch.zeros_like(ends) + shared)], dim=2)
+    return torch.cat([trunk, _stack(first, limit, lo, ends, shared=shared)], dim=2)
 
 
 def block_spans(
@@ -52,7 +52,7 @@ def block_spans(
     block_size: int,
     context_slots: int,
     sliding_window: int | None = None,
-) -> Tensor:  # (R, 1, N*K, 5), int32
+) -> Tensor:  # (R, 1, N*K, 4), int32
     """The rule of `blocks.is_visible` as spans: the context before the anchor, and the block's own slots."""
     rows, num_anchors = anchors.shape
     queries = torch.arange(num_anchors * block_size, device=anchors.device)
@@ -61,15 +61,16 @@ def block_spans(
     if sliding_window is not None:
         first = (limit + queries % block_size - sliding_window + 1).clamp_min(0)
     lo = (context_slots + queries // block_size * block_size).expand(rows, -1)
-    return _stack(first, limit.clamp_max(context_slots), lo, lo + block_size, torch.zeros_like(lo))
+    return _stack(first, limit.clamp_max(context_slots), lo, lo + block_size)
 
 
-def dense_of_spans(spans: Tensor, num_keys: int) -> Tensor:  # (R, 1, Q, 5) -> (R, 1, Q, num_keys), bool
+def dense_of_spans(spans: Tensor, num_keys: int) -> Tensor:  # (R, 1, Q, 4 or 5) -> (R, 1, Q, num_keys), bool
     """The same masks with a flag per key."""
     keys = torch.arange(num_keys, device=spans.device)
-    first, limit, lo, hi, _ = (part[..., None] for part in spans.unbind(-1))
+    first, limit, lo, hi = (part[..., None] for part in spans[..., :4].unbind(-1))
     return ((keys >= first) & (keys < limit)) | ((keys >= lo) & (keys < hi))
 
 
-def _stack(*parts: Tensor) -> Tensor:
-    return torch.stack(parts, dim=-1)[:, None].to(torch.int32)
+def _stack(*parts: Tensor, shared: int = 0) -> Tensor:
+    common = (torch.full_like(parts[0], shared),) if shared else ()
+    return torch.stack([*parts, *common], dim=-1)[:, None].to(torch.int32)

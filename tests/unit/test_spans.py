@@ -4,7 +4,7 @@ from torch import Tensor
 
 from dftt.models.attention import grouped_attention
 from dftt.models.blocks import dense_block_mask
-from dftt.models.spans import block_spans, causal_spans, dense_of_spans
+from dftt.models.spans import block_spans, causal_spans, dense_of_spans, forked_spans
 
 
 @pytest.mark.parametrize("window", [None, 5, 33])
@@ -73,6 +73,39 @@ def test_kernel_reads_shared_positions_in_row_0(interpreted) -> None:
         each[1:, :, :64] = float("nan")  # nobody looks there
     got = span_attention(query, key, value, spans, scale=0.25, splits=2)
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 50])
+def test_many_rows_read_what_they_share_together(interpreted, window) -> None:
+    from dftt.models.span_attention import ROWS_TOGETHER, span_attention
+
+    rows = ROWS_TOGETHER
+    query, key, value = (
+        states(rows, heads, slots, 16, seed=seed) for seed, (heads, slots) in enumerate(((4, 2), (2, 200), (2, 200)))
+    )
+    at = torch.arange(rows)[:, None] * 7 + 66 + torch.arange(2)
+    spans = causal_spans(at, window, shared=64)
+    for each in (key, value):
+        each[1:, :, :64] = each[:1, :, :64]
+    expected = grouped_attention(query, key, value, dense_of_spans(spans, 200), scale=0.25)
+    for each in (key, value):
+        each[1:, :, :64] = float("nan")  # nobody looks there
+    got = span_attention(query, key, value, spans, scale=0.25, splits=2)
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_branches_see_the_anchor_and_themselves() -> None:
+    """Slots 10 to 14: an anchor, two tokens behind it, and two more that stand further back but follow it, too."""
+    dense = dense_of_spans(forked_spans(torch.arange(10, 15)[None], 3), 16)[0, 0]
+    assert [row.nonzero()[:, 0].tolist()[10:] for row in dense] == [
+        [10],
+        [10, 11],
+        [10, 11, 12],
+        [10, 13],
+        [10, 13, 14],
+    ]
+    banded = dense_of_spans(forked_spans(torch.arange(10, 15)[None], 3, 2), 16)[0, 0]
+    assert [row.nonzero()[:, 0].tolist() for row in banded] == [[9, 10], [10, 11], [11, 12], [10, 13], [13, 14]]
 
 
 def test_rows_are_written_at_their_positions(interpreted) -> None:
