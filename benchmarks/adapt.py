@@ -20,6 +20,7 @@ from benchmarks.report import Report, finish, gigabytes, milliseconds, shape_arg
 from benchmarks.shapes import build_pair, default_dtype, random_prefill
 from benchmarks.timing import Side, alternate, repeated, synchronise
 from dftt.adaptation.gradients import FEWEST_STEPS
+from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.models.pair import Pair
 from dftt.types import Prefill, Prompt, TTTSpec
@@ -117,7 +118,7 @@ def plain_side(pair: Pair, prefill: Prefill, spec: TTTSpec) -> Side:
     """The eager loop; its adapter is off the draft between turns."""
 
     def side(cycles: int) -> list[float]:
-        loop = PlainAdaptation(pair, prefill, spec)
+        loop = PlainAdaptation(pair, Lessons(pair.draft, prefill, len(prefill), spec), spec)
         try:
             return repeated(loop.step, pair.target.device)(cycles)
         finally:

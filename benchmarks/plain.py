@@ -149,11 +149,11 @@ def _attend(
     return attention.o_proj(out.transpose(1, 2).flatten(2))
 
 
-def filled_cache(prefill: Prefill) -> DynamicCache:
-    """A DynamicCache that holds a prefill."""
+def filled_cache(prefill: Prefill, rows: int = 1) -> DynamicCache:
+    """A DynamicCache that holds a prefill, a copy for each row."""
     cache = DynamicCache()
     for layer, (key, value) in enumerate(zip(prefill.keys, prefill.values, strict=True)):
-        cache.update(key[None], value[None], layer)
+        cache.update(key.expand(rows, -1, -1, -1), value.expand(rows, -1, -1, -1), layer)
     return cache
 
 

@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dftt.adaptation.lessons import context_batch
+from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockBatch
 from dftt.adaptation.ttt import make_optimizer
 from dftt.models import lora
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.draft import GradContext
 from dftt.models.pair import Pair
-from dftt.types import Prefill, TTTSpec
+from dftt.types import TTTSpec
 
 
 class PlainAdaptation:
@@ -21,14 +21,12 @@ class PlainAdaptation:
 
     Args:
         pair: Target and draft.
-        prefill: The context.
+        lessons: The batch of each step.
         spec: How to adapt; its loss is kl.
     """
 
-    def __init__(self, pair: Pair, prefill: Prefill, spec: TTTSpec) -> None:
-        self.pair = pair
-        self.prefill = prefill
-        self.spec = spec
+    def __init__(self, pair: Pair, lessons: Lessons, spec: TTTSpec) -> None:
+        self.pair, self.lessons, self.spec = pair, lessons, spec
         self.parameters = lora.attach_(
             pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
         )
@@ -37,8 +35,7 @@ class PlainAdaptation:
 
     def step(self) -> float:
         """One optimiser step; returns the loss before it."""
-        batch = context_batch(self.pair.draft, self.prefill, len(self.prefill), self.spec, self.done)
-        loss = plain_loss(self.pair, batch)
+        loss = plain_loss(self.pair, self.lessons.batch(self.done))
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.max_grad_norm)
@@ -55,10 +52,13 @@ class PlainAdaptation:
 def plain_loss(pair: Pair, batch: BlockBatch) -> Tensor:
     """KL(target || draft) with the logits of all slots at once, under an explicit mask."""
     draft, head = pair.draft, pair.target.head
-    size, length = draft.config.block_size, batch.features.shape[1]
-    context = GradContext(draft.read_context(batch.features, torch.arange(length, device=batch.features.device)[None]))
+    size, length, behind = draft.config.block_size, batch.features.shape[1], batch.texts.shape[1]
+    features = torch.cat([batch.features, batch.texts], dim=1)
+    positions = torch.cat([torch.arange(length, device=features.device)[None], batch.text_positions], dim=1)
+    context = GradContext(draft.read_context(features, positions))
     ids = block_input_ids(batch.anchor_ids, size, draft.config.mask_token_id)
-    masks = draft.block_masks(batch.anchors, context_slots=length)
+    texts = {"text_starts": batch.text_starts, "shared": length} if behind else {}
+    masks = draft.block_masks(batch.anchors, context_slots=length + behind, **texts)
     hidden = draft(pair.target.embed(ids), block_positions(batch.anchors, size), context, masks)
     slots = hidden.unflatten(1, (batch.anchors.shape[1], size))[:, :, 1:]
     with torch.no_grad():

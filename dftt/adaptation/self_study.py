@@ -67,20 +67,28 @@ def study_instructions(path: str = "") -> list[str]:
 
 
 def write_study(pair: Pair, context: Prefill, context_length: int, spec: TTTSpec) -> Study:
-    """What the target writes about a context, `spec.study_samples` texts, fewer where `spec.seconds` ends it.
-
-    Where memory runs out, fewer texts are written at a time.
+    """What the target writes about a context: `spec.study_samples` texts, fewer where `spec.seconds` ends it.
 
     Raises:
         ValueError: If a text does not fit the target's window behind the context.
     """
-    begun = time.perf_counter()
     head, tail = turn_around(pair.target.tokenizer)
-    encoded = [_encode(pair, ("" if spec.study_context else head) + text + tail) for text in _texts(spec)]
-    prefix = context.first(_without_tail(context.input_ids[:context_length], _encode(pair, tail)))
-    if not spec.study_context:
-        prefix = context.first(0)
-    width = max(map(len, encoded)) + spec.study_tokens
+    if spec.study_context:
+        known = _without_tail(context.input_ids[:context_length], _encode(pair, tail))
+        before = "\n\n"
+    else:
+        known, before = 0, head
+    asked = [_encode(pair, before + each + tail) for each in study_instructions(spec.study_prompts)]
+    return write_rows(pair, context.first(known), asked, spec)
+
+
+def write_rows(pair: Pair, prefix: Prefill, asked: Sequence[Sequence[int]], spec: TTTSpec) -> Study:
+    """As write_study, of instructions that are tokens already; they take turns.
+
+    Where memory runs out, fewer texts are written at a time.
+    """
+    begun = time.perf_counter()
+    width = max(map(len, asked)) + spec.study_tokens
     if len(prefix) + width > pair.target.window:
         raise ValueError(
             f"a context of {len(prefix)} tokens leaves no room in the target's window of {pair.target.window} for "
@@ -92,7 +100,7 @@ def write_study(pair: Pair, context: Prefill, context_length: int, spec: TTTSpec
         if written and spec.seconds and time.perf_counter() - begun > spec.seconds * WRITING_SHARE:
             break
         numbers = range(done, min(done + rows, spec.study_samples))
-        prompts = [(*prefix.input_ids, *encoded[number % len(encoded)]) for number in numbers]
+        prompts = [(*prefix.input_ids, *asked[number % len(asked)]) for number in numbers]
         keys = [sample_key(spec.seed, f"self-study {number}") for number in numbers]
         try:
             written.append(write_texts(pair, prefix, prompts, keys, decoding, width))
@@ -113,13 +121,6 @@ def turn_around(tokenizer: Any) -> tuple[str, str]:
     )
     head, _, tail = rendered.partition(_MARK)
     return head, tail
-
-
-def _texts(spec: TTTSpec) -> list[str]:
-    """The instructions as they follow the context."""
-    if spec.study_context:
-        return [f"\n\n{each}" for each in study_instructions(spec.study_prompts)]
-    return study_instructions(spec.study_prompts)
 
 
 def _encode(pair: Pair, text: str) -> list[int]:

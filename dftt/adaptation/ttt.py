@@ -62,6 +62,7 @@ def ttt_adapt(
     *,
     prefill: Prefill | None = None,
     initial: Adapter | None = None,
+    study: Study | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Adaptation:
     """An adapter for the prompt's context; the pair is left bitwise as it was.
@@ -75,6 +76,7 @@ def ttt_adapt(
         spec: How to adapt.
         prefill: A prefill that covers the context, to save reading it again.
         initial: Start from this adapter instead of a fresh one.
+        study: What the target wrote about the context, where that is at hand; by default it writes it now.
         on_step: Called with (step, loss) after each step.
 
     Raises:
@@ -90,7 +92,10 @@ def ttt_adapt(
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
-    study = write_study(pair, prefill, length, spec) if spec.steps_of("self_study") else None
+    if not spec.steps_of("self_study"):
+        study = None
+    elif study is None:
+        study = write_study(pair, prefill, length, spec)
     fallbacks: list[str] = []
     for cheaper, given_up in rungs(spec, any_modules=initial is None):
         if given_up:

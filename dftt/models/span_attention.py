@@ -207,7 +207,11 @@ def _read_split(
     share = tl.cdiv(tiles, SPLITS)
 
     loaded = tl.load(
-        query + row[:, None].to(tl.int64) * query_row + head[:, None] * query_head + slot[:, None] * query_slot + column[None, :],
+        query
+        + row[:, None].to(tl.int64) * query_row
+        + head[:, None] * query_head
+        + slot[:, None] * query_slot
+        + column[None, :],
         mask=inside[:, None],
         other=0.0,
     )

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import adapt, budget, memory, pair
+from benchmarks import adapt, budget, memory, pair, self_study
 from benchmarks.budget import break_even
 from benchmarks.memory import plain_prefill
 from benchmarks.plain_adapt import PlainAdaptation
+from dftt.adaptation.lessons import Lessons
+from dftt.adaptation.self_study import write_study
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec
@@ -22,7 +24,21 @@ TINY = ["--shape", "tiny", "--device", "cpu", "--contexts", "40", "--cycles", "1
 def test_the_plain_loop_learns_as_ttt_adapt_does(tiny_pair: Callable[..., Pair]) -> None:
     tiny, prompt, spec = tiny_pair("qwen3"), random_prompt(40), TTTSpec(steps=5, warmup=1, anchors=4)
     wanted = ttt_adapt(tiny, prompt, spec)
-    loop = PlainAdaptation(tiny, tiny.prefill(prompt), spec)
+    loop = PlainAdaptation(tiny, Lessons(tiny.draft, tiny.prefill(prompt), len(prompt), spec), spec)
+    try:
+        losses = [loop.step() for _ in range(5)]
+    finally:
+        loop.close()
+    assert losses == pytest.approx(wanted.losses, rel=1e-4)
+
+
+def test_the_plain_loop_learns_from_a_study_as_ttt_adapt_does(tiny_pair: Callable[..., Pair]) -> None:
+    tiny, prompt = tiny_pair("qwen3"), random_prompt(40)
+    spec = TTTSpec(steps=5, warmup=1, anchors=4, learns_from="self_study", study_samples=3, study_tokens=9)
+    context = tiny.prefill(prompt)
+    study = write_study(tiny, context, len(prompt), spec)
+    wanted = ttt_adapt(tiny, prompt, spec, study=study)
+    loop = PlainAdaptation(tiny, Lessons(tiny.draft, context, len(prompt), spec, study), spec)
     try:
         losses = [loop.step() for _ in range(5)]
     finally:
@@ -80,3 +96,15 @@ def test_the_bundled_pair_is_measured_on_prompts(tmp_path: Path) -> None:
     passes, prompts = pair.main(["--prompts", str(path), "--new-tokens", "16", "--cycles", "1", "--block-sizes", "8"])
     assert passes.rows[0]["verify pass, ms"] > 0
     assert prompts.rows[0]["equal answers"] == "1 of 1"
+
+
+def test_self_study_is_measured_on_both_sides(tmp_path: Path) -> None:
+    sizes = ["--samples", "3", "--tokens", "6", "--steps", "2", "--anchors", "4", "--rank", "2"]
+    report = self_study.main(["--shape", "tiny", "--contexts", "40", "--device", "cpu", *sizes])
+    assert [row["what"] for row in report.rows] == [
+        "writing",
+        "steps, all",
+        "steps, without fc",
+        "steps, fc, q, k, v",
+    ]
+    assert all(row["ours, s"] > 0 and row["plain, s"] > 0 for row in report.rows)
