@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.study.arms import Arm
+from dftt.types.arms import Arm
 from dftt.types import DecodingSpec, TTTSpec
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from dftt.decoding.baselines.specs import RerankSpec
+from dftt.types.methods import RerankSpec
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
 from dftt.decoding.generate import HasAdapter, generate
 from dftt.models.pair import Pair
