@@ -51,6 +51,16 @@ class Comparison:
     adjusted: float = math.nan
 
     @property
+    def arm(self) -> str:
+        """Id of the arm."""
+        return self.pair.arm
+
+    @property
+    def reference(self) -> str:
+        """Id of the arm that it is compared with."""
+        return self.pair.reference
+
+    @property
     def intended(self) -> int:
         """Pairs that were to be compared, as far as either arm has a record."""
         return self.interval.n + self.unusable
@@ -115,7 +125,8 @@ class Comparison:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Comparison:
         """The comparison of a row written by `to_json`."""
-        known = {name: math.nan if value is None else value for name, value in row.items() if name != "finding"}
+        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in row.items()}
+        known.pop("finding")  # follows from the rest
         pair = Pair(**{name: known.pop(name) for name in Pair.__dataclass_fields__})
         interval = Interval(**{name: known.pop(name) for name in Interval.__dataclass_fields__})
         return cls(pair, interval, **known)
@@ -159,14 +170,14 @@ def _of_tau(pair: Pair, every: Sequence[Both]) -> Comparison:
 def _of_passes(pair: Pair, every: Sequence[Both]) -> Comparison:
     used = [(a, b) for a, b in every if a and b and a.passed is not None and b.passed is not None]
     interval, p = _difference(used, unscored=(False, False))
-    low, high, outcomes = interval.low, interval.high, {a.passed for a, _ in used} | {b.passed for _, b in used}
+    low, high, passed = interval.low, interval.high, [bool(record.passed) for both in used for record in both]
     unusable = len(every) - len(used)
     if unusable:
         against, p_against = _difference(every, unscored=(False, True))
         in_favour, p_in_favour = _difference(every, unscored=(True, False))
         low, high = min(low, against.low), max(high, in_favour.high)
         p = max(p, p_against, p_in_favour)
-    floor = {frozenset({False}): "floor", frozenset({True}): "ceiling"}.get(frozenset(outcomes), "")
+    floor = "" if not passed else "floor" if not any(passed) else "ceiling" if all(passed) else ""
     return Comparison(pair, interval, p, len({a.task_id for a, _ in used}), unusable, low, high, floor)
 
 

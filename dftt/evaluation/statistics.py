@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
@@ -144,8 +144,8 @@ def score_interval(only_a: float, only_b: float, n: int) -> tuple[float, float]:
         return (only_a - only_b - n * difference) / math.sqrt(max(variance, 1e-300))
 
     estimate, edge = (only_a - only_b) / n, 1 - 1e-9
-    low = -1.0 if score(-edge) < _Z else brentq(lambda each: score(each) - _Z, -edge, min(estimate, edge))
-    high = 1.0 if score(edge) > -_Z else brentq(lambda each: score(each) + _Z, max(estimate, -edge), edge)
+    low = -1.0 if score(-edge) < _Z else root_scalar(lambda d: score(d) - _Z, bracket=(-edge, min(estimate, edge))).root
+    high = 1.0 if score(edge) > -_Z else root_scalar(lambda d: score(d) + _Z, bracket=(max(estimate, -edge), edge)).root
     return float(low), float(high)
 
 
@@ -189,7 +189,7 @@ def _jackknife(
 
 
 def sign_flip_p(differences: Sequence[int], clusters: Sequence[str]) -> float:
-    """Two-sided exact p-value of no difference: how often the sum is as far from 0 if the arms of a context are swapped.
+    """Two-sided exact p-value of no difference: how often the sum is as far from 0 where arms are swapped.
 
     Whole contexts are swapped, with all their tasks and seeds. With one pair a context it is McNemar's exact test.
 

@@ -11,8 +11,8 @@ from statistics import median
 from dftt.adaptation.online import context_share, generation_steps
 from dftt.evaluation.records import spec_hash
 from dftt.evaluation.tables import align
-from dftt.types.arms import Arm
 from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types.arms import Arm
 
 
 @dataclass(frozen=True)

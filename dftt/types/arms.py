@@ -237,7 +237,7 @@ class Arm:
             name=self.id,
             temperature=None if self.matched_to else spec.temperature,
             top_p=spec.top_p,
-            ttt_overrides={} if self.ttt == "none" else {**asdict(ttt), **self.ttt_overrides},
+            ttt_overrides={} if self.ttt == "none" else asdict(replace(ttt, **self.ttt_overrides)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -257,8 +257,10 @@ class Arm:
         if not row.get("id"):
             raise ValueError(f"arm: no id among {dict(row)}; each arm of a study has one")
         given = {name: value for name, value in row.items() if name not in ("id", "ttt_settings")}
+        settings = row.get("ttt_settings")
+        ttt = {} if settings is None else asdict(TTTSpec(**settings))
         studied = {"temperature": None if row.get("matched_to") else 0.0, "top_p": 1.0}
-        return cls(**{**studied, **given}, name=row["id"], ttt_overrides=dict(row.get("ttt_settings") or {}))
+        return cls(**{**studied, **given}, name=row["id"], ttt_overrides=ttt)
 
 
 _ROW = (
