@@ -14,8 +14,8 @@ from dftt.models.target import encode
 from dftt.module import DraftTTTModule
 from dftt.progress import StudyProgress
 from dftt.study import Arm
-from dftt.study.arms import Source
 from dftt.types import Prefill, Prompt, Task, TTTSpec
+from dftt.types.arms import Source
 
 
 @dataclass(frozen=True)

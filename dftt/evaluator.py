@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from dftt.adaptation.ttt import Adaptation
 from dftt.data import ContextDataModule, ContextItem
 from dftt.evaluation.answers import answer_costs, write_answers
+from dftt.evaluation.arms_file import read_arms, write_arms
 from dftt.evaluation.curves import write_curves
 from dftt.evaluation.judges.base import Judge
 from dftt.evaluation.judging import BackgroundJudging, needs_judge
@@ -28,7 +29,6 @@ from dftt.module import DraftTTTModule
 from dftt.progress import AnswerPrinter, StudyProgress
 from dftt.study import Arm, check_arms
 from dftt.study.checks import check_alone, check_materials, check_seeds
-from dftt.study.description import write_arms
 from dftt.study.grid import expand
 from dftt.types import DecodingSpec, Record, TTTSpec
 
@@ -45,7 +45,7 @@ class GuidedDecodingEvaluator(L.Callback):
             of model.ttt. Or several such grids, as a list.
         seeds: Every task is decoded under each of these; by default under decoding.seed.
         decoding: Decoding settings that all arms share.
-        baseline: Id of the arm that the others are compared with.
+        baseline: Id of the arm that tables show first. What is compared with what follows from the arms themselves.
         dry_run: Print the arms, what is to be computed and about how long it takes, and stop before weights are loaded.
         run_dir: Folder of the records; a run that finds finished ones there skips them. By default the run's own log
             folder.
@@ -187,20 +187,21 @@ class GuidedDecodingEvaluator(L.Callback):
         folder = self._store.folder
         if not trainer.is_global_zero:
             return
-        records = self._records()
-        rows = summarise(records, baseline=self.baseline)
+        records, arms = self._records(), read_arms(folder).arms
+        judgement = write_verdict(folder, records)
+        rows = summarise(records, self.baseline, judgement.comparisons)
         (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
         print(format_table(rows))
-        groups = tau_by_group(records, self.baseline)
+        groups = tau_by_group(records, arms)
         (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
         if table := format_groups(groups):
             print(table)
-        print(write_verdict(folder, records))
+        print(judgement)
         if self.judge is not None and (usage := self.judge.usage()):
             print(usage)
         print(f"report: {write_report([folder])}")
         if isinstance(trainer.logger, TensorBoardLogger):
-            write_curves(trainer.logger.log_dir, trainer.logger.experiment, records)
+            write_curves(trainer.logger.log_dir, trainer.logger.experiment, records, arms)
         print(f"curves: tensorboard --logdir {self._curves}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002

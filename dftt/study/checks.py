@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.study.arms import Arm
 from dftt.types import DecodingSpec, TTTSpec
+from dftt.types.arms import Arm
 
 
 def check_arms(arms: Sequence[Arm], baseline: str, decoding: DecodingSpec, ttt: TTTSpec) -> None:

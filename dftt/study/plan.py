@@ -7,13 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
-from typing import Any
 
 from dftt.evaluation.records import spec_hash
 from dftt.evaluation.tables import align
-from dftt.study.arms import Arm
-from dftt.study.description import describe
 from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types.arms import Arm
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def format_plan(plan: Plan, arms: Sequence[Arm], ttt: TTTSpec, decoding: Decodin
     """
     hours, rest = divmod(round(plan.seconds(rates)), 3600)
     lines = [
-        align([_cells(describe(arm, ttt, decoding)) for arm in arms]),
+        align([_cells(arm.within(ttt, decoding)) for arm in arms]),
         f"{len(arms)} arms, {plan.contexts} contexts, {plan.tasks} tasks: {plan.records} records, {done} there already",
         f"{plan.prefills} prefills, {plan.adaptations} adaptations ({plan.steps} steps), {plan.generations} answers "
         f"in {plan.passes} passes (at most {plan.new_tokens} tokens)",
@@ -178,13 +176,13 @@ def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:
     return spec_hash({"of": of, "ttt": arm.ttt_spec(ttt).before_answer(), "taps": arm.taps})
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    ttt = row["ttt_settings"]
+def _cells(arm: Arm) -> dict[str, str]:
+    ttt = arm.ttt_overrides
     return {
-        "arm": row["id"],
-        "T": "matched" if row["temperature"] is None else f"{row['temperature']:g}",
-        "top p": f"{row['top_p']:g}",
-        "ttt": "-" if ttt is None else f"{row['ttt']}: {ttt['steps']} steps, lr {ttt['lr']:g}, rank {ttt['rank']}",
-        "taps": str(row["taps"]),
-        "rounds": str(row["rounds"]),
+        "arm": arm.id,
+        "T": "matched" if arm.temperature is None else f"{arm.temperature:g}",
+        "top p": f"{arm.top_p:g}",
+        "ttt": f"{arm.ttt}: {ttt['steps']} steps, lr {ttt['lr']:g}, rank {ttt['rank']}" if ttt else "-",
+        "taps": str(arm.taps),
+        "rounds": str(arm.rounds),
     }
