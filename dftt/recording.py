@@ -9,12 +9,13 @@ from typing import Any
 from dftt.adaptation.ttt import Adaptation
 from dftt.evaluation.questions import Messages
 from dftt.evaluation.records import Key
+from dftt.evaluation.repetition import share_in
 from dftt.evaluation.suites.registry import score_answer
 from dftt.study import Arm
 from dftt.types import Generation, Prompt, Record, Task, TTTSpec
 
 _SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")  # of an adaptation, as far as reports compare them
-_ON_POLICY = ("learns_from", "every")  # of one that goes on while an answer is decoded
+_OF_STUDY = ("study_samples", "study_tokens", "study_temperature", "study_context")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def make_record(
         statuses=judged.statuses,
         explanation=judged.explanation,
         rubrics=part.task.rubrics,
-        adaptation=_describe(rounds, ttt),
+        adaptation={**_describe(rounds, ttt), **_describe_study(rounds)},
         metadata={**part.task.metadata, **(found or {})},
     )
 
@@ -117,12 +118,26 @@ def unmeasured(part: Part, problem: str) -> Record:
     )
 
 
+def _describe_study(rounds: Sequence[Round]) -> dict[str, Any]:
+    """What the target wrote before the answer, what that took, and how much of the answer it says already."""
+    made = rounds[-1].before
+    if made is None or not made.study:
+        return {}
+    share = share_in(made.study, rounds[-1].generation.token_ids)
+    tokens = sum(map(len, made.study))
+    return {
+        "study": {"texts": len(made.study), "tokens": tokens, "seconds": made.study_seconds, "share_of_answer": share}
+    }
+
+
 def _describe(rounds: Sequence[Round], spec: TTTSpec) -> dict[str, Any]:
     """What the adaptations of all rounds were and cost, and what the answers before the last one did."""
     made = [adaptation for each in rounds for adaptation in (each.before, each.during) if adaptation is not None]
     if not made:
         return {}
-    settings = _SETTINGS if spec.learns_from == "context" else _SETTINGS + _ON_POLICY
+    settings = _SETTINGS if spec.learns_from == "context" else (*_SETTINGS, "learns_from")
+    settings += ("every",) if spec.learns("generation") else ()
+    settings += _OF_STUDY if spec.learns("self_study") else ()
     losses = [loss for adaptation in made for loss in adaptation.losses]
     described = {
         "steps": len(losses),

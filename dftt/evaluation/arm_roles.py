@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from dftt.types.arms import Arm
 
@@ -15,13 +15,17 @@ Guide = Literal["nothing", "draft", "noise", "another"]
 # What the reference of a comparison is to the arm.
 NO_TTT = "no TTT"  # the same arm, nothing adapted
 OTHER_TTT = "TTT on other text"  # the same arm, adapted to another context or to shuffled tokens
+TEXT = "TTT on the text"  # the same arm, adapted to the context's own text instead of what the target wrote about it
+NO_CONTEXT = "self-study without the context"
+DRAFT_ALONE = "the draft alone"  # the same arm without lookup and window
+LOOKUP_ALONE = "lookup alone"
 TARGET = "the target"
 NOISE_NORM = "noise of the same norm"
 NOISE_SPREAD = "noise of its spread"
 MATCHED = "the target at a matched temperature"
 _NOISE = {"noise:norm": NOISE_NORM, "noise:spread": NOISE_SPREAD}
 
-_SETTINGS = ("mode", "alpha", "temperature", "top_p", "guidance", "parameters", "taps")
+_SETTINGS = ("mode", "alpha", "temperature", "top_p", "guidance", "parameters", "taps", "drafting")
 _OF_ADAPTATION = ("ttt_overrides", "rounds")
 
 
@@ -90,6 +94,48 @@ def _of_tau(arms: Sequence[Arm]) -> Iterator[Pair]:
         for arm, _ in based:
             if arm.ttt == "own" and (wrong := alike(arms, arm, ttt="wrong")):
                 yield Pair("tau", arm.id, wrong.id, OTHER_TTT, "tau")
+
+    yield from _of_study(adapted)
+    yield from _of_drafting([arm for arm in arms if arm.mode == "speculative"])
+
+
+def _of_study(adapted: Sequence[Arm]) -> Iterator[Pair]:
+    """Each arm that studied its context against those that learnt as much from the text, or without the context."""
+
+    def learns(arm: Arm) -> tuple[str, bool]:
+        return arm.ttt_overrides.get("learns_from", "context"), arm.ttt_overrides.get("study_context", True)
+
+    def rest(arm: Arm) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in arm.ttt_overrides.items()
+            if name not in ("learns_from", "seconds") and not name.startswith("study_")
+        }
+
+    for arm in adapted:
+        if learns(arm) != ("self_study", True) or arm.ttt != "own":
+            continue
+        for other in adapted:
+            same = _agree(other, arm, (*_SETTINGS, "ttt", "rounds")) and rest(other) == rest(arm)
+            if same and learns(other)[0] == "context":
+                yield Pair("tau", arm.id, other.id, TEXT, "tau")
+            if same and learns(other) == ("self_study", False):
+                yield Pair("tau", arm.id, other.id, NO_CONTEXT, "tau")
+
+
+def _of_drafting(lossless: Sequence[Arm]) -> Iterator[Pair]:
+    """Each arm with lookup or a window against the draft alone, and the hybrid against lookup alone."""
+    same = [name for name in _SETTINGS if name != "drafting"]
+    for arm in lossless:
+        if not arm.drafting:
+            continue
+        for other in lossless:
+            alone = not other.drafting and _agree(other, arm, (*same, "ttt"))
+            if alone and (arm.ttt == "none" or _agree(other, arm, _OF_ADAPTATION)):
+                yield Pair("tau", arm.id, other.id, DRAFT_ALONE, "tau")
+            looks_up = other.drafting.get("drafter") == "lookup" and not other.drafting.get("lookup_study")
+            if arm.drafting.get("drafter") == "hybrid" and looks_up and _agree(other, arm, same):
+                yield Pair("tau", arm.id, other.id, LOOKUP_ALONE, "tau")
 
 
 def _of_guidance(arms: Sequence[Arm]) -> Iterator[Pair]:

@@ -1,8 +1,8 @@
 """Attention over spans in Triton: reads the keys that some query may see and no others, split over many programs.
 
 The queries of a group share their key head, so a decoding step is one small matrix product per tile of keys. Each split
-keeps its own running softmax (Milakov and Gimelshein 2018), merged by a second kernel (as in flash decoding). Where many
-rows share their first keys, the queries of all rows read these together, and each row's own keys are read apart.
+keeps its own running softmax (Milakov and Gimelshein 2018), merged by a second kernel (as in flash decoding). Where
+many rows share their first keys, the queries of all rows read these together, and each row's own keys are read apart.
 Import only where Triton is installed; `kernels.available` says so.
 """
 

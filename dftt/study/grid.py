@@ -19,10 +19,11 @@ ARM_AXES: tuple[str, ...] = (
     "source",
     "taps",
     "rounds",
+    "drafting",
 )
 AXES: tuple[str, ...] = ARM_AXES + TTT_SETTINGS
 _GUIDED_ONLY = ("alpha", "guidance")
-_MAPPINGS = ("guidance", "parameters")
+_MAPPINGS = ("guidance", "parameters", "drafting")
 Grid = Mapping[str, Sequence[Any]]
 
 
@@ -34,7 +35,7 @@ def expand(grid: Grid | Sequence[Grid]) -> list[Arm]:
 
     Args:
         grid: Axis to its values: mode, alpha, temperature, top_p, guidance, parameters, matched_to, source (the arm's
-            ttt), taps, rounds, and each setting of model.ttt. Or several such grids, one after the other.
+            ttt), taps, rounds, drafting, and each setting of model.ttt. Or several such grids, one after the other.
 
     Raises:
         ValueError: An axis is unknown, or has no values or a value that no arm accepts.
@@ -76,6 +77,8 @@ def _applies(axis: str, *, mode: str, adapts: bool) -> bool:
         return mode == "guided"
     if axis == "parameters":
         return mode in BASELINES
+    if axis == "drafting":
+        return mode == "speculative"
     if axis == "top_p":
         return mode != "power"
     if axis == "matched_to":

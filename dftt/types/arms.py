@@ -18,6 +18,14 @@ TapName = Literal["all", "shallow", "deep"]
 TAP_NAMES: tuple[str, ...] = ("all", "shallow", "deep")
 TTT_SETTINGS: tuple[str, ...] = tuple(each.name for each in fields(TTTSpec))
 _SAMPLING = ("temperature", "top_p")
+DRAFTING: tuple[str, ...] = (
+    "drafter",
+    "lookup_suffix",
+    "lookup_study",
+    "draft_window",
+    "draft_sinks",
+    "block_size",
+)  # of decoding
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Arm:
             place of a single one, 0 the shallowest. The others read as zero, in adaptation and decoding alike.
         rounds: Generate, adapt to context and answer, and generate again, so many times in all; each round has its
             share of ttt.steps, so that arms of equal steps can be compared.
+        drafting: Settings of decoding that say what proposes, such as {drafter: hybrid} or {draft_window: 512}, for
+            mode speculative.
         name: What records and tables call it; by default it is made of the settings.
     """
 
@@ -56,6 +66,7 @@ class Arm:
     ttt_overrides: dict[str, Any] = field(default_factory=dict)
     taps: TapName | int = "all"
     rounds: int = 1
+    drafting: dict[str, Any] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -68,6 +79,7 @@ class Arm:
         self._check_mode()
         self._check_adaptation()
         self._check_taps()
+        self._check_drafting()
         self.decoding(DecodingSpec())  # refuses values that are none
         self._check_sources()
 
@@ -124,6 +136,17 @@ class Arm:
                 f"arm: mode target never looks at the draft, so taps {self.taps!r} have no meaning; use all"
             )
 
+    def _check_drafting(self) -> None:
+        if unknown := sorted(set(self.drafting) - set(DRAFTING)):
+            raise ValueError(f"arm: unknown setting {unknown[0]!r} of drafting; choose from {', '.join(DRAFTING)}")
+        if self.drafting and self.mode != "speculative":
+            raise ValueError(f"arm: drafting {self.drafting} needs mode speculative, got mode {self.mode}")
+        if self.drafting.get("drafter") == "lookup" and self.ttt != "none" and not self.drafting.get("lookup_study"):
+            raise ValueError(
+                f"arm: drafter lookup never asks the draft, so ttt {self.ttt!r} has no meaning; use none, or "
+                "lookup_study to look in what the target wrote"
+            )
+
     def _check_sources(self) -> None:
         """Refuse rules that would subtract an adaptation from itself, or one that was never made."""
         sources, rule = self.sources, str(self.guidance.get("rule", ""))
@@ -158,6 +181,7 @@ class Arm:
         own |= {name: self.guidance[name] for name in sorted(self.guidance) if name != "rule"}
         own |= {f"{self.mode}.{name}": self.parameters[name] for name in sorted(self.parameters)}
         own |= {name: self.ttt_overrides[name] for name in TTT_SETTINGS if name in self.ttt_overrides}
+        own |= {name: self.drafting[name] for name in DRAFTING if name in self.drafting}
         own |= {"taps": None if self.taps == "all" else self.taps, "rounds": None if self.rounds == 1 else self.rounds}
         return {name: value for name, value in own.items() if value is not None}
 
@@ -221,6 +245,7 @@ class Arm:
             top_p=base.top_p if self.top_p is None else self.top_p,
             seed=base.seed if seed is None else seed,
             **_guidance(self.guidance, self.alpha),
+            **self.drafting,
         )
 
     def ttt_spec(self, base: TTTSpec, *, number: int = 0) -> TTTSpec:
@@ -275,6 +300,7 @@ _ROW = (
     "matched_to",
     "taps",
     "rounds",
+    "drafting",
     "ttt_settings",
 )
 

@@ -57,6 +57,8 @@ class TTTSpec:
             the target's style alone (a control).
         seconds: Self-study: most seconds for writing and learning together; 0 sets no bound. It ends writing after a
             third of them, and takes as many of the steps as fit in what is left.
+        store: Folder that keeps adapters, so that a document that is asked about again costs nothing: by context, pair
+            and settings. Empty: none is kept.
     """
 
     steps: int = 30
@@ -81,6 +83,7 @@ class TTTSpec:
     study_prompts: str = ""
     study_context: bool = True
     seconds: float = 0.0
+    store: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modules", tuple(self.modules))

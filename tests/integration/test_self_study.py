@@ -1,11 +1,13 @@
 """The target writes about a context, and the draft learns from that: against prefills, and the layout of one text."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockBatch, block_loss, run_blocks, slot_weights
@@ -18,6 +20,7 @@ from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import random_prompt
 
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = TTTSpec(
     steps=6, warmup=1, anchors=12, learns_from="self_study", study_samples=5, study_tokens=14, study_temperature=1.0
 )
@@ -218,3 +221,34 @@ def test_a_window_too_short_for_texts_is_refused(tiny_pair: Callable[..., Pair])
 
 def test_samples_have_their_own_noise() -> None:
     assert len({sample_key(0, f"self-study {number}") for number in range(100)}) == 100
+
+
+def content_words(text: str) -> set[str]:
+    words = {word.strip(".,:;?!'\"()").lower() for word in text.split()}
+    return {word for word in words if len(word) > 3} - {"text", "document", "above", "what", "that", "with", "from"}
+
+
+def evaluated_questions() -> list[str]:
+    """All questions that a shipped config asks, and those of evaluation sets where they are at hand."""
+    asked = []
+    for path in (ROOT / "configs" / "data").glob("*.yaml"):
+        asked += yaml.safe_load(path.read_text())["init_args"].get("questions", [])
+    data = ROOT.parent / "shared" / "data"
+    for name, field in (
+        ("nqswap", "question"),
+        ("mtbench", "prompt"),
+        ("babi", "question"),
+        ("gsm8k_test", "question"),
+    ):
+        if (path := data / f"{name}.jsonl").is_file():
+            asked += [str(json.loads(line).get(field, "")) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [question for question in asked if question]
+
+
+def test_no_instruction_is_an_evaluated_question() -> None:
+    questions = [content_words(question) for question in evaluated_questions()]
+    assert questions
+    for instruction in study_instructions():
+        words = content_words(instruction)
+        assert words
+        assert not any(len(words & asked) > 0.5 * min(len(words), len(asked)) for asked in questions if len(asked) > 2)

@@ -1,0 +1,93 @@
+"""Adapters kept on disk, so that a document that is asked about again is not learnt again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dftt.adaptation.ttt import Adaptation
+from dftt.models.fingerprint import fingerprint
+from dftt.models.lora import Adapter
+from dftt.models.pair import Pair
+from dftt.types import TTTSpec
+
+_FILE = "adaptation.json"
+_NEUTRAL = ("store",)  # where an adapter is kept changes nothing in it
+
+
+class AdapterStore:
+    """A folder of PEFT folders, one for each context, pair and settings.
+
+    Args:
+        folder: Made where it is missing.
+
+    Raises:
+        ValueError: If nothing can be written there.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise ValueError(f"ttt.store: {folder} cannot be written ({error.strerror or error})") from error
+
+    def key(self, pair: Pair, context: Sequence[int], spec: TTTSpec, **more: Any) -> str:
+        """Name of an adaptation: a hash of all that decides it.
+
+        Args:
+            pair: Target and draft, by their weights and precision.
+            context: Tokens that are learnt from.
+            spec: How; where it is kept does not count.
+            more: What else decides it, such as masked layers.
+        """
+        settings = {name: value for name, value in asdict(spec).items() if name not in _NEUTRAL}
+        if spec.study_prompts:
+            settings["study_prompts"] = Path(spec.study_prompts).read_text(encoding="utf-8")
+        decided_by = [
+            fingerprint(pair.target.model),
+            fingerprint(pair.draft),
+            str(pair.target.dtype),
+            list(context),
+            settings,
+            more,
+        ]
+        return hashlib.sha256(json.dumps(decided_by, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+    def find(self, key: str) -> Adaptation | None:
+        """The adaptation of that name, None where there is none.
+
+        Raises:
+            ValueError: If its folder was damaged.
+        """
+        folder = self.folder / key
+        if not folder.is_dir():
+            return None
+        try:
+            told = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            told["study"] = tuple(tuple(text) for text in told["study"])
+            told["losses"], told["fallbacks"] = tuple(told["losses"]), tuple(told["fallbacks"])
+            return Adaptation(adapter=Adapter.load(folder), **told)
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"ttt.store: {folder} is damaged ({error}); remove it, and it is made again") from error
+
+    def keep(self, key: str, adaptation: Adaptation) -> None:
+        """Write an adaptation; one that is there already stays."""
+        told = {name: value for name, value in vars(adaptation).items() if name != "adapter"}
+        # Written beside and renamed, so that a run that is killed leaves no half of one.
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".new-"))
+        try:
+            adaptation.adapter.save(partial)
+            (partial / _FILE).write_text(json.dumps(told) + "\n", encoding="utf-8")
+            if not (self.folder / key).exists():
+                partial.rename(self.folder / key)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
