@@ -8,6 +8,7 @@ import torch
 
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss, run_blocks
+from dftt.adaptation.self_study import write_study
 from dftt.adaptation.slot_loss import plain_slot_loss, slot_loss
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
@@ -271,3 +272,40 @@ def test_weights_side_by_side_give_the_tokens_of_each_alone(tiny_target, tiny_dr
     )
     alone = [generate(pair, prompt, replace(spec, alpha=alpha)).token_ids for alpha in alphas]
     assert [row.token_ids for row in generate(pair, [prompt] * 3, spec, alphas=alphas, rows=2)] == alone
+
+
+@pytest.mark.parametrize("drafter", ["draft", "lookup", "hybrid"])
+def test_captured_drafters_equal_the_target_in_fp32(tiny_target, tiny_draft, drafter, monkeypatch) -> None:
+    pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
+    spec = DecodingSpec(drafter=drafter, max_new_tokens=60, ignore_eos=True)
+    prompts = [random_prompt(20), random_prompt(7), Prompt(random_prompt(9, seed=2).input_ids * 4)]
+    target = [row.token_ids for row in generate(pair, prompts, DecodingSpec("target", 60, ignore_eos=True))]
+    captured = generate(pair, prompts, spec)
+    assert [row.token_ids for row in captured] == target
+    for switch in ("DFTT_GRAPHS", "DFTT_KERNELS"):
+        monkeypatch.setenv(switch, "0")
+        plain = generate(pair, prompts, spec)
+        assert [(row.token_ids, row.acceptance_lengths) for row in plain] == [
+            (row.token_ids, row.acceptance_lengths) for row in captured
+        ]
+
+
+def test_a_study_by_kernels_and_graphs_is_the_plain_one(monkeypatch) -> None:
+    """Tokens, features and losses of a study whose many rows share a context, in fp32."""
+    pair = load_pair(device="cuda")
+    spec = TTTSpec(steps=12, warmup=1, anchors=16, learns_from="self_study", study_samples=20, study_tokens=24)
+    context = pair.encode([{"role": "user", "content": " ".join(QUESTIONS)}])
+    prefill = pair.prefill(context)
+    made = []
+    for switch in (None, "DFTT_GRAPHS", "DFTT_KERNELS"):
+        if switch is not None:
+            monkeypatch.setenv(switch, "0")
+        study = write_study(pair, prefill, len(context), spec)
+        made.append((study, ttt_adapt(pair, context, spec, prefill=prefill, study=study)))
+    (wanted, expected) = made.pop()
+    for ours, learnt in made:
+        assert ours.answers() == wanted.answers()
+        for row, length in enumerate(wanted.texts.lengths.tolist()):
+            got, features = ours.texts.features[row, :length], wanted.texts.features[row, :length]
+            torch.testing.assert_close(got, features, atol=1e-2, rtol=1e-3)
+        assert learnt.losses == pytest.approx(expected.losses, rel=1e-2)
