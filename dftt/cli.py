@@ -33,6 +33,7 @@ _NOT_FOR_US = (
     r"Found \d+ module\(s\) in eval mode",  # the target is frozen
     ".*does not have many workers",  # a loader hands out finished batches
     "You have overridden `transfer_batch_to_device`",
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the data module says where it stood
     "The dirpath has changed",  # each run has its own folder
     "predict returned None",  # the evaluator prints and stores the answers
     "Be aware that when using `ckpt_path`, callbacks",  # test keeps no checkpoints

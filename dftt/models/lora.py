@@ -90,20 +90,23 @@ class Adapter:
         )
 
 
+@torch.inference_mode(False)  # a tensor made in inference mode could never learn
 def attach_(
     draft: DFlashDraft, *, rank: int, lora_alpha: float, modules: Iterable[str], seed: int
 ) -> list[nn.Parameter]:
     """Put a fresh adapter on the draft and return its parameters, in float32 or better whatever the draft's precision.
 
     Only these require gradients; products with them are made in the draft's precision. B starts at zero, so no logit
-    changes; A is drawn from `seed` without touching the global random state.
+    changes; A is drawn from `seed`, the same on every device, without touching any global random state.
     """
     names = tuple(modules)
     check_lora("adapter", rank, lora_alpha, names)
     if is_attached(draft):
         raise ValueError("draft already carries an adapter; detach it first")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # PEFT draws from the global generator. The CPU's alone is seeded, and given back; torch.manual_seed would
+    # seed those of all cards as well.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
         inject_adapter_in_model(_peft_config(rank, lora_alpha, names), draft)
     draft.requires_grad_(False)
     parameters = []

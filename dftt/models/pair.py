@@ -35,7 +35,19 @@ class Pair:
             prompt.input_ids, tap_ids=self.draft.config.tap_ids, prefix=prefix, features_on=features_on
         )
 
+    def check_prefill(self, prefill: Prefill) -> None:
+        """Raise ValueError where a prefill cannot be of this pair, since its tensors have other shapes."""
+        width = len(self.draft.config.tap_ids) * self.target.hidden_size
+        got = [tuple(tensor.shape) for tensor in (prefill.features, prefill.hidden)]
+        wanted = [(len(prefill), width), (len(prefill), self.target.hidden_size)]
+        if got != wanted:
+            raise ValueError(
+                f"the prefill's features and hidden states have shapes {got}, this pair's of {len(prefill)} tokens "
+                f"have {wanted}: make it with pair.prefill"
+            )
 
+
+@torch.inference_mode(False)  # weights made in inference mode could never be adapted
 def load_pair(
     target: str | Path = BUNDLED,
     draft: str | Path | None = None,

@@ -201,6 +201,7 @@ class Target:
         """
         ids = tuple(int(token) for token in input_ids)
         check_window(self.window, len(ids))
+        check_tokens(self.vocab_size, ids)
         begun = time.perf_counter()
         done = 0 if prefix is None else len(prefix)
         if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
@@ -318,6 +319,12 @@ def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> l
         messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
     )
     return list(ids)
+
+
+def check_tokens(vocab_size: int, token_ids: Sequence[int], *, name: str = "prompt") -> None:
+    """Raise ValueError where a token is none of the vocabulary: on a card, reading it would end the process."""
+    if token_ids and max(token_ids) >= vocab_size:
+        raise ValueError(f"{name}: token {max(token_ids)} is not in the target's vocabulary of {vocab_size}")
 
 
 def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: str = "prompt") -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +71,28 @@ def test_fit_on_one_context_gives_the_adapter_of_ttt_adapt(
     assert any(weight.abs().sum() for name, weight in expected.adapter.weights.items() if "lora_B" in name)
 
 
-def test_killed_after_5_steps_and_resumed_equals_10_steps(commands: Commands) -> None:
-    data = commands.contexts("rules")
-    whole = commands("fit", *TTT, data=data)
-    killed = commands("fit", *TTT, "--trainer.max_steps=5", *SAVE_AT_5, data=data)
-    resumed = commands(
-        "fit", *TTT, "--trainer.max_steps=10", f"--ckpt_path={last_checkpoint(killed)}", *SAVE_AT_5, data=data
-    )
+KEEP_ALL = (
+    "--trainer.callbacks=ModelCheckpoint",
+    "--trainer.callbacks.every_n_train_steps=1",
+    "--trainer.callbacks.save_top_k=-1",
+    "--trainer.callbacks.filename={step}",
+)
 
-    assert not same(adapter_of(killed), adapter_of(whole))
+
+def checkpoint_at(cli: DfttCLI, step: int) -> Path:
+    """What a run that is killed after a step leaves, of a run with KEEP_ALL."""
+    return log_dir(cli) / "checkpoints" / f"step={step}.ckpt"
+
+
+@pytest.mark.parametrize("step", [1, 4, 9])
+def test_fit_on_a_context_killed_anywhere_equals_an_uninterrupted_one(commands: Commands, step: int) -> None:
+    data = commands.contexts("rules")
+    whole = commands("fit", *TTT, *KEEP_ALL, data=data)
+    resumed = commands("fit", *TTT, f"--ckpt_path={checkpoint_at(whole, step)}", data=data)
+
+    assert resumed.trainer.global_step == 10
+    assert not same(stored(checkpoint_at(whole, step))["state_dict"], stored(checkpoint_at(whole, 10))["state_dict"])
     assert same(adapter_of(resumed), adapter_of(whole))
-    assert stored(last_checkpoint(resumed))["global_step"] == 10
 
 
 def test_checkpoint_holds_exactly_the_adapter(commands: Commands) -> None:
@@ -173,29 +185,87 @@ def test_corpus_fit_learns(commands: Commands, corpus: Path) -> None:
     assert all(parameter.grad is None for parameter in long.model.target.model.parameters())
 
 
-def test_corpus_fit_resumed_after_an_epoch_equals_an_uninterrupted_one(commands: Commands, corpus: Path) -> None:
-    # Constant rate: the cosine ends where max_steps says, which a killed run would not have changed.
-    flags = ("--model.training.decay=1", "--trainer.reload_dataloaders_every_n_epochs=1")
-    whole = train(commands, corpus, *flags, "--trainer.max_steps=9")
-    killed = train(commands, corpus, *flags, "--trainer.max_steps=6", *SAVE_LAST)
-    resumed = train(commands, corpus, *flags, "--trainer.max_steps=9", f"--ckpt_path={last_checkpoint(killed)}")
-    complete, half, continued = (
-        load_file(log_dir(cli) / "draft" / "model.safetensors") for cli in (whole, killed, resumed)
-    )
-
-    assert whole.trainer.num_training_batches == 3
-    assert not same(half, complete)
-    assert same(continued, complete)
-
-
-def test_every_epoch_of_a_corpus_has_its_own_anchors(commands: Commands, corpus: Path) -> None:
-    seen: list[Tensor] = []
+@contextmanager
+def batches_seen() -> Iterator[list[tuple[list[int], list[int]]]]:
+    """First tokens of the sequences, and anchors, of each batch that is trained on."""
+    seen: list[tuple[list[int], list[int]]] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            DraftTTTModule, "on_train_batch_start", lambda self, batch, _: seen.append(batch.anchors), raising=False
+            DraftTTTModule,
+            "on_train_batch_start",
+            lambda self, batch, _: seen.append((batch.input_ids[:, 0].tolist(), batch.anchors.flatten().tolist())),
+            raising=False,
         )
-        train(commands, corpus, "--trainer.reload_dataloaders_every_n_epochs=1", "--trainer.max_steps=6")
-    assert len({tuple(anchors.flatten().tolist()) for anchors in seen}) == 6
+        yield seen
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """Sixteen sequences of 20 to 65 tokens, each with a first token of its own: passes take 5 or 6 batches of them."""
+    generator = torch.Generator().manual_seed(5)
+    sequences = [
+        [number, *torch.randint(0, 256, (19 + 3 * number,), generator=generator).tolist()] for number in range(16)
+    ]
+    TokenCorpus.of(sequences, [4] * 16).save(tmp_path / "uneven.safetensors")
+    return tmp_path / "uneven.safetensors"
+
+
+@pytest.mark.parametrize("flags", [(), ("--trainer.accumulate_grad_batches=2",)], ids=["", "accumulated"])
+def test_corpus_fit_killed_anywhere_equals_an_uninterrupted_one(commands, uneven: Path, flags: tuple[str, ...]) -> None:
+    """In the middle of an epoch, at its end and beyond; validation runs in between."""
+    flags = (*flags, "--trainer.max_steps=9")
+    with batches_seen() as every:
+        whole = train(commands, uneven, *KEEP_ALL, *flags)
+    expected = load_file(log_dir(whole) / "draft" / "model.safetensors")
+    per_epoch = int(whole.trainer.num_training_batches)
+    assert 1 < per_epoch < len(every)
+    for step in range(1, 9):
+        with batches_seen() as rest:
+            resumed = train(commands, uneven, *flags, f"--ckpt_path={checkpoint_at(whole, step)}")
+        assert rest == every[len(every) - len(rest) :], step
+        assert resumed.trainer.global_step == 9
+        assert same(load_file(log_dir(resumed) / "draft" / "model.safetensors"), expected), step
+
+
+def test_a_run_ended_by_max_steps_in_mid_epoch_goes_on(commands: Commands, uneven: Path) -> None:
+    # Constant rate: the cosine ends where max_steps says, which a killed run would not have changed.
+    flags = ("--model.training.decay=1", *SAVE_LAST)
+    with batches_seen() as every:
+        whole = train(commands, uneven, *flags, "--trainer.max_steps=9")
+    first = train(commands, uneven, *flags, "--trainer.max_steps=2")
+    second = train(commands, uneven, *flags, "--trainer.max_steps=7", f"--ckpt_path={last_checkpoint(first)}")
+    with batches_seen() as rest:
+        third = train(commands, uneven, *flags, "--trainer.max_steps=9", f"--ckpt_path={last_checkpoint(second)}")
+    assert rest == every[7:]
+    assert same(*(load_file(log_dir(cli) / "draft" / "model.safetensors") for cli in (third, whole)))
+
+
+def test_a_pass_over_a_corpus_takes_every_sequence_once(commands: Commands, uneven: Path) -> None:
+    with batches_seen() as seen:
+        cli = train(commands, uneven, "--trainer.max_steps=40", "--trainer.limit_val_batches=0")
+    firsts = [first for batch, _ in seen for first in batch]
+    passes = [tuple(firsts[start : start + 13]) for start in range(0, len(firsts) - 13, 13)]
+    assert len({frozenset(each) for each in passes}) == 1
+    assert len(set(firsts)) == 13
+    assert len(set(passes)) == len(passes) > 5  # always in another order
+    assert len({tuple(anchors) for _, anchors in seen}) == 40
+    assert int(cli.trainer.num_training_batches) in (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--data.seed=2", "data.seed is 2, there 1"),
+        ("--data.tokens_per_batch=150", "data.tokens_per_batch is 150, there 120"),
+        ("--data.anchors_per_batch=8", "data.anchors_per_batch is 8, there 16"),
+        ("--data.val_sequences=2", "data.val_sequences is 2, there 3"),
+    ],
+)
+def test_resuming_with_other_batches_is_refused(commands, corpus, capfd, flag: str, message: str) -> None:
+    path = last_checkpoint(train(commands, corpus, "--trainer.max_steps=2", *SAVE_LAST))
+    with pytest.raises(SystemExit):
+        train(commands, corpus, f"--ckpt_path={path}", flag)
+    assert message in capfd.readouterr().err
 
 
 # -- validate ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import torch
 
 from dftt.adaptation import ttt
 from dftt.adaptation.losses import block_loss
-from dftt.adaptation.ttt import Adaptation, context_batch, lr_factor, ttt_adapt
+from dftt.adaptation.optimizers import lr_factor
+from dftt.adaptation.ttt import Adaptation, context_batch, ttt_adapt
 from dftt.models.lora import applied
 from dftt.models.pair import Pair
 from dftt.types import LORA_MODULES, LossName, Prompt, TTTSpec

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import at_least, one_of
+from dftt.types import LEAST_TEMPERATURE
+from dftt.types.checks import at_least, one_of, whole
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class PowerSpec:
 
     def __post_init__(self) -> None:
         at_least("power.alpha", self.alpha, 1)
-        at_least("power.blocks", self.blocks, 1)
-        at_least("power.steps", self.steps, 0)
+        if self.alpha > 1 / LEAST_TEMPERATURE:
+            raise ValueError(f"power.alpha must be at most {1 / LEAST_TEMPERATURE:g}, got {self.alpha}")
+        whole("power.blocks", self.blocks, 1)
+        whole("power.steps", self.steps, 0)
 
 
 @dataclass(frozen=True)
@@ -42,4 +45,4 @@ class RerankSpec:
 
     def __post_init__(self) -> None:
         one_of("rerank.by", self.by, ("target", "draft"))
-        at_least("rerank.samples", self.samples, 2)
+        whole("rerank.samples", self.samples, 2)
