@@ -260,7 +260,9 @@ class CorpusDataModule(L.LightningDataModule):
 
     def _steps(self) -> int:
         """Batches that this process is done with, those before a resumed checkpoint included."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed if self.trainer else 0
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # pyright: ignore[reportAttributeAccessIssue]
 
     def _taken(self) -> int:
         """Batches that all processes together are done with."""

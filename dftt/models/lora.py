@@ -44,6 +44,9 @@ class Adapter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "modules", tuple(self.modules))
         check_lora("adapter", self.rank, self.lora_alpha, self.modules)
+        for name, tensor in self.weights.items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"adapter: {name} holds numbers that are not finite; train it again")
 
     @property
     def identity(self) -> tuple[int, float, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Which positions of a context are kept out of training."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_one_of_each_so_many_positions_is_held_out_and_never_two_neighbours(leng
     places = held_out(length, one_in)
     groups = [(place - 1) // one_in for place in places]
     assert groups == list(range((length - 2) // one_in))
-    assert all(later - earlier > 1 for earlier, later in zip(places, places[1:], strict=False))
+    assert all(later - earlier > 1 for earlier, later in pairwise(places))
     assert all(1 <= place <= length - 2 for place in places)
 
 

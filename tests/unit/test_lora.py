@@ -1,6 +1,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,15 @@ def test_a_saved_adapter_is_read_back_bitwise(pair: Pair, tmp_path: Path) -> Non
     assert loaded.identity == adapter.identity
     assert loaded.weights.keys() == adapter.weights.keys()
     assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in adapter.weights.items())
+
+
+def test_an_adapter_that_is_not_finite_is_refused(pair: Pair) -> None:
+    adapter = random_adapter(pair.draft)
+    weights = {name: tensor.clone() for name, tensor in adapter.weights.items()}
+    name = sorted(weights)[0]
+    weights[name][0, 0] = float("nan")
+    with pytest.raises(ValueError, match=f"adapter: {name} holds numbers that are not finite"):
+        replace(adapter, weights=weights)
 
 
 def test_peft_loads_the_folder_onto_the_draft(pair: Pair, tmp_path: Path) -> None:

@@ -87,9 +87,9 @@ def test_nothing_is_left_behind(pair: Pair) -> None:
 @pytest.mark.parametrize("modules", [("fc", *QKV), LORA_MODULES], ids=["some", "all"])
 def test_checkpointing_changes_no_bit(pair: Pair, modules) -> None:
     spec = TTTSpec(steps=5, warmup=1, anchors=4, modules=modules)
-    with counted(pair.draft.layers[0].mlp) as plain_passes:
+    with counted(pair.draft.draft_layers()[0].mlp) as plain_passes:
         plain = ttt_adapt(pair, random_prompt(40), spec)
-    with counted(pair.draft.layers[0].mlp) as passes:
+    with counted(pair.draft.draft_layers()[0].mlp) as passes:
         recomputed = ttt_adapt(pair, random_prompt(40), replace(spec, checkpointing=True))
     assert len(passes) > len(plain_passes)  # it did recompute
     assert recomputed.losses == plain.losses

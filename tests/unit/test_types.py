@@ -104,7 +104,9 @@ def test_a_bad_prompt_is_refused(ids: Any, context_length: Any, message: str) ->
         Prompt(ids, context_length)
 
 
-@pytest.mark.parametrize("ids", [torch.tensor([5, 6]), np.array([5, 6]), [5, 6], range(5, 7)], ids=lambda ids: type(ids))
+@pytest.mark.parametrize(
+    "ids", [torch.tensor([5, 6]), np.array([5, 6]), [5, 6], range(5, 7)], ids=["tensor", "array", "list", "range"]
+)
 def test_a_prompt_takes_any_sequence_of_whole_numbers(ids: Any) -> None:
     assert Prompt(ids).input_ids == (5, 6)
 
