@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import at_least, one_of, positive
+from dftt.types.checks import at_least, of_declared_types, one_of, positive
 
 LossName = Literal["ce", "kl", "mixed"]
 LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
@@ -68,6 +68,7 @@ class TTTSpec:
     every: int = 32
 
     def __post_init__(self) -> None:
+        of_declared_types("ttt", self)
         object.__setattr__(self, "modules", tuple(self.modules))
         at_least("ttt.steps", self.steps, 0)
         at_least("ttt.warmup", self.warmup, 0)
@@ -107,6 +108,7 @@ class TrainingSpec:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        of_declared_types("training", self)
         positive("training.lr", self.lr)
         positive("training.max_grad_norm", self.max_grad_norm)
         at_least("training.warmup", self.warmup, 0)

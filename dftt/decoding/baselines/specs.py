@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import at_least, one_of
+from dftt.types.checks import at_least, of_declared_types, one_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class PowerSpec:
     steps: int = 10
 
     def __post_init__(self) -> None:
+        of_declared_types("power", self)
         at_least("power.alpha", self.alpha, 1)
         at_least("power.blocks", self.blocks, 1)
         at_least("power.steps", self.steps, 0)
@@ -42,4 +43,5 @@ class RerankSpec:
 
     def __post_init__(self) -> None:
         one_of("rerank.by", self.by, ("target", "draft"))
+        of_declared_types("rerank", self)
         at_least("rerank.samples", self.samples, 2)
