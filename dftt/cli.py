@@ -63,6 +63,7 @@ class DfttCLI(LightningCLI):
                 super().parse_arguments(parser, args)
             except argparse.ArgumentError as error:
                 raise ValueError(str(bad_input_behind(error) or _one_line(str(error)))) from error
+        _check_seed(self.config[self.config.subcommand].seed_everything)
 
     def before_instantiate_classes(self) -> None:
         """What the trainer is made with: an end for a fit on one context, and an accelerator that is there."""
@@ -76,11 +77,18 @@ class DfttCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with a logger and an environment of our choice where none is set."""
-        return super().instantiate_trainer(**instances(self._get(self.config_init, "trainer")), **kwargs)
+        with reading("trainer", fix="--help lists what each setting takes"):
+            return super().instantiate_trainer(**instances(self._get(self.config_init, "trainer")), **kwargs)
 
     def before_fit(self) -> None:
         """Check the input before the target is loaded."""
         data = self._checked_data()
+        trainer = self.config[str(self.subcommand)].trainer
+        if trainer.max_steps == -1 and trainer.max_epochs is None and trainer.max_time is None:
+            raise ValueError(
+                "fit on a corpus has no end of its own: give --trainer.max_steps, trainer.max_epochs or "
+                "trainer.max_time; the learning rate falls until then"
+            )
         if isinstance(data, ContextDataModule):
             if self.model.ttt.learns_from != "context":
                 raise ValueError(
@@ -229,6 +237,12 @@ def main(args: Sequence[str] | None = None) -> None:
             )
         except MisconfigurationException as error:
             raise ValueError(f"trainer: {_one_line(str(error))}") from error
+
+
+def _check_seed(seed: bool | int) -> None:
+    """Refuse a seed that not all random number generators take."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be between 0 and {2**32 - 1}, got {seed}")
 
 
 def _has_gpu() -> bool:

@@ -1,8 +1,8 @@
-"""What separates bad input from our own mistakes: bad input is a ValueError that a line of this package raises."""
+"""What separates bad input from our own mistakes: bad input is a ValueError that a `raise` of this package raises."""
 
 from __future__ import annotations
 
-import traceback
+import dis
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +12,18 @@ _LONGEST = 300  # characters of what a library says
 
 
 def is_bad_input(error: BaseException) -> bool:
-    """Whether the message is a sentence for whoever gave the input: a ValueError raised by this package itself."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, ValueError) and bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+    """Whether the message is a sentence for whoever gave the input: a ValueError of a `raise` of this package.
+
+    One that Python itself raises in a line of ours, as int("x") does, is a mistake of ours.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not isinstance(error, ValueError):
+        return False
+    code = last.tb_frame.f_code
+    is_raise = dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+    return is_raise and Path(code.co_filename).is_relative_to(_PACKAGE)
 
 
 def bad_input_behind(error: BaseException) -> BaseException | None:
