@@ -21,7 +21,7 @@ def ending(body: Callable[[], object], folder: Path) -> tuple[int, str]:
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT), 2)
-            sys.stdout, sys.stderr = (open(stream, "w", closefd=False) for stream in (1, 2))
+            sys.stdout, sys.stderr = (open(stream, "w", closefd=False) for stream in (1, 2))  # noqa: SIM115
             code = _run(body)
             sys.stderr.flush()
         finally:

@@ -173,9 +173,10 @@ def test_a_terminal_that_lacks_a_character_shows_others(commands: Commands, monk
 def test_answers_that_cannot_be_shown_are_stored(
     commands: Commands, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as ended:
+    with Path("/dev/full").open("w") as full:
         monkeypatch.setattr("sys.stdout", full)
-        predicted(commands)
+        with pytest.raises(SystemExit) as ended:
+            predicted(commands)
     assert ended.value.code == 2
     assert "error: No space left on device" in capfd.readouterr().err
     assert len((commands.root / "run" / "records.0.jsonl").read_text().splitlines()) == 2

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 
 from dftt.adaptation.corpus.tokens import TokenCorpus
@@ -62,4 +61,3 @@ def test_a_fit_on_a_corpus_needs_an_end(commands: Commands, capfd: pytest.Captur
     TokenCorpus.of([[1, 2, 3]], [0]).save(path)
     arguments = commands.arguments("fit", "--data=CorpusDataModule", f"--data.paths=[{path}]")
     assert "fit on a corpus has no end of its own: give --trainer.max_steps" in commands.refused(capfd, *arguments)
-    assert torch.get_num_threads() >= 1
