@@ -18,7 +18,7 @@ from dftt.evaluation.suites.registry import get_suite
 from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks
 from dftt.evaluation.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
 from dftt.types import Task
-from dftt.types.checks import whole
+from dftt.types.checks import at_least, whole
 from dftt.types.learning import MAX_SEED
 
 DEMO = "demo"
@@ -90,6 +90,8 @@ class ContextDataModule(L.LightningDataModule):
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"data.shard must be [number, of how many], counted from 0, such as [0, 4]; got {shard}")
         self.shard = shard
+        for name, most in (("max_contexts", max_contexts), ("max_tasks", max_tasks)):
+            at_least(f"data.{name}", most, 0)
         if context is not None:
             path, suite = context, None
         questions = [*(questions or []), *([question] if question is not None else [])]

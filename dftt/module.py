@@ -25,11 +25,11 @@ from dftt.decoding.methods import Method, generate_by
 from dftt.decoding.replay import TokenTrace, replay
 from dftt.evaluation.tasks import context_of
 from dftt.models import lora
-from dftt.models.checkpoint import load_draft, save_draft
+from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
 from dftt.models.new_draft import make_draft
-from dftt.models.pair import BUNDLED, Pair, check_fit, find_draft
+from dftt.models.pair import BUNDLED, Pair, check_fit, read_draft
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec
 
@@ -97,7 +97,7 @@ class DraftTTTModule(L.LightningModule):
             return
         new = self.draft_name == "new"
         # The small files first: most mistakes show there, before the target's weights are read.
-        draft = None if new else load_draft(find_draft(self.draft_name, target=self.target_name))
+        draft = None if new else read_draft(self.draft_name, target=self.target_name)
         self.target = Target.load(self.target_name, dtype=self.target_dtype)
         draft = make_draft(self.target, *self.new) if draft is None else draft
         check_fit(self.target, draft.config)

@@ -12,6 +12,7 @@ from dftt.models.checkpoint import load_draft
 from dftt.models.draft import DFlashDraft, DraftConfig
 from dftt.models.target import Messages, Target, encode, resolve_dtype
 from dftt.types import Prefill, Prompt
+from dftt.types.inputs import reading
 
 BUNDLED = bundled.PREFIX + bundled.TARGET
 
@@ -61,10 +62,17 @@ def load_pair(
         ValueError: If either cannot be loaded, or they do not fit; one sentence that says how.
     """
     resolved = resolve_dtype(dtype)
-    loaded_draft = load_draft(find_draft(draft, target=str(target)), dtype=resolved)
+    loaded_draft = read_draft(draft, target=str(target), dtype=resolved)
     loaded_target = Target.load(target, device=device, dtype=resolved)
     check_fit(loaded_target, loaded_draft.config)
     return Pair(loaded_target, loaded_draft.to(device))
+
+
+def read_draft(draft: str | Path | None, *, target: str, dtype: torch.dtype = torch.float32) -> DFlashDraft:
+    """The draft of a folder or hub id, or the bundled one for the bundled target; ValueError where it is none."""
+    folder = find_draft(draft, target=target)
+    with reading(f"draft {folder} could not be loaded", fix="give the folder or hub id of a DFlash draft"):
+        return load_draft(folder, dtype=dtype)
 
 
 def find_draft(draft: str | Path | None, *, target: str) -> Path:

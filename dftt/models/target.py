@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
 from dftt.models.spans import causal_spans
 from dftt.types import Prefill
+from dftt.types.inputs import reading
 
 Messages = Sequence[Mapping[str, str]]
 PREFILL_CHUNK = 2048
@@ -315,9 +316,10 @@ def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> l
         raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
     messages = [dict(message) for message in text]
     # Templates without a thinking mode ignore the option.
-    ids = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
-    )
+    with reading("the target's chat template refuses the messages", fix="change their roles, or give another template"):
+        ids = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
+        )
     return list(ids)
 
 
@@ -337,17 +339,12 @@ def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: 
         )
 
 
-@contextmanager
-def _named_errors(name: str | Path) -> Iterator[None]:
+def _named_errors(name: str | Path) -> AbstractContextManager[None]:
     """transformers' loading errors as one sentence that names the target."""
-    try:
-        yield
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"target {str(name)!r} could not be loaded: give a hub id, a folder with config.json and weights, "
-            f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
-        ) from error
+    return reading(
+        f"target {str(name)!r} could not be loaded",
+        fix=f"give a hub id, a folder with config.json and weights, or {bundled.PREFIX}{bundled.TARGET}",
+    )
 
 
 def _path_of(name: str | Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from dftt.types.checks import finite, is_finite, one_of, token_ids, whole
+from dftt.types.checks import finite, is_finite, of_declared_types, one_of, token_ids, whole
 from dftt.types.guidance import GuidanceSpec
 from dftt.types.learning import LORA_MODULES, LOSSES, LossName, TrainingSpec, TTTSpec, check_lora
 
@@ -130,6 +130,7 @@ class DecodingSpec:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
+        of_declared_types("decoding", self)
         object.__setattr__(self, "eos_token_ids", token_ids("decoding.eos_token_ids", self.eos_token_ids))
         one_of("decoding.mode", self.mode, MODES)
         whole("decoding.max_new_tokens", self.max_new_tokens, 1)
@@ -299,7 +300,11 @@ class Record:
 
 
 def check_file(name: str, path: str | Path) -> Path:
-    """The path, or a ValueError saying which setting names a missing file."""
-    if not Path(path).is_file():
-        raise ValueError(f"{name}: no file at {path}")
-    return Path(path)
+    """The path, or a ValueError saying which setting names a file that is missing or cannot be read."""
+    try:
+        if Path(path).is_file():
+            Path(path).open("rb").close()
+            return Path(path)
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be read ({error.strerror})") from None
+    raise ValueError(f"{name}: no file at {path}")

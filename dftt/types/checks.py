@@ -4,8 +4,60 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_PLAIN = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+    NoneType: (NoneType, "null"),
+}
+
+
+def of_declared_types(owner: str, spec: object) -> None:
+    """Refuse fields of a dataclass that are not what they are declared as.
+
+    Studies give settings in mappings, whose values no parser has checked.
+    """
+    for name, declared in _declared(type(spec)).items():
+        value = getattr(spec, name)
+        if not _fits(value, declared):
+            raise ValueError(f"{owner}.{name} must be {_words(declared)}, got {value!r}")
+
+
+@cache
+def _declared(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: object, declared: Any) -> bool:
+    origin, parts = get_origin(declared), get_args(declared)
+    if declared in _PLAIN:
+        # Python counts True as 1; whoever wrote it meant something else.
+        return isinstance(value, _PLAIN[declared][0]) and (declared is bool or not isinstance(value, bool))
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in parts)
+    if origin is Literal:
+        return isinstance(value, str)  # which ones are known, another check says
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(_fits(each, parts[0]) for each in value)
+    return isinstance(value, origin or declared)
+
+
+def _words(declared: Any) -> str:
+    origin, parts = get_origin(declared), get_args(declared)
+    if declared in _PLAIN:
+        return _PLAIN[declared][1]
+    if origin in (Union, UnionType):
+        return " or ".join(_words(each) for each in parts)
+    if origin is tuple:
+        return f"a list, each of it {_words(parts[0])}"
+    return {Literal: "a name", dict: "a mapping"}.get(origin, declared.__name__)
 
 
 def at_least(name: str, value: float, least: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import finite, one_of, share, whole
+from dftt.types.checks import finite, of_declared_types, one_of, share, whole
 
 Space = Literal["logits", "probability"]
 Adapt = Literal["none", "divergence", "entropy"]
@@ -80,6 +80,7 @@ class GuidanceSpec:
     draft_context: DraftContext = "strict"
 
     def __post_init__(self) -> None:
+        of_declared_types("guidance", self)
         one_of("guidance.rule", self.rule, tuple(RULES))
         numerator, reference, plausibility = RULES[self.rule]
         object.__setattr__(self, "numerator", self.numerator or numerator)

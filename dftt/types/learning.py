@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import at_least, one_of, positive, share, whole
+from dftt.types.checks import at_least, of_declared_types, one_of, positive, share, whole
 
 LossName = Literal["ce", "kl", "mixed"]
 LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
@@ -72,6 +72,7 @@ class TTTSpec:
     every: int = 32
 
     def __post_init__(self) -> None:
+        of_declared_types("ttt", self)
         object.__setattr__(self, "modules", tuple(self.modules))
         whole("ttt.steps", self.steps, 0)
         whole("ttt.warmup", self.warmup, 0)
@@ -113,6 +114,7 @@ class TrainingSpec:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        of_declared_types("training", self)
         positive("training.lr", self.lr)
         positive("training.max_grad_norm", self.max_grad_norm)
         whole("training.warmup", self.warmup, 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dftt.types import LEAST_TEMPERATURE
-from dftt.types.checks import at_least, one_of, whole
+from dftt.types.checks import at_least, of_declared_types, one_of, whole
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class PowerSpec:
     steps: int = 10
 
     def __post_init__(self) -> None:
+        of_declared_types("power", self)
         at_least("power.alpha", self.alpha, 1)
         if self.alpha > 1 / LEAST_TEMPERATURE:
             raise ValueError(f"power.alpha must be at most {1 / LEAST_TEMPERATURE:g}, got {self.alpha}")
@@ -45,4 +46,5 @@ class RerankSpec:
 
     def __post_init__(self) -> None:
         one_of("rerank.by", self.by, ("target", "draft"))
+        of_declared_types("rerank", self)
         whole("rerank.samples", self.samples, 2)
