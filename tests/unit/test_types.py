@@ -35,7 +35,7 @@ from dftt.types import DecodingSpec, Generation, Prompt, Record, TTTSpec
         ("anchors", math.inf, "ttt.anchors must be a whole number, got inf"),
         ("rank", 2.0, "ttt.rank must be a whole number, got 2.0"),
         ("warmup", True, "ttt.warmup must be a whole number, got True"),
-        ("lr", "1e-3", "ttt.lr must be a positive number, got '1e-3'"),
+        ("lr", "1e-3", "ttt.lr must be a number, got '1e-3'"),
         ("seed", -1, "ttt.seed must be >= 0, got -1"),
         ("seed", 2**31, "ttt.seed must be <= 2147483647, got 2147483648"),
         ("held_out", 1, "ttt.held_out must be >= 2, got 1"),
