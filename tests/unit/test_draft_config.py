@@ -15,6 +15,8 @@ from dftt.models import draft_keys
 from dftt.models.checkpoint import load_draft, save_draft
 from dftt.models.draft import DFlashDraft, GradContext
 from dftt.models.draft_config import parse_config
+from dftt.models.draft_files import NEUTRAL_FILES
+from dftt.models.lora import NEUTRAL_FIELDS
 from tests.fakes import tiny_draft_config
 from tests.plain_draft import plain_hidden
 from tests.published_drafts import CONFIGS, LLAMA3_ROPE, NATIVE, SPECULATORS, Z_LAB, Z_LAB_NESTED
@@ -399,3 +401,18 @@ def test_the_refusal_comes_before_the_weights_are_read(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=re.escape(f"draft {folder}: config.json says hidden_act='relu'")):
         load_draft(folder)
+
+
+def test_the_page_on_drafts_lists_what_is_known() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "drafts.md").read_text(encoding="utf-8")
+    names = {
+        *(draft_keys.SHAPE_KEYS | draft_keys.DRAFT_KEYS | draft_keys.SPECULATORS_KEYS),
+        *draft_keys.NEUTRAL_KEYS,
+        *draft_keys.NEUTRAL_ROPE_KEYS,
+        *draft_keys.ONLY_VALUES,
+        *draft_keys.OTHER_KINDS,
+        *draft_keys.ROPE_TYPES,
+        *" ".join(NEUTRAL_FILES.values()).split(),
+        *NEUTRAL_FIELDS,
+    }
+    assert not [name for name in names if f"`{name}`" not in page]

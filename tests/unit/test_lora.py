@@ -3,6 +3,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -314,7 +315,8 @@ def test_a_rank_stabilised_scale_is_another_scale(pair: Pair) -> None:
     config = LoraConfig(r=4, lora_alpha=8, target_modules=["fc"], use_rslora=True)
     draft = copy.deepcopy(pair.draft)
     inject_adapter_in_model(config, draft)
-    assert draft.fc.scaling["default"] == 8 / 4**0.5
+    layer: Any = draft.fc
+    assert layer.scaling["default"] == 8 / 4**0.5
 
 
 def test_tensors_that_are_no_lora_are_refused(pair: Pair, tmp_path: Path) -> None:
