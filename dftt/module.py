@@ -29,7 +29,7 @@ from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
 from dftt.models.new_draft import make_draft
-from dftt.models.pair import BUNDLED, Pair, check_fit, read_draft
+from dftt.models.pair import BUNDLED, Pair, check_fit, check_own_vocabulary, read_draft
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec
 
@@ -101,6 +101,7 @@ class DraftTTTModule(L.LightningModule):
         self.target = Target.load(self.target_name, dtype=self.target_dtype)
         draft = make_draft(self.target, *self.new) if draft is None else draft
         check_fit(self.target, draft.config)
+        check_own_vocabulary(self.target, draft)
         self.target_model = self.target.model  # registered, so that Lightning moves it to the device
         full = self.trainable == "full"
         self.draft = draft.to(torch.float32 if full else resolve_dtype(self.target_dtype)).requires_grad_(full)
