@@ -8,6 +8,7 @@ as it is. The fused norm multiplies by the weight before it rounds, so results d
 from __future__ import annotations
 
 from functools import lru_cache
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -27,6 +28,8 @@ def fuse_norms_(model: nn.Module, *, everywhere: bool = False) -> int:
     for module in model.modules():
         eps, weight = _eps_of(module), getattr(module, "weight", None)
         if isinstance(module, FusedNorm) or eps is None or not isinstance(weight, Tensor) or weight.dim() != 1:
+            continue
+        if len(signature(module.forward).parameters) != 1:  # a gated norm, say
             continue
         probe = torch.linspace(-3, 5, 4 * weight.numel(), device=weight.device).view(4, -1).to(weight.dtype)
         # transformers computes in float32 whatever the weights are in.
