@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dftt.models.attention import GROUPED_ATTENTION, UnknownArgumentError
 from dftt.models.cache import RowCache, place
+from dftt.models.families import takes_attention
 
 if TYPE_CHECKING:
     from dftt.models.target import Target
@@ -45,8 +46,9 @@ def settle_attention(target: Target) -> None:
     """
     _refuse_unknown_reach(target)
     reasons = []
-    for implementation in (GROUPED_ATTENTION, "eager"):
-        target.model.set_attn_implementation(implementation)
+    # Attention that cannot be replaced stays as it was loaded.
+    for implementation in (GROUPED_ATTENTION, "eager") if target.is_grouped else (target.config._attn_implementation,):
+        _attend_by(target, implementation)
         try:
             difference, bound = difference_of(target), _BOUNDS.get(target.dtype, _HALF_BOUND)
         except UnknownArgumentError as error:
@@ -86,12 +88,17 @@ def difference_of(target: Target) -> float:
 
 def _by_itself(target: Target, text: Tensor) -> Tensor:  # (R, T) -> (R, T, V)
     """Logits of the model under the attention that transformers chooses for it, without a cache."""
-    model, ours = target.model, target.config._attn_implementation
-    model.set_attn_implementation(model.get_correct_attn_implementation(None))
+    ours = target.config._attn_implementation
+    _attend_by(target, target.model.get_correct_attn_implementation(None))
     try:
-        return model(input_ids=text, use_cache=False).logits
+        return target.model(input_ids=text, use_cache=False).logits
     finally:
-        model.set_attn_implementation(ours)
+        _attend_by(target, ours)
+
+
+def _attend_by(target: Target, implementation: str) -> None:
+    if implementation != target.config._attn_implementation and takes_attention(target.model.config):
+        target.model.set_attn_implementation(implementation)
 
 
 def _as_decoded(target: Target, text: Tensor, wrong: Tensor) -> Iterator[tuple[int, slice, Tensor]]:

@@ -19,10 +19,15 @@ _NO_ROLL_BACK = "cannot be rolled back after a rejected token: use a target whos
 
 def refuse_unsupported(config: Any, name: str) -> None:
     """Raise ValueError, in one sentence, for the first thing in a text config that decoding cannot follow."""
-    kinds = set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING}
+    kinds = sorted(set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING})
+    if any("linear" in kind or "attention" not in kind for kind in kinds):
+        raise ValueError(f"target {name!r} has {', '.join(kinds)} layers, whose state {_NO_ROLL_BACK}")
     if kinds:
-        raise ValueError(f"target {name!r} has {', '.join(sorted(kinds))} layers, whose state {_NO_ROLL_BACK}")
-    if getattr(MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None), "_is_stateful", False):
+        raise ValueError(
+            f"target {name!r} has {', '.join(kinds)} layers, which are not supported: use a target whose layers are "
+            f"{FULL} or {SLIDING}"
+        )
+    if getattr(_class_of(config), "_is_stateful", False):
         raise ValueError(f"target {name!r} ({config.model_type}) keeps a state that {_NO_ROLL_BACK}")
     for setting, neutral in _SCALED_HEADS.items():
         value = getattr(config, setting, None)
@@ -34,6 +39,12 @@ def refuse_unsupported(config: Any, name: str) -> None:
                 f"target {name!r} ({config.model_type}) has no {setting} in its config: this architecture is not "
                 "supported, use a decoder of attention layers"
             )
+
+
+def takes_attention(config: Any) -> bool:
+    """Whether the family's attention can be replaced by one that is registered with transformers."""
+    made = _class_of(config)
+    return made is not None and made._can_set_attn_implementation()
 
 
 def window_of(config: Any) -> int:
@@ -59,6 +70,10 @@ def head_width(config: Any) -> int:
     if not widths:
         return config.hidden_size // config.num_attention_heads
     return widths.pop() if len(widths) == 1 else 0
+
+
+def _class_of(config: Any) -> Any:
+    return MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
 
 
 def _ropes(config: Any) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from dftt.models.agreement import settle_attention
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
 from dftt.models.draft import FULL, SLIDING
-from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported, window_of
+from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported, takes_attention, window_of
 from dftt.models.fused import fuse_norms_
 from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
@@ -52,9 +52,14 @@ class Target:
         self._head_dim: int = head_width(config)
         self.layer_types: tuple[str, ...] = tuple(getattr(config, "layer_types", None) or ())
         self._decoder: nn.Module = model.get_decoder()
-        self._layers = _decoder_layers(self._decoder, self.num_layers)
-        self._embeddings: nn.Module = model.get_input_embeddings()
+        self._layers = _decoder_layers(self._decoder, self.num_layers, name)
+        self._embeddings: Any = model.get_input_embeddings()
         self._head: nn.Module = model.get_output_embeddings()
+        if self._embeddings.weight.shape[-1] != self.hidden_size:
+            raise ValueError(
+                f"target {name!r} embeds tokens in width {self._embeddings.weight.shape[-1]}, its layers are "
+                f"{self.hidden_size} wide: this is not supported, since a draft takes embeddings as wide as the layers"
+            )
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
 
     @classmethod
@@ -78,8 +83,9 @@ class Target:
             config = AutoConfig.from_pretrained(path, revision=revision)
         refuse_unsupported(config.get_text_config(), str(name))
         with _named_errors(name):
+            attention = GROUPED_ATTENTION if takes_attention(config) else None
             model = AutoModelForCausalLM.from_pretrained(
-                path, config=config, revision=revision, dtype=dtype, attn_implementation=GROUPED_ATTENTION
+                path, config=config, revision=revision, dtype=dtype, attn_implementation=attention
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
         model = cast(nn.Module, model).to(device)  # transformers' own .to() is untyped
@@ -333,8 +339,8 @@ def _named_errors(name: str | Path) -> Iterator[None]:
     """transformers' loading errors as one sentence that names the target."""
     try:
         yield
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"target {str(name)!r} could not be loaded: give a hub id, a folder with config.json and weights, "
             f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
@@ -353,10 +359,11 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     return resolved
 
 
-def _decoder_layers(decoder: nn.Module, num_layers: int) -> nn.ModuleList:
+def _decoder_layers(decoder: nn.Module, num_layers: int, name: str) -> nn.ModuleList:
     for module in decoder.children():
         if isinstance(module, nn.ModuleList) and len(module) == num_layers:
             return module
     raise ValueError(
-        f"no list of {num_layers} layers found in {type(decoder).__name__}: this architecture is not supported"
+        f"target {name!r}: no list of {num_layers} layers found in {type(decoder).__name__}, so this architecture is "
+        "not supported; use a decoder of attention layers"
     )
