@@ -48,16 +48,17 @@ def learning(
         ValueError: If `initial` has another shape than the spec asks for.
     """
     check_start(initial, spec)
-    parameters = lora.attach_(
-        pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
-    )
-    try:
-        if initial is not None:
-            lora.load_weights_(pair.draft, initial.weights)
-        spec = replace(spec, steps=generation_steps(spec))
-        yield GenerationLearner(pair, spec, Steps(pair.draft, pair.target, parameters, spec), answer_tokens)
-    finally:
-        lora.detach_(pair.draft)
+    with lora.only_user(pair.draft):
+        parameters = lora.attach_(
+            pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
+        )
+        try:
+            if initial is not None:
+                lora.load_weights_(pair.draft, initial.weights)
+            spec = replace(spec, steps=generation_steps(spec))
+            yield GenerationLearner(pair, spec, Steps(pair.draft, pair.target, parameters, spec), answer_tokens)
+        finally:
+            lora.detach_(pair.draft)
 
 
 class GenerationLearner:

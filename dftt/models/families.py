@@ -33,7 +33,7 @@ def refuse_unsupported(config: Any, name: str) -> None:
         value = getattr(config, setting, None)
         if value is not None and value != neutral:
             raise ValueError(f"target {name!r} scales its logits ({setting}={value}), which is not supported yet")
-    for setting in ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
+    for setting in ("hidden_size", "num_hidden_layers", "max_position_embeddings"):
         if not isinstance(getattr(config, setting, None), int):
             raise ValueError(
                 f"target {name!r} ({config.model_type}) has no {setting} in its config: this architecture is not "
@@ -66,10 +66,12 @@ def band_of(config: Any) -> int | None:
 
 def head_width(config: Any) -> int:
     """Width of every key and value, or 0 where they differ between keys and values or from layer to layer."""
-    widths = {getattr(config, width, None) for width in _WIDTHS} - {None}
-    if not widths:
-        return config.hidden_size // config.num_attention_heads
-    return widths.pop() if len(widths) == 1 else 0
+    try:
+        widths = {getattr(config, width, None) for width in _WIDTHS} - {None}
+        shared = config.hidden_size // config.num_attention_heads
+    except RuntimeError:  # transformers' way to say that layers differ in such a setting
+        return 0
+    return shared if not widths else widths.pop() if len(widths) == 1 else 0
 
 
 def _class_of(config: Any) -> Any:

@@ -18,7 +18,10 @@ BUNDLED = bundled.PREFIX + bundled.TARGET
 
 @dataclass(frozen=True)
 class Pair:
-    """A frozen target with its draft; `load_pair` makes one and has checked that they fit."""
+    """A frozen target with its draft; `load_pair` makes one and has checked that they fit.
+
+    Several threads may use one pair: they take turns at its draft, and each pass keeps its own hidden states.
+    """
 
     target: Target
     draft: DFlashDraft
@@ -49,6 +52,7 @@ def load_pair(
         ValueError: If either cannot be loaded, or they do not fit; one sentence that says how.
     """
     resolved = resolve_dtype(dtype)
+    _check_precision(resolved)
     loaded_draft = load_draft(find_draft(draft, target=str(target)), dtype=resolved)
     loaded_target = Target.load(target, device=device, dtype=resolved)
     check_fit(loaded_target, loaded_draft.config)
@@ -78,6 +82,7 @@ def find_draft(draft: str | Path | None, *, target: str) -> Path:
 
 def check_fit(target: Target, draft: DraftConfig) -> None:
     """Raise ValueError, in one sentence, for the first thing in which the draft does not fit the target."""
+    _check_precision(target.dtype)
     if draft.hidden_size != target.hidden_size:
         raise ValueError(
             f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}"
@@ -101,4 +106,12 @@ def check_fit(target: Target, draft: DraftConfig) -> None:
         raise ValueError(
             f"draft's mask token {draft.mask_token_id} lies outside the embedding of {target.name} "
             f"({target.vocab_size} rows)"
+        )
+
+
+def _check_precision(dtype: torch.dtype) -> None:
+    if dtype == torch.float16:
+        raise ValueError(
+            "dtype float16: a draft's first layer, fc, sums hidden states that are too large for it, and proposes "
+            "nothing that is accepted; use bfloat16 or float32"
         )

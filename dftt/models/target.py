@@ -339,8 +339,9 @@ def _named_errors(name: str | Path) -> Iterator[None]:
     """transformers' loading errors as one sentence that names the target."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"its code knows nothing named {reason}" if isinstance(error, KeyError) else reason
         raise ValueError(
             f"target {str(name)!r} could not be loaded: give a hub id, a folder with config.json and weights, "
             f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
