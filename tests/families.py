@@ -144,7 +144,7 @@ def tiny_model(family: str, **changes: Any) -> PreTrainedModel:
     return AutoModelForCausalLM.from_config(tiny_config(family, **changes), dtype=torch.float32).eval()
 
 
-def outcome_of(family: str, folder: Path, **changes: Any) -> Outcome:
+def outcome_of(family: str, folder: Path, *, device: str = "cpu", **changes: Any) -> Outcome:
     """Try a family: its greedy tokens in two modes and its prefill against transformers, or the refusal."""
     try:
         with torch.device("meta"):
@@ -157,7 +157,7 @@ def outcome_of(family: str, folder: Path, **changes: Any) -> Outcome:
         return Outcome("not built", _in_short(error))
     byte_tokenizer().save_pretrained(folder)
     try:
-        pair = pair_of(folder, model)
+        pair = pair_of(folder, model, device)
     except ValueError as error:
         return Outcome("refused", str(error).replace(str(folder), family))
     try:
@@ -167,7 +167,7 @@ def outcome_of(family: str, folder: Path, **changes: Any) -> Outcome:
     return compared(pair, model, wanted)
 
 
-def pair_of(folder: Path, model: Any) -> Pair:
+def pair_of(folder: Path, model: Any, device: str = "cpu") -> Pair:
     """The target of a folder with a random draft for it."""
     config = model.config.get_text_config()
     draft = DFlashDraft(
@@ -187,7 +187,7 @@ def pair_of(folder: Path, model: Any) -> Pair:
         )
     )
     draft.reset_parameters(std=0.2)
-    return load_pair(folder, save_draft(draft, folder / "draft"))
+    return load_pair(folder, save_draft(draft, folder / "draft"), device=device)
 
 
 def greedy(model: Any, new: int = NEW, prompt: Any = PROMPT) -> tuple[int, ...]:
@@ -211,7 +211,7 @@ def compared(pair: Pair, model: Any, wanted: tuple[int, ...]) -> Outcome:
     if together != wanted:
         return Outcome("WRONG", "other tokens beside another row")
     with torch.no_grad():
-        logits = pair.target.head(pair.target.prefill(PROMPT.input_ids, tap_ids=()).hidden)
+        logits = pair.target.head(pair.target.prefill(PROMPT.input_ids, tap_ids=()).hidden).cpu()
         expected = model(torch.tensor([PROMPT.input_ids]), use_cache=False).logits[0]
     difference = float((logits - expected).abs().max() / expected.std())
     if difference > 1e-3:

@@ -26,6 +26,7 @@ _NEUTRAL = frozenset(
         "output_attentions",
         "output_hidden_states",
         "output_router_logits",
+        "logits_to_keep",
         "return_dict",
     }
 )
@@ -79,7 +80,7 @@ def _for_transformers(
     if attention_mask is not None and attention_mask.dim() == 4 and attention_mask.dtype != torch.int32:
         attention_mask = attention_mask[..., : key.shape[2]]
     out = grouped_attention(query, key, value, attention_mask, scale=scale, causal=causal)
-    return out.transpose(1, 2), None
+    return out.transpose(1, 2).contiguous(), None  # some models view it in another shape
 
 
 AttentionInterface.register(GROUPED_ATTENTION, _for_transformers)

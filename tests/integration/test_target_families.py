@@ -12,6 +12,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from dftt.decoding.generate import generate
+from dftt.models.cache import RowCache, place
 from dftt.models.families import PROVEN
 from dftt.models.target import Target
 from dftt.types import DecodingSpec
@@ -36,6 +37,8 @@ EQUAL: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {}),
     ("qwen2", {"use_sliding_window": True, "max_window_layers": 2}),
 ]
+# Head widths that the kernels take, and such that they do not.
+ON_A_CARD = [*EQUAL, *((family, {"head_dim": 16}) for family in ("mistral", "gpt_oss", "qwen3", "gemma3_text"))]
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("qwen3_next", {}, "has linear_attention layers, whose state cannot be rolled back"),
     ("mamba2", {}, "has linear_attention layers, whose state cannot be rolled back"),
@@ -93,6 +96,18 @@ def test_a_window_is_used_to_its_last_token(tmp_path: Path, family: str, changes
     spec = DecodingSpec(mode=mode, max_new_tokens=20, ignore_eos=True)
     assert generate(pair, prompt, spec).token_ids == wanted
     assert generate(pair, [prompt, random_prompt(30)], spec)[0].token_ids == wanted
+
+
+@pytest.mark.parametrize(("family", "changes"), [("gpt2", {}), ("llama", {"rope_parameters": NTK})])
+def test_proposals_past_the_windows_end_change_no_logit_before_it(tmp_path: Path, family: str, changes: dict) -> None:
+    model = saved(tmp_path, family, max_position_embeddings=64, **changes)
+    target, ids = Target.load(tmp_path), torch.tensor([random_prompt(67, seed=2).input_ids])
+    cache = RowCache(target.num_layers, rows=1, capacity=67)
+    with torch.no_grad():
+        wanted = model(ids[:, :64]).logits[0, 61:]
+        target.forward(ids[:, :61], place([0], 61, device=target.device), cache, tap_ids=())
+        hidden, _ = target.forward(ids[:, 61:], place([61], 6, device=target.device), cache, tap_ids=())
+        torch.testing.assert_close(target.head(hidden[0, :3]), wanted, atol=1e-4, rtol=0)
 
 
 def test_the_window_ends_where_longrope_changes_its_frequencies(tmp_path: Path) -> None:
