@@ -53,6 +53,8 @@ def settle_attention(target: Target) -> None:
             difference, bound = difference_of(target), _BOUNDS.get(target.dtype, _HALF_BOUND)
         except UnknownArgumentError as error:
             reasons.append(str(error))
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
         except Exception as error:  # modelling code raises anything on masks or positions that it does not expect
             reasons.append(f"fails with {type(error).__name__}: {' '.join(str(error).split())}")
         else:

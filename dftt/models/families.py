@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from dftt.models.draft import FULL, SLIDING
+from dftt.models.rope import rope_limit
 
 # Families (`model_type`) whose tokens the golden tests hold against transformers; all others are tried when loaded.
 PROVEN = frozenset({"llama", "qwen3", "qwen3_moe"})
@@ -48,14 +48,8 @@ def takes_attention(config: Any) -> bool:
 
 
 def window_of(config: Any) -> int:
-    """Positions that a text config allows, as far as one set of RoPE frequencies serves them.
-
-    LongRoPE changes all frequencies with the longest position of a pass, so keys cached before would no longer fit.
-    """
-    limits = [
-        rope["original_max_position_embeddings"] for rope in _ropes(config) if rope.get("rope_type") == "longrope"
-    ]
-    return int(min([config.max_position_embeddings, *limits]))
+    """Positions that a text config allows, as far as one set of RoPE frequencies serves them."""
+    return int(min(config.max_position_embeddings, rope_limit(config) or config.max_position_embeddings))
 
 
 def band_of(config: Any) -> int | None:
@@ -76,12 +70,3 @@ def head_width(config: Any) -> int:
 
 def _class_of(config: Any) -> Any:
     return MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-
-
-def _ropes(config: Any) -> Iterator[dict[str, Any]]:
-    """Its RoPE settings: one, or one for each kind of layer."""
-    settings = getattr(config, "rope_parameters", None) or {}
-    if "rope_type" in settings:
-        yield settings
-    else:
-        yield from (each for each in settings.values() if isinstance(each, dict))

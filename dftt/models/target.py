@@ -22,6 +22,7 @@ from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported
 from dftt.models.fused import fuse_norms_
 from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
+from dftt.models.rope import fix_frequencies_
 from dftt.models.spans import causal_spans
 from dftt.types import Prefill
 
@@ -43,6 +44,7 @@ class Target:
         refuse_unsupported(config, name)
         self.model = model.eval().requires_grad_(False)
         fuse_norms_(self.model)
+        fix_frequencies_(self.model)
         self.tokenizer = tokenizer
         self.name = name
         self.config = config
@@ -92,7 +94,7 @@ class Target:
         if torch.device(device).type == "cpu":
             pack_(model)
         target = cls(model, tokenizer, str(name))
-        if target.config.model_type not in PROVEN:
+        if config.model_type not in PROVEN:
             settle_attention(target)
         return target
 

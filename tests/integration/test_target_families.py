@@ -62,6 +62,7 @@ def saved(folder: Path, family: str, **changes: Any) -> Any:
 
 def test_families_that_are_not_tried_at_load_are_those_of_the_golden_tests(tiny_pair) -> None:
     assert {tiny_pair(family).target.config.model_type for family in FAMILIES} == PROVEN
+    assert all(f"`{family}`" in PAGE.read_text(encoding="utf-8").split(BEGIN)[0] for family in PROVEN)
 
 
 @pytest.mark.parametrize(("family", "changes"), EQUAL, ids=lambda value: value if isinstance(value, str) else "")
