@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
@@ -126,7 +126,7 @@ def _sizes(made: type[PreTrainedConfig]) -> dict[str, Any]:
     if "qk_rope_head_dim" in named:
         sizes.pop("head_dim", None)  # follows from the parts
         sizes["num_key_value_heads"] = sizes["num_attention_heads"]
-    for part, part_class in made.sub_configs.items():
+    for part, part_class in cast(dict[str, Any], made.sub_configs).items():
         given = type(getattr(default, part, None) or part_class)
         if isinstance(given, type) and issubclass(given, PreTrainedConfig) and given is not PreTrainedConfig:
             sizes[part] = _sizes(given)

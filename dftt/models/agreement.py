@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 LENGTH = 64  # tokens of the text
 REACH = 16  # tokens that windows are shortened to
-_REACHES = frozenset(
-    {"sliding_window", "attention_chunk_size", "index_topk", "floor_scale"}
-)  # settings that can be shortened
+# Settings that the trial can shorten.
+_REACHES = frozenset({"sliding_window", "attention_chunk_size", "floor_scale"})
 _REACHING = ("window", "chunk", "index_")  # parts of the names of settings that say how far a layer looks
 _NO_REACHES = frozenset({"max_window_layers", "use_sliding_window", "chunk_size_feed_forward"})
 # Of the relative difference. Models compute parts in float32 whatever they are loaded in, and half precision rounds.

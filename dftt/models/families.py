@@ -61,7 +61,7 @@ def band_of(config: Any) -> int | None:
 def head_width(config: Any) -> int:
     """Width of every key and value, or 0 where they differ between keys and values or from layer to layer."""
     try:
-        widths = {getattr(config, width, None) for width in _WIDTHS} - {None}
+        widths: set[int] = {width for name in _WIDTHS if (width := getattr(config, name, None)) is not None}
         shared = config.hidden_size // config.num_attention_heads
     except RuntimeError:  # transformers' way to say that layers differ in such a setting
         return 0

@@ -8,7 +8,7 @@ could not do in a captured cycle.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -28,9 +28,9 @@ def fix_frequencies_(model: nn.Module) -> None:
     for module in model.modules():
         kind: Any = getattr(module, "rope_type", None)
         if isinstance(kind, dict):
-            module.rope_type = {layer_type: _fixed(each) for layer_type, each in kind.items()}
+            cast(Any, module).rope_type = {layer_type: _fixed(each) for layer_type, each in kind.items()}
         elif isinstance(kind, str):
-            module.rope_type = _fixed(kind)  # pyright: ignore[reportAttributeAccessIssue]
+            cast(Any, module).rope_type = _fixed(kind)
 
 
 def _fixed(kind: str) -> str:

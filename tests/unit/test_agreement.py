@@ -46,9 +46,6 @@ def test_windows_are_shortened_for_the_trial_only(tmp_path: Path) -> None:
     settle_attention(target)
     assert set(seen) == {REACH}
     assert target.config.sliding_window == 100
-    assert {
-        layer.self_attn.sliding_window for layer in target._layers if hasattr(layer.self_attn, "sliding_window")
-    } <= {100}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -59,14 +61,16 @@ def test_values_may_be_wider_than_keys() -> None:
     torch.testing.assert_close(out, plain_attention(query, key, value, None, 0.3), atol=1e-12, rtol=0)
 
 
+def called_by_transformers(**others: Any) -> Tensor:
+    return _for_transformers(torch.nn.Identity(), *states(1, 1, 2, 2), None, **others)[0]
+
+
 @pytest.mark.parametrize("name", ["s_aux", "softcap", "position_bias", "block_indices", "anything"])
 def test_what_a_model_passes_to_its_attention_is_not_swallowed(name: str) -> None:
     with pytest.raises(UnknownArgumentError, match=f"passes {name} to its attention"):
-        _for_transformers(torch.nn.Identity(), *states(1, 1, 2, 2), None, **{name: torch.ones(1)})
+        called_by_transformers(**{name: torch.ones(1)})
 
 
 def test_what_is_off_or_neutral_may_be_passed_to_the_attention() -> None:
-    out, _ = _for_transformers(
-        torch.nn.Identity(), *states(1, 1, 2, 2), None, s_aux=None, dropout=0.0, sliding_window=4
-    )
+    out = called_by_transformers(s_aux=None, dropout=0.0, sliding_window=4)
     assert out.shape == (2, 2, 1, 8)

@@ -1,4 +1,5 @@
 from types import SimpleNamespace as Config
+from typing import Any, cast
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def test_the_limit_is_where_frequencies_change_within_the_window(settings: dict 
 
 
 def test_fixed_frequencies_do_not_follow_the_longest_position() -> None:
-    rotary = tiny_model("llama", rope_parameters=NTK, max_position_embeddings=32).get_decoder().rotary_emb
+    rotary = cast(Any, tiny_model("llama", rope_parameters=NTK, max_position_embeddings=32)).model.rotary_emb
     states, near, far = torch.zeros(1, 1), torch.arange(8)[None], torch.tensor([[0, 1, 2, 3, 4, 5, 6, 99]])
     before = rotary(states, near)[0][:, :7]
     assert not torch.equal(rotary(states, far)[0][:, :7], before)
