@@ -28,3 +28,13 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a name that is not in the list."""
     if value not in allowed:
         raise ValueError(f"{name}: unknown {value!r}; choose from {', '.join(allowed)}")
+
+
+def whole_characters(name: str, text: str) -> str:
+    """The text; ValueError where it holds half of a character that takes two, which no file and no tokenizer bears."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"{name} holds half a character, {half}; write both halves of it or leave it out") from None
+    return text
