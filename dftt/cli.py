@@ -8,19 +8,21 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from dftt.data import ContextDataModule, CorpusDataModule
-from dftt.evaluation.conversation import later_turns, whole_conversation
+from dftt.evaluation.conversation import conversation_length, later_turns
 from dftt.evaluation.licence import NOTICE, clbench_contexts
 from dftt.evaluation.records import load_records
 from dftt.evaluator import GuidedDecodingEvaluator
+from dftt.free_text import as_configs
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
 from dftt.provenance import write_provenance
@@ -49,6 +51,11 @@ _UNION_NOISE = (
 
 class DfttCLI(LightningCLI):
     """Train, adapt and evaluate a DFlash draft. One evaluator is always attached, as `evaluator`."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse arguments, free text among them as it was typed."""
+        given = sys.argv[1:] if args is None else cast(list[str], args)
+        self.config = parser.parse_args(as_configs(given))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The evaluator as a forced callback: always there, and out of reach of a checkpoint's hyper-parameters."""
@@ -148,13 +155,12 @@ class DfttCLI(LightningCLI):
         return data
 
     def _check_lengths(self, data: ContextDataModule, *, new_tokens: int) -> None:
-        if self.model.allow_long:
-            return
         tokenizer, window = load_tokenizer(self.model.target_name)
         for task in data.tasks:
-            length = len(encode(tokenizer, whole_conversation(task)))
+            length = conversation_length(task, tokenizer)
             turns = 1 + len(later_turns(task))
-            check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
+            if not self.model.allow_long:
+                check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
 
     def _parse_ckpt_path(self) -> None:
         """Take what identifies the weights from the checkpoint, but refuse where a flag says something else."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from os.path import commonprefix
+from itertools import takewhile
 
 from dftt.types import Task
 
@@ -62,8 +62,8 @@ def _letters_shared(one: Task, other: Task) -> int:
     shared = 0
     for left, right in zip(one.messages, other.messages, strict=False):
         if left != right:
-            alike = commonprefix([left["content"], right["content"]]) if left["role"] == right["role"] else ""
-            return shared + len(alike)
+            letters = zip(left["content"], right["content"], strict=False) if left["role"] == right["role"] else ()
+            return shared + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
         shared += len(left["content"])
     return shared
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dftt.evaluation.conversation import LATER_TURNS
-from dftt.evaluation.rows import Row, as_written, holds_rows, id_of, phrases_of, read_rows, read_text, text_of
+from dftt.evaluation.rows import Row, holds_rows, id_of, phrases_of, read_rows, read_text, text_of
 from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric
 from dftt.evaluation.shared_context import check_contexts
 from dftt.types import Prompt, Task, check_file

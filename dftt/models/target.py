@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +15,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from dftt.models import bundled
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
+from dftt.models.chat import Messages, chat_ids
 from dftt.models.draft import FULL, SLIDING
 from dftt.models.fused import fuse_norms_
 from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
 from dftt.models.spans import causal_spans
 from dftt.types import Prefill
+from dftt.types.checks import whole_characters
 
-Messages = Sequence[Mapping[str, str]]
 PREFILL_CHUNK = 2048
 _SCALED_HEADS = {"logit_scale": 1.0, "logits_scaling": 1.0, "lm_head_multiplier": 1.0, "output_multiplier_scale": 1.0}
 
@@ -296,28 +297,25 @@ def load_tokenizer(name: str | Path) -> tuple[Any, int]:
 def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> list[int]:
     """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
 
+    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are.
+
     Args:
         tokenizer: The target's tokenizer.
         text: Messages or a string.
         thinking: Let a template that has a thinking mode use it; off by default, as the published drafts were trained.
 
     Raises:
-        ValueError: If the text is empty, or the tokenizer has no chat template for messages.
+        ValueError: If the text is empty, the tokenizer has no chat template for messages, or they do not go into it.
     """
     if isinstance(text, str):
         if not text.strip():
             raise ValueError("prompt is empty: give some text")
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
+        return list(tokenizer(whole_characters("prompt", text), add_special_tokens=False).input_ids)
     if not any(str(message.get("content", "")).strip() for message in text):
         raise ValueError("prompt is empty: no message has content")
     if not tokenizer.chat_template:
         raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
-    messages = [dict(message) for message in text]
-    # Templates without a thinking mode ignore the option.
-    ids = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
-    )
-    return list(ids)
+    return chat_ids(tokenizer, text, thinking=thinking)
 
 
 def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: str = "prompt") -> None:

@@ -147,7 +147,7 @@ def test_bad_row_is_named_by_file_and_line(
 
 def test_empty_document(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "manual.md").write_text(" \n")
-    line = refused("predict", "--data.questions=[Why?]", data=tmp_path / "manual.md")
+    line = refused("predict", "--data.question=Why?", data=tmp_path / "manual.md")
     assert "document 'manual' is empty" in line
 
 

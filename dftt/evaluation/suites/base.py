@@ -43,8 +43,8 @@ class Suite:
         """Tasks in the order of their source; each says in its metadata which `suite` it is of.
 
         Args:
-            path: A file of rows (.jsonl, .ndjson, .json; .gz too), or a folder that holds a data set in the hub's layout. By default the
-                hub's own data set, downloaded once by `datasets`.
+            path: A file of rows (.jsonl, .ndjson, .json; .gz too), or a folder that holds a data set in the hub's
+                layout. By default the hub's own data set, downloaded once by `datasets`.
             questions: For suites of documents; others ask their own.
 
         Raises:
