@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile  # pyright: ignore[reportPrivateImportUsage]
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser
 
