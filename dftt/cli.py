@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jsonargparse import Namespace
@@ -17,10 +17,11 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from dftt.command import command_line
 from dftt.data import ContextDataModule, CorpusDataModule
-from dftt.evaluation.conversation import later_turns, whole_conversation
+from dftt.evaluation.conversation import conversation_length, later_turns
 from dftt.evaluation.licence import NOTICE, clbench_contexts
 from dftt.evaluation.records import load_records
 from dftt.evaluator import GuidedDecodingEvaluator
+from dftt.free_text import as_configs
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
 from dftt.provenance import write_provenance
@@ -58,10 +59,11 @@ class DfttCLI(LightningCLI):
         parser.add_lightning_class_args(GuidedDecodingEvaluator, "evaluator")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Read flags and configs; whatever the parser makes of them is bad input in one sentence."""
+        """Read flags and configs, free text as it was typed; whatever the parser says of them is one sentence."""
+        given = sys.argv[1:] if args is None else cast(list[str], args)
         with reading("the settings", fix="--help lists what is accepted"):
             try:
-                super().parse_arguments(parser, args)
+                self.config = parser.parse_args(as_configs(given))
             except argparse.ArgumentError as error:
                 raise ValueError(str(bad_input_behind(error) or _one_line(str(error)))) from error
         _check_seed(self.config[self.config.subcommand].seed_everything)
@@ -172,13 +174,12 @@ class DfttCLI(LightningCLI):
         return data
 
     def _check_lengths(self, data: ContextDataModule, *, new_tokens: int) -> None:
-        if self.model.allow_long:
-            return
         tokenizer, window = load_tokenizer(self.model.target_name)
         for task in data.tasks:
-            length = len(encode(tokenizer, whole_conversation(task)))
+            length = conversation_length(task, tokenizer)
             turns = 1 + len(later_turns(task))
-            check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
+            if not self.model.allow_long:
+                check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
 
     def _parse_ckpt_path(self) -> None:
         """Take what identifies the weights from the checkpoint, but refuse where a flag says something else."""

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from dftt.adaptation.corpus.stream import BatchStream, numbers
 from dftt.adaptation.corpus.tokens import TokenCorpus
+from dftt.evaluation.rows import holds_rows
+from dftt.evaluation.shared_context import check_contexts
 from dftt.evaluation.subsets import check_buckets, fraction_of, of_categories, of_lengths
 from dftt.evaluation.suites.registry import get_suite
 from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks
@@ -47,22 +49,22 @@ class ContextDataModule(L.LightningDataModule):
     """Contexts with tasks: `fit` adapts to one of them, `test` measures on all, `predict` answers.
 
     Args:
-        path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite; or documents
-            (a text or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for four generated
-            documents, one of each category of tasks. With a suite: a file of its rows or a folder in the hub's layout.
-            By default `demo`, and with a suite its own source.
+        path: File of rows (.jsonl, .ndjson, .json; .gz too) in the CL-bench schema (messages, rubrics, metadata) or of
+            a checkable suite; or documents (a text or Markdown file, or rows with id and text), then give questions; or
+            `demo` for four generated documents, one of each category of tasks. With a suite: a file of its rows or a
+            folder in the hub's layout. By default `demo`, and with a suite its own source.
         suite: Read and score the rows as the authors of a suite do: clbench, gsm8k, math500, humaneval, mbpp, mtbench,
             nqswap, babi, memotrap, worlds, documents. CL-bench is for evaluation only.
         suites: Several suites at once, each with its file or folder, or null for its own source; instead of path and
             suite.
-        questions: Questions asked on every document.
+        questions: Questions asked on every document; on the command line a JSON list.
         context_ids: Use these contexts only; `fit` needs one where the file has several.
         categories: Use the contexts of these categories only.
         fraction: Use so large a part of the contexts of each category, at least one of each.
         subset_seed: Seeds the choice of that part.
         length_buckets: Use the tasks with prompts of these lengths only: 0-4k, 4-8k, 8-16k, 16-32k, 32-64k, 64k+.
-        context: A document to ask about, or a JSONL(.gz) file of rows with context and question; takes the place of
-            path and suite.
+        context: A document to ask about, or a file of rows with context and question; takes the place of path and
+            suite.
         question: Asked on the document, beside those of questions.
         max_contexts: Use the first so many contexts; 0 uses all.
         max_tasks: Use the first so many tasks of each context; 0 uses all.
@@ -72,7 +74,7 @@ class ContextDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str = "",
         suite: str | None = None,
         suites: dict[str, str | None] | None = None,
         questions: list[str] | None = None,
@@ -83,8 +85,8 @@ class ContextDataModule(L.LightningDataModule):
         length_buckets: list[str] | None = None,
         max_contexts: int = 0,
         max_tasks: int = 0,
-        context: str | None = None,
-        question: str | None = None,
+        context: str = "",
+        question: str = "",
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
@@ -93,9 +95,10 @@ class ContextDataModule(L.LightningDataModule):
         self.shard = shard
         for name, most in (("max_contexts", max_contexts), ("max_tasks", max_tasks)):
             at_least(f"data.{name}", most, 0)
-        if context is not None:
+        # What is free text has no null among its types, which would make the parser read it as YAML.
+        if context:
             path, suite = context, None
-        questions = [*(questions or []), *([question] if question is not None else [])]
+        questions = [*(questions or []), *([question] if question else [])]
         if suites and (path or suite or questions):
             raise ValueError("data.suites stands alone: leave data.path, data.suite and data.questions out")
         self.source = ", ".join(suites) if suites else path or suite or DEMO
@@ -343,14 +346,17 @@ def _read_all(suites: Mapping[str, str | None]) -> list[Task]:
     tasks = [task for name, path in suites.items() for task in get_suite(name).tasks(path)]
     if len({task.task_id for task in tasks}) < len(tasks):
         raise ValueError(f"data.suites {', '.join(suites)} have tasks of the same id; run them as studies of their own")
+    check_contexts((f"suite {task.metadata['suite']}, task {task.task_id}", task) for task in tasks)
     return tasks
 
 
-def _read(path: str | None, suite: str | None, questions: Sequence[str]) -> list[Task]:
+def _read(path: str, suite: str | None, questions: Sequence[str]) -> list[Task]:
     if suite is not None:
-        return get_suite(suite).tasks(path, questions)
-    if path is None or path == DEMO:
+        return get_suite(suite).tasks(path or None, questions)
+    if not path or path == DEMO:
+        if questions:
+            raise ValueError(f"data.question {questions[0]!r} is asked on no document; give one with data.context")
         return list(generate_tasks(DEMO_WORLDS))
-    if not questions and path.endswith((".jsonl", ".jsonl.gz")):
+    if not questions and holds_rows(path):
         return load_tasks(path)
     return tasks_from_documents(path, questions)

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from dftt.models import bundled
+from dftt.models.chat import Messages
 from dftt.models.checkpoint import load_draft
 from dftt.models.draft import DFlashDraft, DraftConfig
-from dftt.models.target import Messages, Target, encode, resolve_dtype
+from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import Prefill, Prompt
 from dftt.types.inputs import reading
 
@@ -28,7 +29,13 @@ class Pair:
     draft: DFlashDraft
 
     def encode(self, text: str | Messages, *, context_length: int = -1) -> Prompt:
-        """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, verbatim."""
+        """Prompt of chat messages (the target's template applied, generation prompt added) or of a string, verbatim.
+
+        In messages, control tokens of the template are text; in a string, they are what they are.
+
+        Raises:
+            ValueError: If there is no text, or a message does not reach the prompt as it is.
+        """
         return Prompt(tuple(encode(self.target.tokenizer, text)), context_length)
 
     def prefill(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ from dftt.models import bundled
 from dftt.models.agreement import settle_attention
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
+from dftt.models.chat import Messages, chat_ids
 from dftt.models.draft import FULL, SLIDING
 from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported, takes_attention, window_of
 from dftt.models.fused import fuse_norms_
@@ -25,9 +26,9 @@ from dftt.models.packed import pack_
 from dftt.models.rope import fix_frequencies_
 from dftt.models.spans import causal_spans
 from dftt.types import Prefill
+from dftt.types.checks import whole_characters
 from dftt.types.inputs import reading
 
-Messages = Sequence[Mapping[str, str]]
 PREFILL_CHUNK = 2048
 
 
@@ -304,29 +305,25 @@ def load_tokenizer(name: str | Path) -> tuple[Any, int]:
 def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> list[int]:
     """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
 
+    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are.
+
     Args:
         tokenizer: The target's tokenizer.
         text: Messages or a string.
         thinking: Let a template that has a thinking mode use it; off by default, as the published drafts were trained.
 
     Raises:
-        ValueError: If the text is empty, or the tokenizer has no chat template for messages.
+        ValueError: If the text is empty, the tokenizer has no chat template for messages, or they do not go into it.
     """
     if isinstance(text, str):
         if not text.strip():
             raise ValueError("prompt is empty: give some text")
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
+        return list(tokenizer(whole_characters("prompt", text), add_special_tokens=False).input_ids)
     if not any(str(message.get("content", "")).strip() for message in text):
         raise ValueError("prompt is empty: no message has content")
     if not tokenizer.chat_template:
         raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
-    messages = [dict(message) for message in text]
-    # Templates without a thinking mode ignore the option.
-    with reading("the target's chat template refuses the messages", fix="change their roles, or give another template"):
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
-        )
-    return list(ids)
+    return chat_ids(tokenizer, text, thinking=thinking)
 
 
 def check_tokens(vocab_size: int, token_ids: Sequence[int], *, name: str = "prompt") -> None:

@@ -115,3 +115,13 @@ def token_ids(name: str, values: Iterable[int]) -> tuple[int, ...]:
 def is_finite(value: object) -> bool:
     """Whether a value is a number, and neither infinite nor NaN."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole_characters(name: str, text: str) -> str:
+    """The text; ValueError where it holds half of a character that takes two, which no file and no tokenizer bears."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"{name} holds half a character, {half}; write both halves of it or leave it out") from None
+    return text

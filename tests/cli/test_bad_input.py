@@ -161,9 +161,31 @@ def test_bad_row_is_named_by_file_and_line(
     assert message in line
 
 
+def test_a_message_that_does_not_reach_the_prompt_is_named_with_its_row(
+    refused: Callable[..., str], commands: Commands
+) -> None:
+    target = Path(shutil.copytree(commands.target, commands.root / "target"))
+    template = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    (target / "chat_template.jinja").write_text(template)
+    data = commands.write([{"messages": [{"role": "Human", "content": "Who counts the goats?"}]}], "human.jsonl")
+    for flags in ((), ("--model.allow_long=true",)):
+        line = refused("test", f"--model.target={target}", *flags, data=data)
+        assert line.startswith("error: task human/1: message 1 (role Human) does not reach the prompt")
+
+
+def test_one_context_id_of_two_suites_is_refused(commands: Commands, capfd: pytest.CaptureFixture[str]) -> None:
+    """They were one context, of which the second's tasks were asked on the first's passage."""
+    rows = {"context_id": "1", "question": "Where is she?", "answer": "garden"}
+    babi = commands.write([{**rows, "id": "a", "context": "Mary is in the garden."}], "babi.jsonl")
+    swap = commands.write([{**rows, "id": "b", "context": "Bob Dylan was born in a park."}], "swap.jsonl")
+    flags = ("--data=ContextDataModule", f"--data.suites={{babi: {babi}, nqswap: {swap}}}")
+    line = commands.refused(capfd, *commands.arguments("test", *flags))
+    assert "suite nqswap, task b: context_id '1' is that of suite babi, task a, which has another context" in line
+
+
 def test_empty_document(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "manual.md").write_text(" \n")
-    line = refused("predict", "--data.questions=[Why?]", data=tmp_path / "manual.md")
+    line = refused("predict", "--data.question=Why?", data=tmp_path / "manual.md")
     assert "document 'manual' is empty" in line
 
 

@@ -23,6 +23,7 @@ RANKS = {
     "synthesise": 4,
     "provenance": 4,
     "progress": 4,
+    "free_text": 4,
     "shell": 5,
     "api": 6,
 }

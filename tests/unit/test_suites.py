@@ -195,7 +195,8 @@ def test_conflicting_passages_of_another_set_load_as_nqswap(shared_data: Path) -
     [
         ("gsm8k", {"answer": "many"}, "`answer` must be '18' or a solution"),
         ("gsm8k", {"question": " "}, "`prompt` must be text"),
-        ("math500", {"answer": 5}, "`answer` must be text, got 5"),
+        ("math500", {"answer": None}, "`answer` must be text"),
+        ("math500", {"answer": ["5"]}, "`answer` must be text or a number"),
         ("humaneval", {"test": None}, "`tests` must be text, got None"),
         ("mbpp", {"test_list": []}, "`tests` must be a list of assert statements"),
         ("mtbench", {"prompt": []}, "`turns` must be a list"),

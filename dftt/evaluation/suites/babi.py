@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from dftt.evaluation.rows import phrases_of
 from dftt.evaluation.suites.base import Suite, renamed
 
 _COLUMNS = {"passage": "context"}
@@ -40,9 +41,9 @@ class Babi(Suite):
         numbered = _FILE_ID.match(str(row.get("id", "")))
         number = numbered.group(1) if numbered else row.get("task")
         row = {**row, "category": f"qa{number}"} if number is not None else row
-        wrong = [row["distractor"]] if "distractor" in row else row.get("distractors")
-        if wrong is None:
-            wrong = distractors(str(row.get("context", "")), str(row.get("answer", "")))
+        wrong = phrases_of(row, "distractor")
+        if not {"distractor", "distractors"} & set(row):
+            wrong = distractors(str(row.get("context", "")), next(iter(phrases_of(row, "answer")), ""))
         # "It was in the hall before the garden" repeats the question, and is right all the same.
         asked = re.findall(r"\w+", str(row.get("question", "")).casefold())
         return {**row, "distractors": [word for word in wrong if word.casefold() not in asked]}

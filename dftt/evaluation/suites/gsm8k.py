@@ -8,6 +8,7 @@ from typing import Any
 
 from dftt.evaluation import scoring
 from dftt.evaluation.math_answers import boxed, normalise
+from dftt.evaluation.rows import as_written
 from dftt.evaluation.scoring import last_number
 from dftt.evaluation.suites.base import Suite, renamed, with_prompt
 from dftt.types import Score, Task
@@ -29,9 +30,10 @@ class GSM8K(Suite):
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's `question` and `answer` (a solution that ends in "#### 18") become prompt, answer and solution."""
         row = renamed(row, {"question": "prompt"})
-        if isinstance(row.get("answer"), str) and (marked := _MARK.findall(row["answer"])):
-            row = {**row, "answer": marked[-1].strip(), "solution": row["answer"]}
-        value = last_number(str(row.get("answer")))
+        answer = as_written("answer", row.get("answer", ""))
+        if marked := _MARK.findall(answer):
+            row = {**row, "answer": marked[-1].strip(), "solution": answer}
+        value = last_number(marked[-1] if marked else answer)
         if value is None:
             raise ValueError(f"`answer` must be '18' or a solution that ends in '#### 18', got {row.get('answer')!r}")
         return {**with_prompt(row, _TEMPLATE), "rubrics": [{"type": "number", "value": value}]}

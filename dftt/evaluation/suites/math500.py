@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dftt.evaluation.math_answers import boxed, same_answer
+from dftt.evaluation.rows import as_written
 from dftt.evaluation.suites.base import Suite, need_text, renamed, with_prompt
 from dftt.types import Score, Task
 
@@ -35,6 +36,7 @@ class Math500(Suite):
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's column names become ours; a number is compared like any other answer, so there is no rubric."""
         row = renamed(row, _COLUMNS)
+        row["answer"] = as_written("answer", row.get("answer", ""))
         need_text(row, "answer")
         return {**with_prompt(row, _TEMPLATE), "rubrics": []}
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from dftt.evaluation.rows import as_written
 from dftt.evaluation.suites.base import Suite
 
 _FILE_ID = re.compile(r"memotrap/(\w+)/")
@@ -26,9 +27,10 @@ class MemoTrap(Suite):
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's `prompt`, `classes` and `answer_index` become question, answer and distractor."""
         if "classes" in row:
-            classes, right = row["classes"], row.get("answer_index")
-            if not isinstance(classes, list) or len(classes) != 2 or right not in (0, 1):
-                raise ValueError(f"`classes` must be two endings, `answer_index` 0 or 1, got {classes!r} and {right!r}")
+            classes, given = row["classes"], as_written("answer_index", row.get("answer_index", ""))
+            if not isinstance(classes, list) or len(classes) != 2 or given not in ("0", "1"):
+                raise ValueError(f"`classes` must be two endings, `answer_index` 0 or 1, got {classes!r} and {given!r}")
+            right = int(given)
             return {
                 "context": "",
                 "question": row.get("prompt"),
