@@ -49,12 +49,11 @@ class Run:
     error_classes: Mapping[Key, str] = field(default_factory=dict)
 
     def comparison(self, arm: str, against: str, measure: str) -> Comparison | None:
-        """The comparison of the verdict in which this arm is held against that kind of reference, if there is one."""
-        wanted = (arm, against, measure)
-        return next(
-            (each for each in self.judgement.comparisons if (each.arm, each.pair.against, each.pair.measure) == wanted),
-            None,
-        )
+        """The verdict's comparison of this arm with that kind of reference; None where there is none, or no pair."""
+        for each in self.judgement.comparisons:
+            if (each.arm, each.pair.against, each.pair.measure) == (arm, against, measure) and each.interval.n:
+                return each
+        return None
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,10 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         ValueError: The folder is missing, holds no record, or a file in it cannot be read; the message names it.
     """
     folder = Path(folder)
-    arms, judgement = read_arms(folder).arms, read_verdict(folder)
+    wanted = wanted_records(folder).records
+    arms = read_arms(folder).arms if wanted else ()
     known = {arm.id for arm in arms}
-    records = [record for record in wanted_records(folder).records if record.arm in known]
+    records, judgement = [record for record in wanted if record.arm in known], read_verdict(folder)
     if not records:
         raise ValueError(f"report: {folder} holds no records.*.jsonl with a record in it; name the folder of a run")
     hashes = {record.key: record.spec_hash for record in records}
