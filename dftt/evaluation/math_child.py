@@ -8,6 +8,7 @@ import json
 import logging
 import resource
 import sys
+from typing import Any
 
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy
 from math_verify import verify
@@ -46,7 +47,9 @@ def compare(given: str, reference: str) -> bool:
 
 def read(latex: str) -> Basic | MatrixBase:
     """The formula as sympy has it."""
-    formula = latex2sympy(latex, normalization_config=NORMALISING, conversion_config=READING)
+    formula: Any = latex2sympy(latex, normalization_config=NORMALISING, conversion_config=READING)
+    if not isinstance(formula, Basic | MatrixBase):
+        raise ValueError(f"no formula: {latex!r}")
     letters = {symbol for symbol in getattr(formula, "free_symbols", ()) if symbol.name == "i"}
     return formula.subs(dict.fromkeys(letters, I)) if letters else formula
 

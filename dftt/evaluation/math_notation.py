@@ -18,7 +18,14 @@ _MIXED = re.compile(r"(?<![\d.^_}])(\d+)(?:\s+(\d+)/(\d+)(?!\d)|\s*\\frac\s*(?:\
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?")
 _ANGLE_OF = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)\b")
 _EMPTY = re.compile(r"\\varnothing|\\\{\s*\\\}|∅")
-_SYMBOLS = {"π": "\\pi ", "∞": "\\infty ", "∪": "\\cup ", "×": "\\times ", "·": "\\cdot ", "−": "-", "°": "^\\circ "} | {  # noqa: RUF001
+_SYMBOLS = {
+    "π": "\\pi ",
+    "∞": "\\infty ",
+    "∪": "\\cup ",  # noqa: RUF001
+    "×": "\\times ",  # noqa: RUF001
+    "·": "\\cdot ",
+    "−": "-",  # noqa: RUF001
+    "°": "^\\circ ",
     "≤": "\\le ",
     "≥": "\\ge ",
 }
@@ -26,10 +33,12 @@ _POWER = r"\s*(?:\^\s*\{?\d\}?)?$"
 _UNIT = re.compile(rf"(?<=[\d}})])\s*\\(?:text|mbox|mathrm)\s*\{{\s*([^{{}}]*)\}}{_POWER}")
 _WORDS_AFTER_NUMBER = re.compile(rf"(?<=[\d}})])\s+([a-z]{{2,}}(?:[ .]+[a-z]{{2,}})*)\.?{_POWER}", re.IGNORECASE)
 # Words that change the number before them; any other word after a number is its unit.
-_NO_UNIT = {*_SCALES, "dozen", "score", "half", "halves", "third", "thirds", "quarter", "quarters", "fifths", "tenths"} | {
-    *("squared", "cubed", "factorial", "base", "mod", "modulo", "times", "over", "plus", "minus", "divided", "or", "and"),
-    *("hundredths", "thousandths", "hundreds", "thousands", "millions", "billions", "trillions", "dozens", "not"),
-}  # fmt: skip
+_NO_UNIT = set(_SCALES) | {
+    *("hundreds", "thousands", "millions", "billions", "trillions", "dozen", "dozens", "score"),
+    *("half", "halves", "third", "thirds", "quarter", "quarters", "fifths", "tenths", "hundredths", "thousandths"),
+    *("squared", "cubed", "factorial", "base", "mod", "modulo", "times", "over", "plus", "minus", "divided"),
+    *("or", "and", "not"),
+}
 _MEASURES = (
     ("mm", "millimeter", "millimetre"),
     ("cm", "centimeter", "centimetre"),

@@ -34,23 +34,42 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 _REACH = 12  # words over which a denial is carried
 _QUOTED = 3  # words in a row that make a quote of the question
-_DENIES = set("not never no nope nor neither cannot nobody none nothing nowhere without except excluding unlike".split())
-_DENIES |= set("wrong incorrect incorrectly false untrue mistaken mistakenly deny denies denied exclude excludes".split())
-_DENIES |= {("rather", "than"), ("other", "than"), ("instead", "of"), ("opposed", "to"), ("far", "from"),
-            ("ruled", "out"), ("rule", "out"), ("anything", "but")}  # fmt: skip
+
+
+def _set(*words: str) -> frozenset[str]:
+    return frozenset(word for line in words for word in line.split())
+
+
+_DENIES: frozenset[str | tuple[str, str]] = _set(
+    "not never no nope nor neither cannot nobody none nothing nowhere without except excluding unlike wrong incorrect",
+    "incorrectly false untrue mistaken mistakenly deny denies denied exclude excludes",
+) | {
+    ("rather", "than"),
+    ("other", "than"),
+    ("instead", "of"),
+    ("opposed", "to"),
+    ("far", "from"),
+    ("ruled", "out"),
+    ("rule", "out"),
+    ("anything", "but"),
+}
 # A new thought: what stands before it denies nothing behind it.
-_NEW_CLAUSE = set("but however yet instead rather whereas while although though because since so then until".split())
-_NEW_CLAUSE |= set("therefore hence thus actually only just merely simply doubt doubtless wonder unless".split())
-_IS = set("is was are were it's he's she's that's there's they're".split())
+_NEW_CLAUSE = _set(
+    "but however yet instead rather whereas while although though because since so then until therefore hence thus",
+    "actually only just merely simply doubt doubtless wonder unless",
+)
+_IS = _set("is was are were it's he's she's that's there's they're")
 # "I do not think it is X" denies X, "those who did not sign were X" does not.
-_OF_OPINION = set("think believe say says said mean means claim suppose true case sure certain clear correct".split())
-_OF_OPINION |= set("wrong incorrect false untrue right state states mention mentions imply implies".split())
-_BEFORE_NOUN = ARTICLES | set("in at to on of from by with into for my his her its their that this".split())
-_AUXILIARY = _IS | set("did does do has have had can could would will may might must should be".split())
-_FALSE = set("wrong incorrect false untrue mistaken impossible excluded".split())
-_AGREES = set("yes yeah yep correct right indeed exactly".split())
-_NOT_ANOTHER = set("so more less thereabouts about later earlier simply just also".split())
-_ABBREVIATIONS = set("mr mrs ms dr st prof sr jr mt gen col lt rev capt sgt vs".split())
+_OF_OPINION = _set(
+    "think believe say says said mean means claim suppose true case sure certain clear correct wrong incorrect false",
+    "untrue right state states mention mentions imply implies",
+)
+_BEFORE_NOUN = ARTICLES | _set("in at to on of from by with into for my his her its their that this")
+_AUXILIARY = _IS | _set("did does do has have had can could would will may might must should be")
+_FALSE = _set("wrong incorrect false untrue mistaken impossible excluded")
+_AGREES = _set("yes yeah yep correct right indeed exactly")
+_NOT_ANOTHER = _set("so more less thereabouts about later earlier simply just also")
+_ABBREVIATIONS = _set("mr mrs ms dr st prof sr jr mt gen col lt rev capt sgt vs")
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
@@ -70,7 +89,7 @@ def states(text: str, phrase: str, question: str = "") -> bool:
 
 
 def names(text: str, phrase: str, question: str = "") -> bool:
-    """Whether the text gives the phrase as its answer, or as one of several possible ones; arguments as for `states`."""
+    """Whether the text gives the phrase as its answer or as one of several; arguments as for `states`."""
     return _Answer(text, phrase, question).standing() in ("stated", "open")
 
 
@@ -140,7 +159,7 @@ class _Answer:
     def standing(self) -> Standing | None:
         """How the answer stands to the phrase; None where it does not say it, or only asks or repeats the question."""
         own = [place for place in self.places() if not self.quoted.issuperset(range(place[0], place[1] + 1))]
-        found = [self._standing(first, last) for first, last in own]
+        found: list[Standing] = [self._standing(first, last) for first, last in own]
         return next((standing for standing in reversed(found) if standing != "asked"), None)
 
     def _standing(self, first: int, last: int) -> Standing:
@@ -227,7 +246,7 @@ class _Answer:
         return self.low[number] if number >= 0 and not self._ends(number) else ""
 
     def _denied_after(self, last: int) -> bool:
-        """ "X isn't", "X is not", "X is wrong", "X (wrong)", "X: no", "X, which is not", "X - no, Y", "X, or rather Y"."""
+        """Whether it goes on as in "X isn't", "X is not", "X is wrong", "X (wrong)" or "X, which is not"."""
         if self._taken_back(last):
             return True
         low = [*self.low[last + 1 : self._sentence(last)[1] + 1], "", "", ""]
@@ -252,7 +271,9 @@ class _Answer:
         start, end = self._sentence(first)[0], self._sentence(last)[1]
         follows = [*self.low[last + 1 : end + 1], "", ""]
         chosen = {"either", "whether"} & set(self.low[start:first]) and "or" in self.low[start : end + 1]
-        return bool(chosen) or self._word_before(first) == "or" or (follows[0] == "or" and follows[1] not in _NOT_ANOTHER)
+        return (
+            bool(chosen) or self._word_before(first) == "or" or (follows[0] == "or" and follows[1] not in _NOT_ANOTHER)
+        )
 
 
 def _without_articles(words: list[_Word]) -> list[_Word]:

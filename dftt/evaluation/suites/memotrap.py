@@ -13,7 +13,7 @@ _FILE_ID = re.compile(r"memotrap/(\w+)/")
 
 
 class MemoTrap(Suite):
-    """Passed: the answer states the ending that was asked for and not the memorised one; the prompt repeated is neither."""
+    """Passed: the answer states the ending asked for and not the memorised one; the prompt repeated is neither."""
 
     name = "memotrap"
     hub_id = "Albertmade/memo-trap"
