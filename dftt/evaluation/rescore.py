@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from dftt.evaluation.judging import BackgroundJudging, is_judgeable, with_score
 from dftt.evaluation.leaderboard import compare, format_comparison
 from dftt.evaluation.licence import NOTICE, clbench_contexts
 from dftt.evaluation.records import Key, RecordStore, load_records
-from dftt.evaluation.suites.registry import score_record
+from dftt.evaluation.suites.registry import get_suite, score_record
 from dftt.evaluation.summary import format_table, summarise
 from dftt.evaluation.tasks import load_tasks
 from dftt.evaluation.taxonomy import UNCLASSIFIED, classify_all, format_transitions, transitions
@@ -101,6 +101,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="the study's JSONL file of tasks: gives rubrics to records without any, and counts tasks without a record "
         "as intended and unscored",
     )
+    parser.add_argument(
+        "--suite",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a suite's file: records of its tasks get today's rubrics and metadata, as where the suite's rules have "
+        "changed since; may be given several times, and goes with --all",
+    )
     parser.add_argument("--baseline", default="", help="arm that others are compared with; default as in summary.json")
     parser.add_argument(
         "--taxonomy",
@@ -122,7 +130,8 @@ def rescore(options: argparse.Namespace) -> None:
         ValueError: The folder, the tasks or a setting cannot be used.
     """
     tasks = load_tasks(options.tasks) if options.tasks else []
-    records = load_records(options.run_dir)
+    current = suite_tasks(options.suite)
+    records = [_as_today(record, current) for record in load_records(options.run_dir)]
     if not records:
         raise ValueError(f"{options.run_dir} holds no records.*.jsonl; name the folder of a study")
     judge = make_judge(options)
@@ -140,6 +149,30 @@ def rescore(options: argparse.Namespace) -> None:
     report(options, with_missing(records, tasks), judge)
     if usage := judge.usage():
         print(usage)
+
+
+def suite_tasks(files: Sequence[str]) -> dict[str, Task]:
+    """Tasks by their id, of files given as "NAME=FILE".
+
+    Raises:
+        ValueError: One is not of that form, or cannot be read.
+    """
+    tasks: dict[str, Task] = {}
+    for given in files:
+        name, _, path = given.partition("=")
+        if not path:
+            raise ValueError(f"--suite {given}: must be NAME=FILE, such as babi=babi.jsonl")
+        tasks |= {task.task_id: task for task in get_suite(name).tasks(path)}
+    return tasks
+
+
+def _as_today(record: Record, tasks: Mapping[str, Task]) -> Record:
+    """The record with the rubrics and the metadata that its task has today; what the arm found out is kept."""
+    task = tasks.get(record.task_id)
+    if task is None or task.metadata["suite"] != record.metadata.get("suite"):
+        return record
+    kept = {key: value for key, value in record.metadata.items() if key not in ("distractor", "distractors")}
+    return replace(record, rubrics=task.rubrics, metadata={**kept, **task.metadata})
 
 
 def make_judge(options: argparse.Namespace) -> Judge:
