@@ -49,8 +49,7 @@ class Contexts:
 class ContextAdapter:
     """Reads contexts and adapts to them, each once for all arms.
 
-    The wrong context of each is most often the next one, so an adaptation is kept until the next context is done with,
-    and no longer.
+    An adaptation is kept while its context is at hand, or is the wrong one of the context at hand, and no longer.
 
     Args:
         module: Target and draft, the draft bare.
@@ -75,12 +74,12 @@ class ContextAdapter:
             self._encoded[name] = array("i", encode(self.module.pair.target.tokenizer, messages))
         return tuple(self._encoded[name])
 
-    def begin(self, context: Prompt) -> Prefill:
-        """The prefill of a context; what belongs to others is dropped."""
-        own = context.input_ids
-        self._prefills = {ids: kept for ids, kept in self._prefills.items() if ids == own}
-        self._adaptations = {key: kept for key, kept in self._adaptations.items() if key[0] == own}
-        return self.prefill(context)
+    def begin(self, contexts: Contexts) -> Prefill:
+        """The prefill of the context at hand; what belongs neither to it nor to its wrong one is dropped."""
+        at_hand = [context.input_ids for context in (contexts.own, contexts.other) if context is not None]
+        self._prefills = {ids: kept for ids, kept in self._prefills.items() if ids == contexts.own.input_ids}
+        self._adaptations = {key: kept for key, kept in self._adaptations.items() if key[0] in at_hand}
+        return self.prefill(contexts.own)
 
     def end(self) -> None:
         """Drop all that is kept."""

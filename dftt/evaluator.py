@@ -348,7 +348,7 @@ def _data(trainer: L.Trainer) -> ContextDataModule:
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, ContextDataModule):
         raise ValueError(
-            f"test and predict measure the contexts of a ContextDataModule, got {type(data).__name__}; give the trainer "
-            "one as datamodule"
+            f"test and predict measure the contexts of a ContextDataModule, got {type(data).__name__}; give the "
+            "trainer one as datamodule"
         )
     return data

@@ -108,7 +108,7 @@ class ContextMeasurer:
             return records
         self.progress.start_context(item.context_id, num_parts=len(missing))
         try:
-            scene = Scene(contexts, self.adapter.begin(contexts.own))
+            scene = Scene(contexts, self.adapter.begin(contexts))
         except Exception as error:  # such as memory that ran out: other contexts may fit
             return records + [self._failed(part, reason_of(error)) for part in missing]
         for group in self._groups(missing):
@@ -127,7 +127,7 @@ class ContextMeasurer:
         (arm,), contexts = self.arms, self.adapter.contexts(item)
         if contexts.problem:
             raise ValueError(f"context {item.context_id} cannot be adapted to: {contexts.problem}")
-        scene = Scene(contexts, self.adapter.begin(contexts.own))
+        scene = Scene(contexts, self.adapter.begin(contexts))
         adaptation = self.adapter.decodes_under(arm, contexts)
         if adaptation is not None:
             yield adaptation

@@ -42,7 +42,7 @@ def _reason(before: Parts, now: Parts, template: str) -> str:
         return "their prompts have changed: the target has another chat template"
     if CLOCK in template:
         return (
-            f"their prompts have changed, though the rows have not: the chat template puts the date into them ({CLOCK});"
-            " write a fixed date into the target's chat template to keep records from one day to the next"
+            "their prompts have changed, though the rows have not: the chat template puts the date into them "
+            f"({CLOCK}); write a fixed date into the target's chat template to keep records from one day to the next"
         )
     return "their prompts have changed, though rows and chat template have not: the tokenizer is another"

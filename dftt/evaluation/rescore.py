@@ -25,7 +25,8 @@ from dftt.evaluation.judges.programmatic import ProgrammaticJudge
 from dftt.evaluation.judging import BackgroundJudging, is_judgeable, with_score
 from dftt.evaluation.leaderboard import compare, format_comparison
 from dftt.evaluation.licence import NOTICE, clbench_contexts
-from dftt.evaluation.records import Key, RecordStore, load_records
+from dftt.evaluation.manifest import wanted_records
+from dftt.evaluation.records import Key, RecordStore, replace_file
 from dftt.evaluation.suites.registry import score_record
 from dftt.evaluation.summary import format_table, summarise
 from dftt.evaluation.tasks import load_tasks
@@ -122,9 +123,9 @@ def rescore(options: argparse.Namespace) -> None:
         ValueError: The folder, the tasks or a setting cannot be used.
     """
     tasks = load_tasks(options.tasks) if options.tasks else []
-    records = load_records(options.run_dir)
+    records = wanted_records(options.run_dir).records
     if not records:
-        raise ValueError(f"{options.run_dir} holds no records.*.jsonl; name the folder of a study")
+        raise ValueError(f"{options.run_dir} holds no records.*.jsonl of its study; name the folder of a study")
     judge = make_judge(options)
     judge.keep_replies(options.cache or options.run_dir / "verdicts")
     rescored = score_records(
@@ -135,8 +136,11 @@ def rescore(options: argparse.Namespace) -> None:
         every=options.all,
         allow_code_execution=options.allow_code_execution,
     )
-    records = load_records(options.run_dir)
+    wanted = wanted_records(options.run_dir)
+    records = wanted.records
     print(f"{rescored} answers scored anew, {sum(r.passed is None for r in records)} of {len(records)} unscored")
+    if wanted.note:
+        print(wanted.note)
     report(options, with_missing(records, tasks), judge)
     if usage := judge.usage():
         print(usage)
@@ -262,10 +266,7 @@ def _as_tasks(records: Sequence[Record]) -> list[Task]:
 
 
 def _write(path: Path, rows: object) -> None:
-    # Written beside and renamed, so that a killed call leaves the old file or the new one.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    replace_file(path, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from dftt.evaluation.arm_names import arm_parts
-from dftt.evaluation.records import Key, load_records
+from dftt.evaluation.manifest import wanted_records
+from dftt.evaluation.records import Key
 from dftt.evaluation.traces import Trace, load_traces
 from dftt.types import Record
 
@@ -23,7 +24,7 @@ class Run:
     Args:
         name: Tells it from the other runs of a report.
         folder: Where it lies.
-        records: Its records.
+        records: Those of its study; of a folder that does not say what the study wants, all.
         baseline: The arm that the others are compared with, empty where there is no record of it.
         provenance: Of provenance.json, empty where it is missing; so are the next two.
         config: Of config.yaml.
@@ -31,6 +32,7 @@ class Run:
         traces: By key, those that belong to a record.
         error_classes: Of errors.json: why answers failed, by key.
         order: Arms as arms.json lists them.
+        left_out: A sentence that counts what else lies in the folder, empty where that is nothing.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Run:
     traces: Mapping[Key, Trace] = field(default_factory=dict)
     error_classes: Mapping[Key, str] = field(default_factory=dict)
     order: Sequence[str] = ()
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,14 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         ValueError: The folder is missing, holds no record, or a file in it cannot be read; the message names it.
     """
     folder = Path(folder)
-    records = load_records(folder)
+    wanted = wanted_records(folder)
+    records = wanted.records
     if not records:
-        raise ValueError(f"report: {folder} holds no records.*.jsonl with a record in it; name the folder of a run")
+        left_out = f" ({wanted.note})" if wanted.note else ""
+        raise ValueError(
+            f"report: {folder} holds no records.*.jsonl with a record of its study in it{left_out}; name the folder of "
+            "a run"
+        )
     hashes = {record.key: record.spec_hash for record in records}
     config = _read(folder / "config.yaml") or {}
     return Run(
@@ -100,6 +108,7 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         config=config,
         verdicts=(_read(folder / "verdict.json") or {}).get("verdicts") or (),
         order=[arm["id"] for arm in _read(folder / "arms.json") or []],
+        left_out=wanted.note,
         traces={key: trace for key, trace in load_traces(folder).items() if hashes.get(key) == trace.spec_hash},
         error_classes={
             (row["task_id"], row["arm"], row["seed"]): row["class"] for row in _read(folder / "errors.json") or []
