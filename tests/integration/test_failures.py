@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +19,7 @@ from dftt.answering import Answerer
 from dftt.evaluation.manifest import wanted_records
 from dftt.evaluation.records import RecordStore
 from dftt.types import Record
-from tests.commands import Commands, log_dir, row
+from tests.commands import Commands, row
 from tests.fakes import tiny_target_dir
 from tests.integration.test_study_grid import counted
 
@@ -131,13 +131,13 @@ def test_a_trace_that_fails_costs_the_trace_alone(study: Callable[..., Records])
 
 
 @pytest.fixture
-def bare_template(commands: Commands) -> Iterator[Commands]:
+def bare_template(commands: Commands) -> Commands:
     """A target whose template puts nothing before what the user says."""
     commands.target = tiny_target_dir(commands.root / "bare", "qwen3")
     tokenizer = AutoTokenizer.from_pretrained(commands.target)
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     tokenizer.save_pretrained(commands.target)
-    yield commands
+    return commands
 
 
 def test_a_context_of_one_token_fails_where_it_is_learnt_from(
