@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dftt.evaluation.arms_file import ARMS_FILE
 from dftt.evaluation.breakdown import break_down, format_breakdown, with_missing
 from dftt.evaluation.judges.base import Judge
 from dftt.evaluation.judges.chat import ChatJudge
@@ -25,11 +26,13 @@ from dftt.evaluation.judges.programmatic import ProgrammaticJudge
 from dftt.evaluation.judging import BackgroundJudging, is_judgeable, with_score
 from dftt.evaluation.leaderboard import compare, format_comparison
 from dftt.evaluation.licence import NOTICE, clbench_contexts
-from dftt.evaluation.records import Key, RecordStore, load_records
+from dftt.evaluation.manifest import wanted_records
+from dftt.evaluation.records import Key, RecordStore, replace_file
 from dftt.evaluation.suites.registry import get_suite, score_record
 from dftt.evaluation.summary import format_table, summarise
 from dftt.evaluation.tasks import load_tasks
 from dftt.evaluation.taxonomy import UNCLASSIFIED, classify_all, format_transitions, transitions
+from dftt.evaluation.verdict import write_verdict
 from dftt.types import Record, Task
 
 SHARD = "rescored"
@@ -131,9 +134,9 @@ def rescore(options: argparse.Namespace) -> None:
     """
     tasks = load_tasks(options.tasks) if options.tasks else []
     current = suite_tasks(options.suite)
-    records = [_as_today(record, current) for record in load_records(options.run_dir)]
+    records = [_as_today(record, current) for record in wanted_records(options.run_dir).records]
     if not records:
-        raise ValueError(f"{options.run_dir} holds no records.*.jsonl; name the folder of a study")
+        raise ValueError(f"{options.run_dir} holds no records.*.jsonl of its study; name the folder of a study")
     judge = make_judge(options)
     judge.keep_replies(options.cache or options.run_dir / "verdicts")
     rescored = score_records(
@@ -144,8 +147,11 @@ def rescore(options: argparse.Namespace) -> None:
         every=options.all,
         allow_code_execution=options.allow_code_execution,
     )
-    records = load_records(options.run_dir)
+    wanted = wanted_records(options.run_dir)
+    records = wanted.records
     print(f"{rescored} answers scored anew, {sum(r.passed is None for r in records)} of {len(records)} unscored")
+    if wanted.note:
+        print(wanted.note)
     report(options, with_missing(records, tasks), judge)
     if usage := judge.usage():
         print(usage)
@@ -241,10 +247,14 @@ def report(options: argparse.Namespace, records: Sequence[Record], judge: Judge)
     """Print the tables and write what they hold beside the records."""
     folder: Path = options.run_dir
     baseline = options.baseline or _baseline(folder)
-    rows, parts = summarise(records, baseline or None), break_down(records)
+    judgement = write_verdict(folder, records) if (folder / ARMS_FILE).is_file() else None
+    rows = summarise(records, baseline or None, judgement.comparisons if judgement else ())
+    parts = break_down(records)
     _write(folder / "summary.json", rows)
     _write(folder / "breakdown.json", parts)
     print(format_table(rows), format_breakdown(parts), sep="\n\n")
+    if judgement is not None:
+        print("", judgement, sep="\n")
     if options.taxonomy != "none":
         classes, reasons = _classes(records, judge if options.taxonomy == "judge" else None)
         _write(
@@ -295,10 +305,7 @@ def _as_tasks(records: Sequence[Record]) -> list[Task]:
 
 
 def _write(path: Path, rows: object) -> None:
-    # Written beside and renamed, so that a killed call leaves the old file or the new one.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    replace_file(path, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,6 @@ from dftt.evaluation.comparison import (
 from dftt.evaluation.decision_tables import Line, baselines_line, control_line, guidance_line, tau_line
 from dftt.evaluation.manifest import Wanted, read_intended, wanted_records
 from dftt.evaluation.metrics import tau_of
-from dftt.evaluation.records import load_records
 from dftt.evaluation.rules import difference, rules
 from dftt.evaluation.statistics import Interval
 from dftt.types import Record
@@ -232,8 +231,8 @@ def judge(folder: Path, records: Sequence[Record] | None = None) -> Judgement:
         intended = len(wanted.intended.hashes)
         so_far = f"Unfinished, {intended - len(wanted.missing)} of {intended} answers are there. So far: "
         made = [replace(each, answer="unfinished", sentence=so_far + each.sentence) for each in made]
-    notes = [note for note in (difference(began.rules, rules()), wanted.note) if note]
-    return Judgement(tuple(made), tuple(notes))
+    changed = difference(began.rules, rules())
+    return Judgement(tuple(made), (changed,) if changed else ())
 
 
 def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more: Sequence[Verdict] = ()) -> Judgement:
@@ -281,10 +280,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--arm", default="speculative+none", help="arm whose tau is compared")
     options = parser.parse_args(arguments)
     try:
-        more = []
+        wanted, more = wanted_records(options.run), []
         if options.standard is not None:
-            more = [contexts_verdict(load_records(options.run), load_records(options.standard), options.arm)]
-        print(write_verdict(options.run, more=more))
+            standard = wanted_records(options.standard).records
+            more = [contexts_verdict(wanted.records, standard, options.arm)]
+        print(write_verdict(options.run, wanted.records, more=more), *([wanted.note] if wanted.note else []), sep="\n")
     except ValueError as error:
         parser.error(str(error))
 
