@@ -20,9 +20,9 @@ _PASS = ("pass_rate", "pass_low", "pass_high")
 def guidance(ledger: Ledger, studies: Sequence[Study]) -> Table:
     """One row per arm that answers: the target's own, and guided ones."""
     caption = (
-        r"Answers. Pass rates are over scored answers (Wilson); differences are paired by task and seed, intervals "
-        r"are by contexts; p is exact, whole contexts swapped, by Holm within its question; the last column is the finding "
-        r"by the rules of Section~\ref{sec:rules}."
+        r"Answers. Pass rates are over scored answers (Wilson); differences are paired by task and seed, with "
+        r"intervals by contexts; p is exact, whole contexts swapped, by Holm within its question; the last column is "
+        r"the finding by the rules of Section~\ref{sec:rules}."
     )
     columns = [("rule", "l"), (r"$\alpha$", "r"), ("T", "r"), ("TTT", VARIANT), ("passed", "r"), ("scored", "r")]
     columns += [(r"pass rate [95\,\%]", "l"), (r"$-$ target's [95\,\%]", "l"), ("p", "r"), ("finding", "l")]

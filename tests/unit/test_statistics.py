@@ -14,6 +14,7 @@ from dftt.evaluation.statistics import (
     score_interval,
     sign_flip_p,
     student_p,
+    swapped_ratios_p,
     wilson_interval,
 )
 
@@ -194,6 +195,24 @@ def test_swapping_is_enumerated(rows: list[tuple[int, str]]) -> None:
     totals = [abs(sum(sign * each for sign, each in zip(row, sums.values(), strict=True))) for row in signs]
     expected = sum(total >= abs(sum(sums.values())) for total in totals) / len(totals)
     assert sign_flip_p([d for d, _ in rows], [c for _, c in rows]) == pytest.approx(expected)
+
+
+def test_swapping_ratios_is_enumerated() -> None:
+    """Ten contexts of unequal steps, against a loop over all swaps."""
+    rng = np.random.default_rng(3)
+    pairs = [tuple(map(int, (*rng.integers(8, 60, 2), *rng.integers(2, 9, 2)))) for _ in range(10)]
+    found = []
+    for swaps in itertools.product((False, True), repeat=10):
+        arms = [(b, a, d, c) if swap else (a, b, c, d) for swap, (a, b, c, d) in zip(swaps, pairs, strict=True)]
+        sums = [sum(column) for column in zip(*arms, strict=True)]
+        found.append(abs(sums[0] / sums[2] - sums[1] / sums[3]))
+    a, b, c, d = ([pair[place] for pair in pairs] for place in range(4))
+    p = swapped_ratios_p(a, b, list("abcdefghij"), steps_a=c, steps_b=d)
+    assert p == pytest.approx(sum(each >= found[0] - 1e-12 for each in found) / len(found))
+
+
+def test_five_contexts_can_show_nothing() -> None:
+    assert swapped_ratios_p([9] * 5, [2] * 5, list("abcde"), steps_a=[1] * 5, steps_b=[1] * 5) == 2 / 2**5
 
 
 def test_thousands_of_contexts_are_no_trouble() -> None:

@@ -285,8 +285,7 @@ def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: 
     assert (verdict.answer, says in verdict.sentence) == (answer, True), verdict.sentence
     assert (
         "guidance by the draft does better than noise of its spread, in 1 of 1 settings: "
-        f"{ADAPTED.id} against {NOISE.id}, +"
-        in (verdict.sentence)
+        f"{ADAPTED.id} against {NOISE.id}, +" in (verdict.sentence)
     )
     made = {(each.arm, each.reference) for each in verdict.comparisons}
     controls = (GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
