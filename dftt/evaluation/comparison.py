@@ -196,7 +196,7 @@ def _difference(pairs: Sequence[Both], *, unscored: tuple[bool, bool]) -> tuple[
         by_task.setdefault(record.task_id if record else "", []).append(a - b)
     means = [sum(each) / len(each) for each in by_task.values()]
     low, high = score_interval(sum(m for m in means if m > 0), -sum(m for m in means if m < 0), len(means))
-    return interval.widened(low, high), sign_flip_p([a - b for a, b in passes], clusters)
+    return interval.widened(low, high).within(-1, 1), sign_flip_p([a - b for a, b in passes], clusters)
 
 
 def _passed(record: Record | None, otherwise: bool) -> bool:

@@ -165,7 +165,8 @@ def _columns(**named: Sequence[float] | Array) -> Array:
 def _sums(columns: Array, clusters: Sequence[str] | NDArray[np.str_]) -> Array:
     """The columns, summed over each cluster."""
     names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    return np.stack([np.bincount(cluster, weights=column, minlength=len(names)) for column in columns])
+    sums = [np.bincount(cluster, weights=column, minlength=len(names)) for column in columns]
+    return np.stack(sums).astype(np.float64)
 
 
 def _jackknife(

@@ -97,10 +97,12 @@ class Judgement:
 
     Args:
         verdicts: On each question that its arms can answer.
+        num_records: Records that it was made from.
         notes: What a reader must know besides: that it was judged by other rules than it began under.
     """
 
     verdicts: tuple[Verdict, ...]
+    num_records: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -232,7 +234,7 @@ def judge(folder: Path, records: Sequence[Record] | None = None) -> Judgement:
         so_far = f"Unfinished, {intended - len(wanted.missing)} of {intended} answers are there. So far: "
         made = [replace(each, answer="unfinished", sentence=so_far + each.sentence) for each in made]
     changed = difference(began.rules, rules())
-    return Judgement(tuple(made), (changed,) if changed else ())
+    return Judgement(tuple(made), len(wanted.records), (changed,) if changed else ())
 
 
 def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more: Sequence[Verdict] = ()) -> Judgement:
@@ -247,7 +249,7 @@ def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more
     made = replace(made, verdicts=(*made.verdicts, *more))
     limits = {"margins": MARGINS, "min_pairs": MIN_PAIRS, "min_contexts": MIN_CONTEXTS, "max_unscored": MAX_UNSCORED}
     rows = [verdict.to_json() for verdict in made.verdicts]
-    said = {"verdicts": rows, "notes": list(made.notes), "rules": rules() | limits}
+    said = {"verdicts": rows, "records": made.num_records, "notes": list(made.notes), "rules": rules() | limits}
     (folder / VERDICT_FILE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     return made
 
@@ -265,7 +267,7 @@ def read_verdict(folder: Path) -> Judgement | None:
         said = json.loads(path.read_text(encoding="utf-8"))
         if "version" not in said.get("rules", {}):
             return None
-        return Judgement(tuple(map(Verdict.from_json, said["verdicts"])), tuple(said["notes"]))
+        return Judgement(tuple(map(Verdict.from_json, said["verdicts"])), said["records"], tuple(said["notes"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); write it again by python -m dftt.evaluation.verdict {folder}"

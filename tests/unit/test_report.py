@@ -131,6 +131,16 @@ def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp
         assert f"{each.arm}{each.reference}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text
 
 
+def test_a_verdict_of_fewer_records_is_not_what_is_shown(tmp_path: Path) -> None:
+    """A study that went on and was stopped again has more records than its verdict.json knows of."""
+    small_study(tmp_path)
+    more = [made_record(task, arm) for task in range(8, 20) for arm in ARMS]
+    with (tmp_path / "records.0.jsonl").open("a") as file:
+        file.writelines(json.dumps(record.to_json()) + "\n" for record in more)
+    (tau, *_) = load_run(tmp_path).judgement.comparisons
+    assert tau.interval.n == 20
+
+
 def test_arms_stand_in_the_order_of_the_study(tmp_path: Path) -> None:
     small_study(tmp_path)
     rest = [arm for arm in ARMS if arm != "speculative+none"]

@@ -29,7 +29,8 @@ class Run:
         folder: Where it lies.
         records: Those of its study's arms; of a folder that does not say what the study wants, all of those.
         arms: Its arms, in the study's order.
-        judgement: Its verdict.json; made from the records where it has none. All differences that are shown are in it.
+        judgement: Its verdict.json; made from the records where it has none, or one of fewer records. All differences
+            that are shown are in it.
         baseline: The arm that tables show first, empty where there is no record of it.
         provenance: Of provenance.json, empty where it is missing; so are the next two.
         config: Of config.yaml.
@@ -98,13 +99,16 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
     wanted = wanted_records(folder)
     arms = read_arms(folder).arms if wanted.records else ()
     known = {arm.id for arm in arms}
-    records, judgement = [record for record in wanted.records if record.arm in known], read_verdict(folder)
+    records = [record for record in wanted.records if record.arm in known]
     if not records:
         left_out = f" ({wanted.note})" if wanted.note else ""
         raise ValueError(
             f"report: {folder} holds no records.*.jsonl with a record of its study in it{left_out}; name the folder of "
             "a run"
         )
+    judgement = read_verdict(folder)
+    if judgement is None or judgement.num_records != len(wanted.records):
+        judgement = judge(folder, wanted.records)
     hashes = {record.key: record.spec_hash for record in records}
     config = _read(folder / "config.yaml") or {}
     return Run(
@@ -112,7 +116,7 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         folder=folder,
         records=records,
         arms=arms,
-        judgement=judge(folder, records) if judgement is None else judgement,
+        judgement=judgement,
         baseline=_baseline(records, config, _read(folder / "summary.json")),
         provenance=_read(folder / "provenance.json") or {},
         config=config,
