@@ -134,7 +134,7 @@ def rescore(options: argparse.Namespace) -> None:
     """
     tasks = load_tasks(options.tasks) if options.tasks else []
     current = suite_tasks(options.suite)
-    records = [_as_today(record, current) for record in wanted_records(options.run_dir).records]
+    records = wanted_records(options.run_dir).records
     if not records:
         raise ValueError(f"{options.run_dir} holds no records.*.jsonl of its study; name the folder of a study")
     judge = make_judge(options)
@@ -144,6 +144,7 @@ def rescore(options: argparse.Namespace) -> None:
         judge,
         RecordStore(options.run_dir, SHARD),
         tasks,
+        current=current,
         every=options.all,
         allow_code_execution=options.allow_code_execution,
     )
@@ -208,6 +209,7 @@ def score_records(
     store: RecordStore,
     tasks: Sequence[Task] = (),
     *,
+    current: Mapping[str, Task] | None = None,
     every: bool = False,
     allow_code_execution: bool = False,
 ) -> int:
@@ -218,6 +220,7 @@ def score_records(
         judge: Reads rubrics in words.
         store: Takes the new scores.
         tasks: Give rubrics to records that carry none.
+        current: Tasks by id, whose rubrics and metadata take the place of the records'.
         every: Also score records that have a score.
         allow_code_execution: Run answers that are programs, in the sandbox.
     """
@@ -227,7 +230,7 @@ def score_records(
         for old in records:
             if old.finish_reason == "error" or (old.passed is not None and not every):
                 continue
-            record = replace(old, rubrics=old.rubrics or rubrics.get(old.task_id, ()))
+            record = _as_today(replace(old, rubrics=old.rubrics or rubrics.get(old.task_id, ())), current or {})
             if is_judgeable(record):
                 # A program would only replace the reason why a judge has not scored it.
                 if not isinstance(judge, ProgrammaticJudge):

@@ -50,6 +50,11 @@ def test_prose_behind_a_body_is_dropped() -> None:
     assert extract_code("    y = x\n    return y\n\nIt returns x.", "f").rstrip() == "    y = x\n    return y"
 
 
+def test_code_that_python_warns_of_is_code() -> None:
+    code = "import re\ndef f(x):\n    return re.search('\\w', x)\n"
+    assert extract_code(code, "f") == code
+
+
 def test_what_is_guarded_as_main_does_not_run() -> None:
     """As in the official harness, whose programs have another name."""
     assert score_program('if __name__ == "__main__":\n    raise SystemExit\n').passed is not False
