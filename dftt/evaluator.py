@@ -23,7 +23,7 @@ from dftt.evaluation.manifest import Intended, Wanted, read_intended, wanted_rec
 from dftt.evaluation.metrics import AcceptanceLength, PassRate
 from dftt.evaluation.records import RecordStore
 from dftt.evaluation.report.page import write_report
-from dftt.evaluation.summary import format_table, summarise
+from dftt.evaluation.summary import format_failures, format_table, summarise
 from dftt.evaluation.tau_groups import format_groups, tau_by_group
 from dftt.evaluation.verdict import write_verdict
 from dftt.measuring import ContextMeasurer
@@ -200,7 +200,7 @@ class GuidedDecodingEvaluator(L.Callback):
         judgement = write_verdict(folder, records)
         rows = summarise(records, self.baseline, judgement.comparisons)
         (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-        print(format_table(rows), *([wanted.note] if wanted.note else []), sep="\n")
+        print("\n".join(filter(None, (format_table(rows), format_failures(records), wanted.note))))
         groups = tau_by_group(records, arms)
         (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
         if table := format_groups(groups):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dftt.adaptation.ttt import Adaptation
+from dftt.adaptation.ttt import Adaptation, check_start
 from dftt.adapting import NO_OTHER, ContextAdapter, Contexts
 from dftt.answering import Answerer, Scene
 from dftt.data import ContextItem
@@ -86,7 +86,13 @@ class ContextMeasurer:
     def wanted(self, items: Iterable[ContextItem]) -> dict[Key, Digest]:
         """The hash of every record that is wanted of contexts, by its key; what they are is not looked at again later,
         so that a template which reads the clock says the same until the study ends.
+
+        Raises:
+            ValueError: An arm asks for another adapter than the one that all of them start from.
         """
+        for arm in self.arms:
+            if arm.ttt != "none":
+                check_start(self.initial, arm.ttt_spec(self.module.ttt))
         return {part.key: part.digest for item in items for part in self._parts(item, self.adapter.contexts(item))}
 
     def measure(self, item: ContextItem) -> list[Record]:

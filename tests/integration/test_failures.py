@@ -177,3 +177,23 @@ def test_an_adapter_that_lost_modules_is_led_on(study: Callable[..., Records], a
     (record,) = [record for (task, name), record in records.items() if task == "rules/0" and "own" in name]
     assert record.adaptation["fallbacks"][-1] == "LoRA on fc only"
     assert record.adaptation["steps"] == steps
+
+
+def test_why_answers_are_missing_is_said_below_the_table(
+    study: Callable[..., Records], capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = failing(dftt.module.ttt_adapt, lambda *_, **__: True, MemoryError("does not fit"))
+    with patch.object(dftt.module, "ttt_adapt", broken):
+        study()
+    assert "not made: 4 answers, since: MemoryError: does not fit" in capsys.readouterr().out
+
+
+def test_a_start_of_another_shape_is_refused_before_anything_is_measured(
+    commands: Commands, study: Callable[..., Records], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A setting, not a failure: no answer of the arm could be made."""
+    checkpoint = commands.checkpoint("--model.ttt.steps=2", "--model.ttt.lr=0.02")
+    arms = "--evaluator.arms=[{mode: speculative}, {mode: speculative, ttt: own, ttt_overrides: {rank: 2}}]"
+    flags = (*SHORT, STEPS, arms, f"--ckpt_path={checkpoint}")
+    line = commands.refused_late(capfd, *commands.arguments("test", *flags, data=commands.contexts()))
+    assert "the adapter to start from has (rank, lora_alpha, modules) (8, 16.0" in line
