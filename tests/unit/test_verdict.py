@@ -454,7 +454,7 @@ def test_unscored_answers_are_bounded_both_ways_and_named(broken: Arm) -> None:
     assert "(10 of 200 pairs are unscored: [" in made.words()
 
 
-def test_a_difference_that_the_unscored_could_undo_is_not_claimed() -> None:
+def test_what_the_unscored_could_undo_is_not_claimed() -> None:
     records = [
         Record(f"t{n}", f"c{n}", arm.id, 0, "", passed=passed)
         for n in range(200)
