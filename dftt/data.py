@@ -30,19 +30,23 @@ DEMO_WORLDS = WorldsSpec(contexts=4, tasks=3)  # one document of each category
 
 @dataclass(frozen=True)
 class ContextItem:
-    """A context with its tasks, and the next context, which serves as the wrong one.
+    """A context with its tasks, and all contexts of the data, one of which serves as the wrong one.
 
     Args:
         context_id: Id of the context.
         tasks: Tasks that share it.
-        other_id: Id of the next context, empty where there is only one.
-        other_tasks: Its tasks.
+        contexts: The tasks of every context by its id, this one among them.
     """
 
     context_id: str
     tasks: tuple[Task, ...]
-    other_id: str
-    other_tasks: tuple[Task, ...]
+    contexts: Mapping[str, Sequence[Task]]
+
+    def others(self) -> Iterator[tuple[str, Sequence[Task]]]:
+        """Id and tasks of every other context, from the next one on, the first behind the last."""
+        names = list(self.contexts)
+        here = names.index(self.context_id)
+        yield from ((name, self.contexts[name]) for name in (*names[here + 1 :], *names[:here]))
 
 
 class ContextDataModule(L.LightningDataModule):
@@ -127,13 +131,16 @@ class ContextDataModule(L.LightningDataModule):
         return [task for members in self.contexts.values() for task in members]
 
     def items(self) -> list[ContextItem]:
-        """All contexts in order, each with the next one as its wrong context."""
-        names = list(self.contexts)
-        others = [*names[1:], names[0]] if len(names) > 1 else [""]
-        return [
-            ContextItem(name, tuple(self.contexts[name]), other, tuple(self.contexts.get(other, ())))
-            for name, other in zip(names, others, strict=True)
-        ]
+        """All contexts in order."""
+        return [ContextItem(name, tuple(tasks), self.contexts) for name, tasks in self.contexts.items()]
+
+    def measured(self, limit: int | float | None) -> list[ContextItem]:
+        """The contexts that all processes and jobs together measure, where each takes as much of its share as a limit
+        on batches lets it: so many of them, or such a part.
+        """
+        items, count = self.items(), self.share()[1]
+        shares = [range(number, len(items), count) for number in range(count)]
+        return [items[place] for place in sorted(place for share in shares for place in share[: _most(limit, share)])]
 
     def only_context(self) -> ContextItem:
         """The context that `fit` adapts to; ValueError where there are several."""
@@ -340,6 +347,11 @@ def _loader(dataset: Dataset, *, workers: int = 0, sampler: DistributedSampler |
     # Datasets hand out finished batches; a worker process pays only where collating long batches would hold up a card.
     workers = workers if torch.cuda.is_available() else 0
     return DataLoader(dataset, batch_size=None, num_workers=workers, sampler=sampler)
+
+
+def _most(limit: int | float | None, share: Sequence[int]) -> int:
+    """How many batches of a share a limit of Lightning's lets pass."""
+    return len(share) if limit is None else int(len(share) * limit) if isinstance(limit, float) else limit
 
 
 def _read_all(suites: Mapping[str, str | None]) -> list[Task]:

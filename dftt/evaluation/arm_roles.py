@@ -1,78 +1,153 @@
-"""Which part the arms of a study play: what guides each, whose answers it has, and which arms belong together."""
+"""Which arms of a study are compared, for which question: decided here alone, and shown everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from dftt.types import GuidanceSpec
+from dftt.types.arms import Arm
 
-ArmRow = Mapping[str, Any]  # a line of arms.json
+Question = Literal["tau", "guidance", "controls", "baselines"]
+Measure = Literal["pass rate", "tau"]
 Guide = Literal["nothing", "draft", "noise", "another"]
 
+# What the reference of a comparison is to the arm.
+NO_TTT = "no TTT"  # the same arm, nothing adapted
+OTHER_TTT = "TTT on other text"  # the same arm, adapted to another context or to shuffled tokens
+TARGET = "the target"
+NOISE_NORM = "noise of the same norm"
+NOISE_SPREAD = "noise of its spread"
+MATCHED = "the target at a matched temperature"
+_NOISE = {"noise:norm": NOISE_NORM, "noise:spread": NOISE_SPREAD}
+
 _SETTINGS = ("mode", "alpha", "temperature", "top_p", "guidance", "parameters", "taps")
-_OF_ADAPTATION = ("ttt_settings", "rounds")
+_OF_ADAPTATION = ("ttt_overrides", "rounds")
 
 
-def guide_of(arm: ArmRow) -> Guide:
+@dataclass(frozen=True)
+class Pair:
+    """A comparison that a study makes.
+
+    Args:
+        question: What it helps to answer.
+        arm: Id of the arm.
+        reference: Id of the arm that it is compared with.
+        against: What that one is to it: one of the names above.
+        measure: What is compared.
+    """
+
+    question: Question
+    arm: str
+    reference: str
+    against: str
+    measure: Measure
+
+
+def pairs_of(arms: Sequence[Arm]) -> list[Pair]:
+    """All comparisons of a study, question by question.
+
+    Args:
+        arms: Its arms, what they leave to the study filled in.
+    """
+    return [*_of_tau(arms), *_of_guidance(arms), *_of_controls(arms), *_of_baselines(arms)]
+
+
+def guide_of(arm: Arm) -> Guide:
     """What changes an arm's answers: nothing, the draft, noise in its place, or another method (such as CAD)."""
-    if arm["mode"] in ("power", "rerank"):
+    if arm.baseline is not None:
         return "another"
-    if arm["mode"] != "guided" or arm["alpha"] == 0:
+    if arm.rule is None:
         return "nothing"
-    rule = GuidanceSpec(**arm["guidance"])
-    if rule.numerator.startswith("noise"):
+    if arm.rule.numerator in _NOISE:
         return "noise"
-    return "draft" if "draft" in (rule.numerator, rule.reference) else "another"
+    return "draft" if "draft" in arm.sources else "another"
 
 
-def alike(arms: Sequence[ArmRow], arm: ArmRow, *, ttt: str) -> ArmRow | None:
+def alike(arms: Sequence[Arm], arm: Arm, *, ttt: str) -> Arm | None:
     """The arm that differs in what the draft was adapted to; how it is adapted says nothing where it is not."""
-    same = _SETTINGS if "none" in (ttt, arm["ttt"]) else _SETTINGS + _OF_ADAPTATION
-    return next((each for each in arms if each["ttt"] == ttt and _agree(each, arm, same)), None)
+    same = _SETTINGS if "none" in (ttt, arm.ttt) else _SETTINGS + _OF_ADAPTATION
+    return next((each for each in arms if each.ttt == ttt and _agree(each, arm, same)), None)
 
 
-def target_of(arms: Sequence[ArmRow], arm: ArmRow) -> ArmRow | None:
+def target_of(arms: Sequence[Arm], arm: Arm) -> Arm | None:
     """The target's own answers at the arm's temperature: mode target, else lossless decoding, else alpha 0."""
-    same = [each for each in arms if _agree(each, arm, ("temperature", "top_p")) and not each.get("matched_to")]
+    same = [each for each in arms if _agree(each, arm, ("temperature", "top_p")) and not each.matched_to]
     for mode in ("target", "speculative", "guided"):
         for each in same:
-            if each["mode"] == mode and each["ttt"] == "none" and guide_of(each) == "nothing":
+            if each.mode == mode and each.ttt == "none" and guide_of(each) == "nothing":
                 return each
     return None
 
 
-def other_adapters(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
+def _of_tau(arms: Sequence[Arm]) -> Iterator[Pair]:
+    """Each lossless arm with an adaptation against the same without; the own context's against another's."""
+    adapted = [arm for arm in arms if arm.mode == "speculative" and arm.ttt != "none"]
+    based = [(arm, base) for arm in adapted if (base := alike(arms, arm, ttt="none"))]
+    if any(arm.ttt == "own" for arm, _ in based):
+        for arm, base in sorted(based, key=lambda pair: pair[0].ttt != "own"):
+            yield Pair("tau", arm.id, base.id, NO_TTT, "tau")
+        for arm, _ in based:
+            if arm.ttt == "own" and (wrong := alike(arms, arm, ttt="wrong")):
+                yield Pair("tau", arm.id, wrong.id, OTHER_TTT, "tau")
+
+
+def _of_guidance(arms: Sequence[Arm]) -> Iterator[Pair]:
+    """Arms that the draft guides, adapted to nothing or to the own context, against the target; these against those."""
+    guided = [(arm, base) for arm in arms if guide_of(arm) == "draft" and (base := target_of(arms, arm))]
+    for ttt in ("none", "own"):
+        for arm, base in guided:
+            if arm.ttt == ttt:
+                yield Pair("guidance", arm.id, base.id, TARGET, "pass rate")
+    for arm, _ in guided:
+        if arm.ttt == "own" and (plain := alike(arms, arm, ttt="none")):
+            yield Pair("guidance", arm.id, plain.id, NO_TTT, "pass rate")
+
+
+def _of_controls(arms: Sequence[Arm]) -> Iterator[Pair]:
+    """What guidance by the draft is held against, and each such control against the target."""
+    asked = [*_other_text(arms), *_noise_in_place(arms), *_matched_targets(arms)]
+    for arm, control, against in asked:
+        yield Pair("controls", arm.id, control.id, against, "pass rate")
+    for control in {control.id: control for _, control, _ in asked if not control.matched_to}.values():
+        if base := target_of(arms, control):
+            yield Pair("controls", control.id, base.id, TARGET, "pass rate")
+
+
+def _of_baselines(arms: Sequence[Arm]) -> Iterator[Pair]:
+    """Methods that do without the draft against the target."""
+    for arm in arms:
+        if guide_of(arm) == "another" and (base := target_of(arms, arm)):
+            yield Pair("baselines", arm.id, base.id, TARGET, "pass rate")
+
+
+def _other_text(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
     """Each arm guided by the draft adapted to the own context, and the same by one adapted to other text."""
     for arm in arms:
-        if guide_of(arm) == "draft" and arm["ttt"] == "own":
+        if guide_of(arm) == "draft" and arm.ttt == "own":
             for source in ("wrong", "shuffled"):
-                if (control := alike(arms, arm, ttt=source)) is not None:
-                    yield arm, control
+                if control := alike(arms, arm, ttt=source):
+                    yield arm, control, OTHER_TTT
 
 
-def noise_in_place(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
-    """Each arm that interpolates with the draft, and noise as large in the place of the draft."""
+def _noise_in_place(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
+    """Each arm that interpolates with the draft, and noise in the place of the draft."""
     same = [name for name in _SETTINGS + _OF_ADAPTATION if name != "guidance"]
-    noises = [arm for arm in arms if guide_of(arm) == "noise"]
+    noises = [(noise, noise.rule) for noise in arms if guide_of(noise) == "noise"]
     for arm in arms:
-        if guide_of(arm) == "draft" and _interpolates(arm):
-            yield from ((arm, noise) for noise in noises if noise["ttt"] == arm["ttt"] and _agree(noise, arm, same))
+        if arm.rule is not None and (arm.rule.numerator, arm.rule.reference) == ("draft", "target"):
+            for noise, rule in noises:
+                if rule is not None and noise.ttt == arm.ttt and _agree(noise, arm, same):
+                    yield arm, noise, _NOISE[rule.numerator]
 
 
-def matched_targets(arms: Sequence[ArmRow]) -> Iterator[tuple[ArmRow, ArmRow]]:
+def _matched_targets(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
     """Each arm, and the target at the temperature that makes it as unsure."""
-    by_id = {arm["id"]: arm for arm in arms}
+    by_id = {arm.id: arm for arm in arms}
     for target in arms:
-        if target.get("matched_to") in by_id:
-            yield by_id[target["matched_to"]], target
+        if target.matched_to in by_id:
+            yield by_id[target.matched_to], target, MATCHED
 
 
-def _interpolates(arm: ArmRow) -> bool:
-    rule = GuidanceSpec(**arm["guidance"])
-    return (rule.numerator, rule.reference) == ("draft", "target")
-
-
-def _agree(one: ArmRow, other: ArmRow, names: Sequence[str]) -> bool:
-    # Lines of earlier versions lack some settings.
-    return all(one.get(name) == other.get(name) for name in names)
+def _agree(one: Arm, other: Arm, names: Sequence[str]) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in names)

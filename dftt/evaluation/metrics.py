@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from dftt.evaluation.statistics import Interval, ratio_interval
 from dftt.types import Record
 
 
@@ -71,6 +72,28 @@ class PassRate(Metric):
     def compute(self) -> Tensor:
         """Pass rate of everything scored so far."""
         return self.passed / self.scored
+
+
+def tau_of(records: Sequence[Record]) -> Interval:
+    """Tau of records with its interval: tokens committed per verify step, each step weighing the same."""
+    return ratio_interval(
+        [sum(record.acceptance_lengths) for record in records],
+        [len(record.acceptance_lengths) for record in records],
+        [record.context_id for record in records],
+    ).within(1, math.inf)
+
+
+def emitted_tau(records: Iterable[Record], *, guided: bool) -> float:
+    """Tau without the tokens that a last step committed behind the end of the answer; NaN where there was no step.
+
+    Args:
+        records: Of one arm.
+        guided: Whether its first token belongs to a step, as in mode guided; elsewhere the prefill gives it.
+    """
+    drafted = [record for record in records if record.acceptance_lengths]
+    steps = sum(len(record.acceptance_lengths) for record in drafted)
+    emitted = sum(min(sum(each.acceptance_lengths), len(each.token_ids) - (not guided)) for each in drafted)
+    return emitted / steps if steps else math.nan
 
 
 def tau_per_prompt(records: Iterable[Record]) -> float:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,32 @@ def load_records(folder: str | Path) -> list[Record]:
     Raises:
         ValueError: The folder is missing, or another line is broken; the message names file and line.
     """
+    return _newest(folder, lambda record: record.key)
+
+
+def load_versions(folder: str | Path) -> list[Record]:
+    """As `load_records`, but one per key and `spec_hash`: of each settings that a folder has seen, its records."""
+    return _newest(folder, lambda record: (record.key, record.spec_hash))
+
+
+def _newest(folder: str | Path, identity: Callable[[Record], Hashable]) -> list[Record]:
+    """Of the records of equal identity the one written last; sorted by key."""
     if not Path(folder).is_dir():
         raise ValueError(f"records: no folder at {folder}; name the folder of a study")
-    newest: dict[Key, tuple[float, Record]] = {}
+    newest: dict[Hashable, tuple[float, Record]] = {}
     for path in shards(folder, "records"):
         # Inside a file the order of lines is the order of writing, whatever the clock said.
-        for key, entry in {entry[1].key: entry for entry in _read_shard(path)}.items():
-            if key not in newest or entry[0] >= newest[key][0]:
-                newest[key] = entry
-    return [newest[key][1] for key in sorted(newest)]
+        for same, entry in {identity(entry[1]): entry for entry in _read_shard(path)}.items():
+            if same not in newest or entry[0] >= newest[same][0]:
+                newest[same] = entry
+    return sorted((record for _, record in newest.values()), key=lambda record: (record.key, record.spec_hash))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that whoever reads it, and a killed run, finds the old text or the new one, never a part."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def shards(folder: str | Path, kind: str) -> list[Path]:

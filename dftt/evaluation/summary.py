@@ -1,30 +1,35 @@
-"""The summary of a study: one row per arm, made from records alone."""
+"""The summary of a study: one row per arm, made from records alone; differences are those of the verdict."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dftt.evaluation.metrics import tau_per_prompt
-from dftt.evaluation.statistics import Interval, paired_difference, ratio_interval, wilson_interval
-from dftt.evaluation.tables import align, decimal, value_range
+from dftt.evaluation.arm_roles import NO_TTT
+from dftt.evaluation.comparison import Comparison
+from dftt.evaluation.metrics import tau_of, tau_per_prompt
+from dftt.evaluation.statistics import Interval, wilson_interval
+from dftt.evaluation.tables import align, decimal, number, value_range
 from dftt.types import Record
 
 Row = dict[str, Any]
 
 
-def summarise(records: Sequence[Record], baseline: str | None = None) -> list[Row]:
+def summarise(
+    records: Sequence[Record], baseline: str | None = None, comparisons: Sequence[Comparison] = ()
+) -> list[Row]:
     """One row per arm, the baseline first, then by name; values are JSON-safe, None where there is no number.
 
-    A row holds `arm`; `tasks` and `contexts`; `tau` with `tau_low` and `tau_high` (95 %, contexts resampled)
+    A row holds `arm`; `tasks` and `contexts`; `tau` with `tau_low` and `tau_high` (95 %, by contexts)
     and `tau_per_prompt`; `pass_rate` with `pass_low` and `pass_high` (Wilson) over the `scored` answers;
-    `unscored` and `errors`. With a baseline: `tau_difference` with `_low` and `_high` over the `pairs` of
-    equal task and seed in which both arms made a verify step.
+    `unscored` and `errors`. Where any arm is compared in tau with itself unadapted: `tau_difference` with `_low` and
+    `_high` over the `pairs`, and the `reference`.
 
     Args:
         records: Of any number of arms, in any order.
-        baseline: The arm that others are compared with.
+        baseline: The arm that comes first.
+        comparisons: Of the verdict.
 
     Raises:
         ValueError: No record is of the baseline arm.
@@ -34,13 +39,11 @@ def summarise(records: Sequence[Record], baseline: str | None = None) -> list[Ro
         arms.setdefault(record.arm, []).append(record)
     if baseline is not None and baseline not in arms:
         raise ValueError(f"baseline {baseline!r} is not among the arms: {', '.join(sorted(arms)) or 'no records'}")
-    rows = []
-    for arm in sorted(arms, key=lambda arm: (arm != baseline, arm)):
-        row = _arm_row(arm, arms[arm])
-        if baseline is not None:
-            row |= _difference(arms[arm], arms[baseline]) if arm != baseline else _difference([], [])
-        rows.append(row)
-    return rows
+    gains = {each.arm: each for each in comparisons if (each.pair.measure, each.pair.against) == ("tau", NO_TTT)}
+    return [
+        {**_arm_row(arm, arms[arm]), **(_difference(gains.get(arm)) if gains else {})}
+        for arm in sorted(arms, key=lambda arm: (arm != baseline, arm))
+    ]
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -50,18 +53,22 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return align([_cells(row) for row in rows])
 
 
+def format_failures(records: Sequence[Record], most: int = 5) -> str:
+    """A line on each reason why answers could not be made, the commonest first; empty where all could."""
+    reasons = Counter(record.explanation for record in records if record.finish_reason == "error").most_common()
+    lines = [f"not made: {count} answers, since: {reason}" for reason, count in reasons[:most]]
+    if left := sum(count for _, count in reasons[most:]):
+        lines.append(f"not made: {left} answers for other reasons, which their records say")
+    return "\n".join(lines)
+
+
 def _arm_row(arm: str, records: Sequence[Record]) -> Row:
-    tau = ratio_interval(
-        [sum(record.acceptance_lengths) for record in records],
-        [len(record.acceptance_lengths) for record in records],
-        [record.context_id for record in records],
-    )
     scored = [record.passed for record in records if record.passed is not None]
     return {
         "arm": arm,
         "tasks": len({record.task_id for record in records}),
         "contexts": len({record.context_id for record in records}),
-        **interval_row("tau", "tau", tau),
+        **interval_row("tau", "tau", tau_of(records)),
         "tau_per_prompt": number(tau_per_prompt(records)),
         **interval_row("pass_rate", "pass", wilson_interval(sum(scored), len(scored))),
         "scored": len(scored),
@@ -70,19 +77,14 @@ def _arm_row(arm: str, records: Sequence[Record]) -> Row:
     }
 
 
-def _difference(records: Sequence[Record], baseline: Sequence[Record]) -> Row:
-    others = {(record.task_id, record.seed): record for record in baseline}
-    pairs = [
-        (record, others[record.task_id, record.seed]) for record in records if (record.task_id, record.seed) in others
-    ]
-    difference = paired_difference(
-        [sum(a.acceptance_lengths) for a, _ in pairs],
-        [sum(b.acceptance_lengths) for _, b in pairs],
-        [a.context_id for a, _ in pairs],
-        steps_a=[len(a.acceptance_lengths) for a, _ in pairs],
-        steps_b=[len(b.acceptance_lengths) for _, b in pairs],
-    )
-    return {**interval_row("tau_difference", "tau_difference", difference), "pairs": difference.n}
+def _difference(gain: Comparison | None) -> Row:
+    if gain is None:
+        return dict.fromkeys(("tau_difference", "tau_difference_low", "tau_difference_high", "pairs", "reference"))
+    return {
+        **interval_row("tau_difference", "tau_difference", gain.interval),
+        "pairs": gain.interval.n,
+        "reference": gain.reference,
+    }
 
 
 def interval_row(name: str, prefix: str, interval: Interval) -> Row:
@@ -92,11 +94,6 @@ def interval_row(name: str, prefix: str, interval: Interval) -> Row:
         f"{prefix}_low": number(interval.low),
         f"{prefix}_high": number(interval.high),
     }
-
-
-def number(value: float) -> float | None:
-    """The value as JSON can hold it: None where it is no number."""
-    return value if math.isfinite(value) else None
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -113,6 +110,6 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     }
     if "tau_difference" in row:
         low, high = row["tau_difference_low"], row["tau_difference_high"]
-        cells["tau difference [95 %]"] = value_range(row["tau_difference"], low, high, sign="+")
-        cells["pairs"] = str(row["pairs"])
+        cells["tau - no TTT [95 %]"] = value_range(row["tau_difference"], low, high, sign="+")
+        cells["pairs"] = str(row["pairs"] or "-")
     return cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 
@@ -27,3 +28,8 @@ def value_range(value: float | None, low: float | None, high: float | None, sign
 def decimal(value: float | None, sign: str = "") -> str:
     """Three decimals, "-" where there is no number."""
     return "-" if value is None else f"{value:{sign}.3f}"
+
+
+def number(value: float) -> float | None:
+    """The value as JSON can hold it: None where it is no number."""
+    return value if math.isfinite(value) else None

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dftt.evaluation.conversation import LATER_TURNS
+from dftt.evaluation.phrases import contains_phrase
 from dftt.evaluation.rows import Row, holds_rows, id_of, phrases_of, read_rows, read_text, text_of
-from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric
+from dftt.evaluation.scoring import last_number, read_rubric
 from dftt.evaluation.shared_context import check_contexts
 from dftt.types import Prompt, Task, check_file
 
@@ -87,7 +88,7 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     elif "context" in row and "question" in row:
         question = text_of(row, "question")
         messages = _user_message(text_of(row, "context", may_be_blank=True), question)
-        rubrics, used = _phrase_rubrics(row), {"context", "question"}
+        rubrics, used = phrase_rubrics(row, _repeatable(row, question)), {"context", "question"}
     elif "prompt" in row:
         messages = ({"role": "user", "content": text_of(row, "prompt")},)
         rubrics, used, question = _number_rubrics(row.get("answer")), {"prompt"}, ""
@@ -207,14 +208,26 @@ def _user_message(context: str, question: str) -> tuple[Mapping[str, str], ...]:
     return ({"role": "user", "content": f"{context.rstrip()}\n\n{question.strip()}".lstrip("\n")},)
 
 
-def _phrase_rubrics(row: Mapping[str, Any]) -> list[Any]:
+def phrase_rubrics(row: Mapping[str, Any], repeated: str = "") -> list[Any]:
+    """Rubrics "contains" of a row's answers and "excludes" of its distractors; none where it has no answer.
+
+    Args:
+        row: `answer` or `answers`, `distractor` or `distractors`.
+        repeated: Lines of the prompt that say nothing where an answer repeats them.
+    """
     answers, wrong = phrases_of(row, "answer"), phrases_of(row, "distractor")
     if not answers:  # nobody says what is right: an answer that avoids what is wrong would pass whatever it says
         return []
     # "Smith" as distractor of "John Smith" would make the task impossible to pass.
     distractors = [phrase for phrase in wrong if not any(contains_phrase(right, phrase) for right in answers)]
-    rubrics: list[Any] = [{"type": "contains", "any_of": answers}]
-    return rubrics + ([{"type": "excludes", "any_of": distractors}] if distractors else [])
+    known = {"question": repeated} if repeated else {}
+    rubrics: list[Any] = [{"type": "contains", "any_of": answers, **known}]
+    return rubrics + ([{"type": "excludes", "any_of": distractors, **known}] if distractors else [])
+
+
+def _repeatable(row: Mapping[str, Any], question: str) -> str:
+    """The question, unless it offers the answer: then one that repeats it may well say something."""
+    return "" if any(contains_phrase(question, right) for right in phrases_of(row, "answer")) else question
 
 
 def _number_rubrics(answer: object) -> list[Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dftt.evaluation.arm_roles import pairs_of, target_of
 from dftt.evaluation.breakdown import GROUPINGS
-from dftt.evaluation.comparison import MIN_CONTEXTS
+from dftt.evaluation.comparison import MIN_CONTEXTS, Answers, answers_of, compare
 from dftt.evaluation.repetition import repetition_group
 from dftt.evaluation.summary import Row, summarise
 from dftt.evaluation.tables import align, decimal, value_range
 from dftt.types import Record
+from dftt.types.arms import Arm
 
 _BY = {
     "suite": lambda record: str(record.metadata.get("suite") or ""),
@@ -20,17 +22,19 @@ _BY = {
 _ENDS = ("tau_low", "tau_high", "tau_difference_low", "tau_difference_high")
 
 
-def tau_by_group(records: Sequence[Record], baseline: str) -> list[Row]:
+def tau_by_group(records: Sequence[Record], arms: Sequence[Arm]) -> list[Row]:
     """The rows of `summarise` for each group of a grouping that divides the records, with `by`, `group` and `speed_up`.
 
-    Groups of fewer than 5 contexts have no intervals: so few, drawn again, say nothing of others. `speed_up` is tokens
-    per second against the arm `target` on equal tasks; None without that arm. Time spent on prefill and adaptation is
-    left out.
+    Differences are those of the verdict on tau, in the group alone. Groups of fewer than 5 contexts have no intervals:
+    so few say nothing of others. `speed_up` is tokens per second against the target's own answers on equal tasks; None
+    without them. Time spent on prefill and adaptation is left out.
 
     Args:
         records: Of a study.
-        baseline: The arm that others are compared with.
+        arms: Its arms, what they leave to the study filled in.
     """
+    asked = [pair for pair in pairs_of(arms) if pair.measure == "tau"]
+    plain = {arm.id: target.id for arm in arms if (target := target_of(arms, arm)) and target.mode == "target"}
     rows = []
     for by, group_of in _BY.items():
         groups: dict[str, list[Record]] = {}
@@ -39,10 +43,10 @@ def tau_by_group(records: Sequence[Record], baseline: str) -> list[Row]:
         if len(groups) < 2:
             continue
         for group, members in sorted(groups.items()):
-            known = baseline if any(record.arm == baseline for record in members) else None
-            for row in summarise(members, baseline=known):
+            answers = answers_of(members)
+            for row in summarise(members, comparisons=[compare(answers, pair) for pair in asked]):
                 bare = dict.fromkeys(_ENDS) if row["contexts"] < MIN_CONTEXTS else {}
-                speed = {"speed_up": _speed_up(members, row["arm"])}
+                speed = {"speed_up": _speed_up(answers, row["arm"], plain.get(row["arm"], ""))}
                 rows.append({"by": by, "group": group or "none", **row, **bare, **speed})
     return rows
 
@@ -53,12 +57,12 @@ def format_groups(rows: Sequence[Mapping[str, Any]]) -> str:
     return align([_cells(row) for row in drafting]) if drafting else ""
 
 
-def _speed_up(records: Sequence[Record], arm: str) -> float | None:
-    plain = {(each.task_id, each.seed): each for each in records if each.arm == "target" and each.seconds > 0}
+def _speed_up(answers: Answers, arm: str, target: str) -> float | None:
+    plain = answers.get(target, {})
     pairs = [
-        (each, plain[each.task_id, each.seed])
-        for each in records
-        if each.arm == arm and each.seconds > 0 and (each.task_id, each.seed) in plain
+        (each, plain[key])
+        for key, each in answers[arm].items()
+        if key in plain and each.seconds > 0 and plain[key].seconds > 0
     ]
     tokens, other_tokens = (sum(len(pair[side].token_ids) for pair in pairs) for side in (0, 1))
     seconds, other_seconds = (sum(pair[side].seconds for pair in pairs) for side in (0, 1))
@@ -73,6 +77,6 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "tasks": str(row["tasks"]),
         "tau [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
         "tau per prompt": decimal(row["tau_per_prompt"]),
-        "tau difference [95 %]": value_range(row.get("tau_difference"), low, high, sign="+"),
+        "tau - no TTT [95 %]": value_range(row.get("tau_difference"), low, high, sign="+"),
         "speed-up": decimal(row["speed_up"]),
     }

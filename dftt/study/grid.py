@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from dftt.study.arms import BASELINES, TTT_SETTINGS, Arm
+from dftt.types.arms import BASELINES, TTT_SETTINGS, Arm
 
 ARM_AXES: tuple[str, ...] = (
     "mode",

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
-from typing import Any
 
 from dftt.adaptation.online import context_share, generation_steps
 from dftt.evaluation.records import spec_hash
 from dftt.evaluation.tables import align
-from dftt.study.arms import Arm
-from dftt.study.description import describe
 from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types.arms import Arm
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,13 @@ def make_plan(
     first = {_settings(arm, ttt, of): (arm, of) for arm, of in wanted}
     # Another context's adaptation is that context's own, where an arm asks for the same one of its own.
     made = [(arm, of) for arm, of in first.values() if of != "wrong" or _settings(arm, ttt, "own") not in first]
-    adaptations = contexts * len(made)
-    steps = contexts * sum(context_share(arm.ttt_spec(ttt)).steps for arm, _ in made)
+    # But that of the first context has been dropped by the time that it is the last one's; of two, it is at hand still.
+    again = [entry for entry in first.values() if entry not in made] if contexts > 2 else []
+    adaptations = contexts * len(made) + len(again)
+    steps = sum(context_share(arm.ttt_spec(ttt)).steps for arm, _ in contexts * made + again)
     prefills = contexts * (1 + sum(of == "shuffled" for _, of in made))
     if contexts > 1:
-        prefills += any(of == "wrong" for _, of in made)  # the first context once more, for the last one
+        prefills += any(of == "wrong" for _, of in made + again)  # the first context once more, for the last one
     later = tasks * len(seeds)
     for arm in arms:
         for number in range(1, arm.rounds):
@@ -152,7 +152,7 @@ def format_plan(plan: Plan, arms: Sequence[Arm], ttt: TTTSpec, decoding: Decodin
     """
     hours, rest = divmod(round(plan.seconds(rates)), 3600)
     lines = [
-        align([_cells(describe(arm, ttt, decoding)) for arm in arms]),
+        align([_cells(arm.within(ttt, decoding)) for arm in arms]),
         f"{len(arms)} arms, {plan.contexts} contexts, {plan.tasks} tasks: {plan.records} records, {done} there already",
         f"{plan.prefills} prefills, {plan.adaptations} adaptations ({plan.steps} steps), {plan.generations} answers "
         f"in {plan.passes} passes (at most {plan.new_tokens} tokens)",
@@ -179,13 +179,13 @@ def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:
     return spec_hash({"of": of, "ttt": context_share(arm.ttt_spec(ttt)), "taps": arm.taps})
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    ttt = row["ttt_settings"]
+def _cells(arm: Arm) -> dict[str, str]:
+    ttt = arm.ttt_overrides
     return {
-        "arm": row["id"],
-        "T": "matched" if row["temperature"] is None else f"{row['temperature']:g}",
-        "top p": f"{row['top_p']:g}",
-        "ttt": "-" if ttt is None else f"{row['ttt']}: {ttt['steps']} steps, lr {ttt['lr']:g}, rank {ttt['rank']}",
-        "taps": str(row["taps"]),
-        "rounds": str(row["rounds"]),
+        "arm": arm.id,
+        "T": "matched" if arm.temperature is None else f"{arm.temperature:g}",
+        "top p": f"{arm.top_p:g}",
+        "ttt": f"{arm.ttt}: {ttt['steps']} steps, lr {ttt['lr']:g}, rank {ttt['rank']}" if ttt else "-",
+        "taps": str(arm.taps),
+        "rounds": str(arm.rounds),
     }

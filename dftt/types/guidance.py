@@ -21,8 +21,8 @@ PLAIN_SOURCES: tuple[str, ...] = (
     "without_context",  # the target, which has read the question alone
     "amateur",  # a smaller model of the same vocabulary
     "uniform",  # the same logit for every token
-    "noise:norm",  # target + Gaussian noise as long as draft - target
-    "noise:spread",  # target + Gaussian noise with the standard deviation of draft - target over the vocabulary
+    "noise:spread",  # target + Gaussian noise as large as draft - target, both without their mean over the vocabulary
+    "noise:norm",  # the same with their mean, which softmax ignores: louder noise, the control of earlier studies
     "dola",  # of some early layers of the target, the one that differs most; the same as dola:low
     "dola:low",
     "dola:high",
@@ -40,8 +40,8 @@ RULES: dict[str, tuple[str, str, float]] = {
     "contrastive": ("target", "amateur", 0.1),  # arXiv 2309.09117: (1 + alpha) expert - alpha amateur
     "contrastive_ratio": ("uniform", "amateur", 0.1),  # arXiv 2210.15097, with alpha = 1: expert - amateur
     "dola": ("uniform", "dola", 0.1),  # arXiv 2309.03883, with alpha = 1
-    "noise_norm": ("noise:norm", "target", 0.0),
     "noise_spread": ("noise:spread", "target", 0.0),
+    "noise_norm": ("noise:norm", "target", 0.0),
 }
 
 
@@ -51,10 +51,10 @@ class GuidanceSpec:
 
     Args:
         rule: Names a numerator, a reference and a plausibility: interpolate, contrast, own_minus_other,
-            own_minus_generic, own_minus_base, cad, contrastive, contrastive_ratio, dola, noise_norm or noise_spread.
+            own_minus_generic, own_minus_base, cad, contrastive, contrastive_ratio, dola, noise_spread or noise_norm.
         alpha: Weight of the difference, of either sign; 0 is the target, whatever else is set.
         numerator: Source of logits in place of the rule's: target, draft, base, other, generic, without_context,
-            amateur, early_exit:LAYER, dola, dola:low, dola:high, dola:LAYER,LAYER, uniform, noise:norm, noise:spread.
+            amateur, early_exit:LAYER, dola, dola:low, dola:high, dola:LAYER,LAYER, uniform, noise:spread, noise:norm.
         reference: As numerator.
         space: Where the difference is added: to logits, or to probabilities (negative ones become 0).
         adapt: Multiplies alpha, token by token, by a number in [0, 1]: divergence (Jensen-Shannon divergence of

@@ -24,10 +24,10 @@ STUDIES = {
     "layers": 16,
     "hardest": 17,
     "rounds": 9,
-    "guidance": 62,
-    "controls": 40,
+    "guidance": 56,
+    "controls": 36,
     "on_policy": 4,
-    "context_use": 55,
+    "context_use": 52,
 }
 MANY = 30  # arms: too long for the default suite
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one

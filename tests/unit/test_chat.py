@@ -100,7 +100,7 @@ def test_a_template_that_changes_a_text_is_refused() -> None:
 
 def test_a_template_that_refuses_roles_is_one_sentence() -> None:
     with pytest.raises(
-        ValueError, match=r"refuses messages of roles user, user \(Roles must alternate\); give roles in"
+        ValueError, match=r"refuses the messages: TemplateError: Roles must alternate; give roles in .* got user, user"
     ) as error:
         prompt(FOLDING, message("user", "a"), message("user", "b"))
     assert "\n" not in str(error.value)

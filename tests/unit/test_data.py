@@ -33,15 +33,15 @@ def path(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_each_contexts_wrong_one_is_the_next(path: str) -> None:
+def test_the_others_of_a_context_begin_with_the_next(path: str) -> None:
     items = ContextDataModule(path).items()
-    assert [(item.context_id, item.other_id) for item in items] == [("a", "b"), ("b", "c"), ("c", "a")]
-    assert [task.task_id for task in items[2].other_tasks] == ["a1", "a2"]
+    assert [[name for name, _ in item.others()] for item in items] == [["b", "c"], ["c", "a"], ["a", "b"]]
+    assert [task.task_id for task in next(items[2].others())[1]] == ["a1", "a2"]
 
 
-def test_a_lone_context_has_no_wrong_one(path: str) -> None:
+def test_a_lone_context_has_no_others(path: str) -> None:
     (item,) = ContextDataModule(path, max_contexts=1).items()
-    assert (item.other_id, item.other_tasks) == ("", ())
+    assert list(item.others()) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_processes_share_the_contexts_and_keep_their_wrong_ones(path: str) -> No
     seen = []
     for rank in (0, 1):
         module.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
-        seen.append([(item.context_id, item.other_id) for item in module.test_dataloader()])
+        seen.append([(item.context_id, next(item.others())[0]) for item in module.test_dataloader()])
     assert seen == [[("a", "b"), ("c", "a")], [("b", "c")]]
 
 

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from dftt.decoding.baselines.chain import Proposed, log_acceptance, power_sample
-from dftt.decoding.baselines.specs import PowerSpec, RerankSpec
+from dftt.types.methods import PowerSpec, RerankSpec
 
 # Next-token probabilities by what came before; token 2 ends an answer.
 FIRST = {0: 0.6, 1: 0.4}

@@ -66,8 +66,8 @@ def test_blank_context_leaves_the_question_alone(tmp_path):
 def test_answer_and_distractor_become_rubrics(tmp_path):
     (task,) = load_tasks(write(tmp_path / "a.jsonl", SUITE_ROW))
     assert task.rubrics == (
-        {"type": "contains", "any_of": ["John"]},
-        {"type": "excludes", "any_of": ["Mary"]},
+        {"type": "contains", "any_of": ["John"], "question": "Who?"},
+        {"type": "excludes", "any_of": ["Mary"], "question": "Who?"},
     )
 
 

@@ -17,7 +17,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dftt.evaluation.scoring import contains_phrase, score
+from dftt.evaluation.phrases import contains_phrase
+from dftt.evaluation.scoring import score
 from dftt.evaluation.suites.worlds import CATEGORIES, WorldsSpec, estimate_tokens, generate_tasks, to_row
 from dftt.evaluation.suites.worlds.__main__ import main
 from dftt.evaluation.suites.worlds.generate import INSTRUCTION

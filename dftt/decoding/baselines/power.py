@@ -8,12 +8,12 @@ from dataclasses import replace
 from random import Random
 
 from dftt.decoding.baselines.chain import Proposed, power_sample
-from dftt.decoding.baselines.specs import PowerSpec
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
 from dftt.decoding.generate import HasAdapter, generate
 from dftt.decoding.sampling import sample_key
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
+from dftt.types.methods import PowerSpec
 
 
 def generate_power(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from dftt.decoding.baselines.specs import RerankSpec
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
 from dftt.decoding.generate import HasAdapter, generate
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt
+from dftt.types.methods import RerankSpec
 
 _DRAFT_ALONE = GuidanceSpec("interpolate", alpha=1.0)
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from dftt.evaluation.comparison import MIN_CONTEXTS, MIN_PAIRS
 from dftt.evaluation.diagnostic.forcing import TARGET, ForcedAnswer
-from dftt.evaluation.statistics import Interval, holm, normal_p, paired_difference, ratio_interval
-from dftt.evaluation.summary import interval_row, number
+from dftt.evaluation.statistics import Interval, holm, paired_difference, ratio_interval, student_p
+from dftt.evaluation.summary import interval_row
+from dftt.evaluation.tables import number
 
 CHANCE = 0.5
 HALVINGS = 10
@@ -105,7 +106,7 @@ def probe_layers(
                 lost=paired_difference(probe, target, contexts),
             )
         )
-    adjusted = holm([normal_p(result.gain) for result in results])
+    adjusted = holm([student_p(result.gain) for result in results])
     return [replace(result, adjusted=p) for result, p in zip(results, adjusted, strict=True)]
 
 

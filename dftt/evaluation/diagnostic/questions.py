@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dftt.evaluation.conversation import later_turns
-from dftt.evaluation.records import load_records
+from dftt.evaluation.manifest import wanted_records
 from dftt.evaluation.rows import phrases_of
 from dftt.evaluation.tasks import context_of, group_by_context
 from dftt.models.target import encode
@@ -77,7 +77,7 @@ def run_answers(tasks: Sequence[Task], run_dir: Path, arm: str | None, tokenizer
     """
     if not run_dir.is_dir():
         raise ValueError(f"--answers: {str(run_dir)!r} is neither `gold` nor the folder of a run; give one of them")
-    records = load_records(run_dir)
+    records = wanted_records(run_dir).records
     arms = sorted({record.arm for record in records})
     if arm not in arms and (arm is not None or len(arms) != 1):
         raise ValueError(

@@ -17,14 +17,13 @@ from dftt.evaluation.diagnostic.comparing import (
 )
 from dftt.evaluation.diagnostic.forcing import TARGET
 from dftt.evaluation.diagnostic.probe import ProbeResult
-from dftt.evaluation.statistics import Interval, holm, normal_p
-from dftt.evaluation.summary import number
-from dftt.evaluation.tables import align, value_range
+from dftt.evaluation.statistics import Interval, holm, student_p
+from dftt.evaluation.tables import align, number, value_range
 
 _LEVEL = 0.05
 _CLAIMS = (*((draft, TARGET) for draft in DRAFTS), *CONTRASTS)
 _NOTES = (
-    "Rank 1 is the best. a / b: of the source / of what it is compared with. Intervals: 95 %, contexts resampled; a\n"
+    "Rank 1 is the best. a / b: of the source / of what it is compared with. Intervals: 95 %, by contexts; a\n"
     "share of 0 or 1 has no width there. Where the target does not rank the token first, any other reader is ahead\n"
     "now and then, a senseless one too: read those rows beside `noise` and `wrong`."
 )
@@ -43,7 +42,7 @@ def conclude(comparisons: Sequence[RankComparison]) -> list[str]:
         key=lambda each: (each.bucket, order[each.pair]),
     )
     told = [each for each in claims if each.finding != TOO_FEW]
-    adjusted = holm([normal_p(each.by_rank.net) for each in told])
+    adjusted = holm([student_p(each.by_rank.net) for each in told])
     findings = {
         (each.bucket, each.pair): each.finding if p < _LEVEL else SAME for each, p in zip(told, adjusted, strict=True)
     }

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dftt.evaluation.arm_roles import NO_TTT
 from dftt.evaluation.report.budget import cost_of
 from dftt.evaluation.report.charts import Estimate, Point, intervals, lines
 from dftt.evaluation.report.figure import Figure
 from dftt.evaluation.report.markup import Child, join, table
 from dftt.evaluation.report.run import ArmData, arm_of
-from dftt.evaluation.report.section import Section, note, shown
-from dftt.evaluation.statistics import Interval, paired_difference
-from dftt.evaluation.summary import number
-from dftt.evaluation.tables import value_range
+from dftt.evaluation.report.section import Section, note, shown, shown_interval
+from dftt.evaluation.statistics import Interval
+from dftt.evaluation.tables import number
 
 SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")
 _AXES = ("steps", "lr", "rank", "window")  # of these a curve says something; window 0 is the whole context
@@ -25,16 +25,16 @@ def adaptation_section(arms: Sequence[ArmData]) -> Section:
     adapted = [arm for arm in arms if any(record.adaptation for record in arm.records)]
     if not adapted:
         return Section("adaptation", "Adaptation", note("No arm adapted its draft."))
-    figures = [figure for figure in (_losses(adapted), *_gains(adapted, arms)) if figure is not None]
+    figures = [figure for figure in (_losses(adapted), *_gains(adapted)) if figure is not None]
     common = _common([settings_of(arm) for arm in adapted])
     differing = any(settings_of(arm) != common for arm in adapted)
     body = join(
         table([_row(arm, arms, common, differing) for arm in adapted], caption="Adaptations per arm"),
         note("All adapt with ", _listed(common), ".") if common else None,
         note(
-            "Δτ is against the unadapted arm of the same mode, on the same tasks. Break-even is the number of new "
-            "tokens per context after which the seconds saved exceed the seconds of adapting; 'never' where a token "
-            "costs no less than before."
+            "Differences are those of the verdict, against the same arm without TTT; – where it makes none. Break-even "
+            "is the number of new tokens per context after which the seconds saved exceed the seconds of adapting; "
+            "'never' where a token costs no less than before."
         ),
         shown(figures),
     )
@@ -52,50 +52,31 @@ def _listed(settings: Mapping[str, Any]) -> str:
 
 
 def settings_of(arm: ArmData) -> dict[str, Any]:
-    """How an arm adapts: as its records say, else as the run's config does."""
-    recorded = next((record.adaptation for record in arm.records if record.adaptation), {})
-    configured = (arm.run.config.get("model") or {}).get("ttt") or {}
-    known: Mapping[str, Any] = {**configured, **(recorded.get("settings") or {})}
-    return {name: known[name] for name in SETTINGS if name in known}
-
-
-def unadapted(arm: ArmData, arms: Sequence[ArmData]) -> ArmData | None:
-    """The arm of the same run, mode and alpha without an adaptation."""
-    same = f"{arm.arm.partition('+')[0]}+none"
-    return arm_of(arms, arm.run, same)
-
-
-def tau_gain(arm: ArmData, base: ArmData) -> Interval:
-    """Tau of an arm minus that of another, on equal tasks and seeds."""
-    others = {(r.task_id, r.seed): r.acceptance_lengths for r in base.records}
-    pairs = [(r, others[r.task_id, r.seed]) for r in arm.records if (r.task_id, r.seed) in others]
-    return paired_difference(
-        [sum(r.acceptance_lengths) for r, _ in pairs],
-        [sum(lengths) for _, lengths in pairs],
-        [r.context_id for r, _ in pairs],
-        steps_a=[len(r.acceptance_lengths) for r, _ in pairs],
-        steps_b=[len(lengths) for _, lengths in pairs],
-    )
+    """How an arm adapts, and which layers it sees and how often it answers, where that is not the usual."""
+    known = {name: value for name, value in arm.arm.ttt_overrides.items() if name in SETTINGS}
+    if arm.arm.taps != "all":
+        known["taps"] = arm.arm.taps
+    return known if arm.arm.rounds == 1 else {**known, "rounds": arm.arm.rounds}
 
 
 def _row(arm: ArmData, arms: Sequence[ArmData], common: Mapping[str, Any], differing: bool) -> dict[str, Child]:
     made = {r.context_id: r.adaptation for r in arm.records if r.adaptation}
-    base = unadapted(arm, arms)
-    gain = None if base is None else tau_gain(arm, base)
+    gain, change = (arm.compared(NO_TTT, measure) for measure in ("tau", "pass rate"))
     seconds = sum(float(each.get("seconds") or 0) for each in made.values()) / len(made)
     first = [each["first_loss"] for each in made.values() if each.get("first_loss") is not None]
     last = [each["last_loss"] for each in made.values() if each.get("last_loss") is not None]
     own = {name: value for name, value in settings_of(arm).items() if name not in common}
+    found = gain or change
     return {
         "arm": arm.label,
         **({"own settings": _listed(own) or "–"} if differing else {}),
         "contexts": len(made),
         "seconds each": f"{seconds:.1f}",
         "loss": f"{sum(first) / len(first):.3f} → {sum(last) / len(last):.3f}" if first and last else "–",
-        "Δτ [95 %]": "–"
-        if gain is None
-        else value_range(number(gain.estimate), number(gain.low), number(gain.high), "+"),
-        "break-even": _break_even(arm, base, seconds),
+        "without TTT it is": "–" if found is None else found.reference,
+        "Δτ [95 %]": "–" if gain is None else shown_interval(gain.interval, "+"),
+        "Δ pass rate [95 %]": "–" if change is None else shown_interval(change.interval, "+"),
+        "break-even": "–" if gain is None else _break_even(arm, arm_of(arms, arm.run, gain.reference), seconds),
     }
 
 
@@ -137,12 +118,10 @@ def _losses(arms: Sequence[ArmData]) -> Figure | None:
     return Figure("losses", title, lines(drawn, x_axis="step", y_axis="loss"), rows)
 
 
-def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
+def _gains(arms: Sequence[ArmData]) -> list[Figure]:
     """Δτ against each setting that varies between arms, one line for each combination of the others."""
     found = [
-        (arm, settings_of(arm), tau_gain(arm, base))
-        for arm in arms
-        if arm.mode == "speculative" and (base := unadapted(arm, every)) is not None
+        (arm, settings_of(arm), made.interval) for arm in arms if (made := arm.compared(NO_TTT, "tau")) is not None
     ]
     figures = []
     for axis in _AXES:
@@ -170,8 +149,7 @@ def _gains(arms: Sequence[ArmData], every: Sequence[ArmData]) -> list[Figure]:
 
 def _line(arm: ArmData, settings: Mapping[str, Any], axis: str) -> str:
     """What arms on one line share: what they adapt to, and every setting but the axis."""
-    source = arm.ttt.partition(",")[0].partition("[")[0]
-    return f"{source}; {_listed({name: value for name, value in settings.items() if name != axis})}"
+    return f"{arm.arm.ttt}; {_listed({name: value for name, value in settings.items() if name != axis})}"
 
 
 def _by_loss(found: Sequence[tuple[ArmData, dict[str, Any], Interval]]) -> list[Figure]:

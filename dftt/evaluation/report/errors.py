@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from dftt.evaluation.arm_roles import TARGET
+from dftt.evaluation.records import Key
 from dftt.evaluation.report.charts import bars
 from dftt.evaluation.report.figure import Figure
-from dftt.evaluation.report.guidance import reference_of
 from dftt.evaluation.report.markup import Markup, join, table, tag
 from dftt.evaluation.report.run import ArmData, Run
 from dftt.evaluation.report.section import Section, note, shown
@@ -15,7 +16,7 @@ from dftt.evaluation.taxonomy import ERROR_CLASSES, UNCLASSIFIED, classify_all, 
 
 
 def error_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
-    """Classes of failures per arm, and what each arm changes against the target alone (or the baseline)."""
+    """Classes of failures per arm, and what each arm changes against the target's own answers."""
     classes = {run.name: {**classify_all(run.records), **run.error_classes} for run in runs}
     counts = {
         arm.label: Counter(classes[arm.run.name][r.key] for r in arm.records if r.key in classes[arm.run.name])
@@ -39,12 +40,18 @@ def error_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
     return Section("errors", "Errors", body, [figure])
 
 
-def _changes(run: Run, arms: Sequence[ArmData], classes: dict[tuple[str, str, int], str]) -> Markup:
-    own = [arm for arm in arms if arm.run is run]
-    reference = reference_of(own[0], arms)
-    if reference is None or len(own) < 2:
-        return join()
-    labels = {arm.arm: arm.label for arm in own}
+def _changes(run: Run, arms: Sequence[ArmData], classes: dict[Key, str]) -> list[Markup]:
+    """A table for each target that the verdict compares arms of the run with."""
+    members: dict[str, list[ArmData]] = {}
+    for arm in arms:
+        if arm.run is run and (found := arm.compared(TARGET, "pass rate")):
+            members.setdefault(found.reference, []).append(arm)
+    return [_against(run, reference, group, classes) for reference, group in members.items()]
+
+
+def _against(run: Run, reference: str, arms: Sequence[ArmData], classes: dict[Key, str]) -> Markup:
+    labels = {arm.arm.id: arm.label for arm in arms}
+    records = [record for record in run.records if record.arm == reference or record.arm in labels]
     rows = [
         {
             "arm": labels[row["arm"]],
@@ -56,10 +63,10 @@ def _changes(run: Run, arms: Sequence[ArmData], classes: dict[tuple[str, str, in
             "after": row["arm_failures"],
             "pairs": row["pairs"],
         }
-        for row in transitions(run.records, classes, reference.arm)
+        for row in transitions(records, classes, reference)
     ]
     return join(
-        tag("h3", f"Against {reference.label}"),
+        tag("h3", f"Against {reference}"),
         note(
             "Fixed: it failed so and the arm passes. Broken: it passed and the arm fails so. "
             "Moved: the arm fails otherwise."

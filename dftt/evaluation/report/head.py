@@ -6,12 +6,12 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 
-from dftt.evaluation.comparison import MARGINS
+from dftt.evaluation.comparison import MARGINS, Comparison
 from dftt.evaluation.report.markup import Child, Markup, join, shortened, table, tag
 from dftt.evaluation.report.run import ArmData, Run
-from dftt.evaluation.report.section import Section, note
-from dftt.evaluation.summary import summarise
-from dftt.evaluation.tables import decimal, value_range
+from dftt.evaluation.report.section import Section, note, shown_interval
+from dftt.evaluation.statistics import Interval
+from dftt.evaluation.tables import decimal, number
 
 _REASON = 200  # characters shown of why an answer has no score
 _MOST_REASONS = 12
@@ -19,13 +19,14 @@ _FINDINGS = {"unclear": "cannot be told", "too few": "too few to tell"}
 
 
 def head(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
-    """What was run, the verdict or what was measured in its place, the unscored answers, and what was compared."""
+    """What was run, the verdict, the unscored answers, and what was compared."""
     facts = [_facts(run) for run in runs]
     rows = [{"": name, **{run.name: fact[name] for run, fact in zip(runs, facts, strict=True)}} for name in facts[0]]
     body = join(
         [_verdict(run, several=len(runs) > 1) for run in runs],
         table(rows, caption="What was run", numbers=False),
         _unscored(arms),
+        [note(f"{run.name}: {run.left_out}.") for run in runs if run.left_out],
         [_comparisons(run, several=len(runs) > 1) for run in runs],
     )
     return Section("head", "What was run", body)
@@ -54,62 +55,40 @@ def _facts(run: Run) -> dict[str, Child]:
 
 
 def _verdict(run: Run, *, several: bool) -> Markup:
-    """The sentence of each question that the study could answer; what was measured where there is none."""
-    title = f"{run.name}: " if several else ""
-    said = [str(verdict.get("sentence") or "") for verdict in run.verdicts]
-    sentences = [sentence for sentence in said if sentence] or [measured(run)]
-    return tag(
-        "div", [tag("p", tag("strong", title) if title else None, sentence) for sentence in sentences], class_="verdict"
-    )
+    """The sentence of each question that the study could answer, and what must be known besides."""
+    title = tag("strong", f"{run.name}: ") if several else None
+    lines = str(run.judgement).splitlines()
+    return tag("div", [tag("p", title, line) for line in lines], class_="verdict")
 
 
 def _comparisons(run: Run, *, several: bool) -> Markup:
     """The comparisons behind the verdict, folded away, with what each of them allows to say."""
-    rows: list[dict[str, Child]] = [
-        {
-            "arm": each["arm"],
-            "against": each["reference"],
-            "measure": each["measure"],
-            "difference [95 %]": value_range(each["estimate"], each["low"], each["high"], sign="+"),
-            "p by Holm": decimal(each["adjusted"]),
-            "pairs": each["n"],
-            "contexts": each["num_clusters"],
-            "finding": _FINDINGS.get(each["finding"], each["finding"]),
-        }
-        for verdict in run.verdicts
-        for each in verdict.get("comparisons") or ()
-    ]
+    rows = [_comparison(each) for each in run.judgement.comparisons]
     if not rows:
         return join()
     title = "Comparisons behind the verdict" + (f" of {run.name}" if several else "")
     explained = note(
-        f"Above or below: the interval excludes zero and p, adjusted among the comparisons of a question, is "
-        f"below 0.05. Equal: the interval lies within ±{MARGINS['pass rate']} of pass rate, ±{MARGINS['tau']} of τ. "
-        "Everything else cannot be told."
+        "Above or below: the interval excludes zero, whatever the unscored answers are worth, and p, adjusted among "
+        "the comparisons of a question, is below 0.05. Equal: the interval lies within "
+        f"±{MARGINS['pass rate']} of pass rate, ±{MARGINS['tau']} of τ. Everything else cannot be told."
     )
     return tag("details", tag("summary", title), table(rows, caption=title), explained)
 
 
-def measured(run: Run) -> str:
-    """What the acceptance length did under adaptation, in one sentence with interval and n; no verdict on guidance."""
-    if not run.baseline:
-        return "No arm to compare with was recorded."
-    rows = {row["arm"]: row for row in summarise(run.records, run.baseline)}
-    base = rows[run.baseline]
-    own = rows.get("speculative+own")
-    if base["tau"] is None or own is None or own["tau_difference"] is None:
-        return (
-            f"{len(rows)} arms on {base['tasks']} tasks were measured; no arm with test-time training can be compared."
-        )
-    change = value_range(own["tau_difference"], own["tau_difference_low"], own["tau_difference_high"], sign="+")
-    text = f"Test-time training took τ from {base['tau']:.2f} to {own['tau']:.2f}: {change}, n = {own['pairs']} answers"
-    wrong = rows.get("speculative+wrong")
-    if wrong is not None and wrong["tau_difference"] is not None:
-        control = value_range(
-            wrong["tau_difference"], wrong["tau_difference_low"], wrong["tau_difference_high"], sign="+"
-        )
-        text += f"; on the wrong document {control}"
-    return text + ". (Measured; no verdict was computed.)"
+def _comparison(each: Comparison) -> dict[str, Child]:
+    bounded = Interval(each.interval.estimate, each.at_least, each.at_most, each.interval.n, each.interval.num_clusters)
+    return {
+        "arm": each.arm,
+        "against": each.reference,
+        "measure": each.pair.measure,
+        "difference [95 %]": shown_interval(each.interval, "+"),
+        "with the unscored": shown_interval(bounded, "+") if each.unusable else "",
+        "p by Holm": decimal(number(each.adjusted)),
+        "pairs": each.interval.n,
+        "of": each.intended,
+        "contexts": each.interval.num_clusters,
+        "finding": _FINDINGS.get(each.finding, each.finding) + (f" ({each.floor})" if each.floor else ""),
+    }
 
 
 def _unscored(arms: Sequence[ArmData]) -> Markup:
@@ -126,7 +105,9 @@ def _unscored(arms: Sequence[ArmData]) -> Markup:
     left = len(reasons) - len(rows)
     return join(
         tag("h3", f"Unscored: {total:,} of {of:,} answers"),
-        note("Unscored is not failed: these answers are in no pass rate."),
+        note(
+            "Unscored is not failed: these answers are in no pass rate, and the verdict holds whatever they are worth."
+        ),
         table(rows),
         note(f"and {left} more reasons") if left else None,
     )

@@ -55,7 +55,7 @@ def make_sections(runs: Sequence[Run]) -> list[Section]:
     arms = arms_of(runs)
     return [
         head(runs, arms),
-        tau_section(runs, arms),
+        tau_section(arms),
         guidance_section(runs, arms),
         adaptation_section(arms),
         budget_section(arms),

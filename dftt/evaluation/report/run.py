@@ -10,10 +10,14 @@ from typing import Any
 
 import yaml
 
-from dftt.evaluation.arm_names import arm_parts
-from dftt.evaluation.records import Key, load_records
+from dftt.evaluation.arms_file import read_arms
+from dftt.evaluation.comparison import Comparison, answers_of
+from dftt.evaluation.manifest import wanted_records
+from dftt.evaluation.records import Key
 from dftt.evaluation.traces import Trace, load_traces
+from dftt.evaluation.verdict import Judgement, judge, read_verdict
 from dftt.types import Record
+from dftt.types.arms import Arm
 
 
 @dataclass(frozen=True)
@@ -23,26 +27,36 @@ class Run:
     Args:
         name: Tells it from the other runs of a report.
         folder: Where it lies.
-        records: Its records.
-        baseline: The arm that the others are compared with, empty where there is no record of it.
+        records: Those of its study's arms; of a folder that does not say what the study wants, all of those.
+        arms: Its arms, in the study's order.
+        judgement: Its verdict.json; made from the records where it has none, or one of fewer records. All differences
+            that are shown are in it.
+        baseline: The arm that tables show first, empty where there is no record of it.
         provenance: Of provenance.json, empty where it is missing; so are the next two.
         config: Of config.yaml.
-        verdicts: Of verdict.json: on each question its sentence and comparisons.
         traces: By key, those that belong to a record.
         error_classes: Of errors.json: why answers failed, by key.
-        order: Arms as arms.json lists them.
+        left_out: A sentence that counts what else lies in the folder, empty where that is nothing.
     """
 
     name: str
     folder: Path
     records: Sequence[Record]
+    arms: Sequence[Arm]
+    judgement: Judgement
     baseline: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
-    verdicts: Sequence[Mapping[str, Any]] = ()
     traces: Mapping[Key, Trace] = field(default_factory=dict)
     error_classes: Mapping[Key, str] = field(default_factory=dict)
-    order: Sequence[str] = ()
+    left_out: str = ""
+
+    def comparison(self, arm: str, against: str, measure: str) -> Comparison | None:
+        """The verdict's comparison of this arm with that kind of reference; None where there is none, or no pair."""
+        for each in self.judgement.comparisons:
+            if (each.arm, each.pair.against, each.pair.measure) == (arm, against, measure) and each.interval.n:
+                return each
+        return None
 
 
 @dataclass(frozen=True)
@@ -51,55 +65,62 @@ class ArmData:
 
     Args:
         label: What it is called here: its id, after the run's name where there are several runs.
-        arm: Its id.
+        arm: The arm.
         run: Its run.
         records: Its records.
-        mode: The first part of its id.
-        alpha: Guidance weight; 0 for mode target, None where the id names none.
-        ttt: What follows in its id: the adaptation, "none" where it names none.
-        rule: Rule of guidance, empty where its id names none.
     """
 
     label: str
-    arm: str
+    arm: Arm
     run: Run
     records: Sequence[Record]
-    mode: str
-    alpha: float | None
-    ttt: str
-    rule: str = ""
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the other arms of its run are compared with it."""
-        return self.arm == self.run.baseline
+        """Whether it comes first in its run's tables."""
+        return self.arm.id == self.run.baseline
+
+    def compared(self, against: str, measure: str) -> Comparison | None:
+        """The verdict's comparison of this arm with that kind of reference, if there is one."""
+        return self.run.comparison(self.arm.id, against, measure)
 
 
 def load_run(folder: str | Path, *, name: str = "") -> Run:
     """The run of a folder.
 
     Args:
-        folder: With records.*.jsonl.
+        folder: With records.*.jsonl and arms.json.
         name: What the report calls it; the folder's name where not given.
 
     Raises:
         ValueError: The folder is missing, holds no record, or a file in it cannot be read; the message names it.
     """
     folder = Path(folder)
-    records = load_records(folder)
+    wanted = wanted_records(folder)
+    arms = read_arms(folder).arms if wanted.records else ()
+    known = {arm.id for arm in arms}
+    records = [record for record in wanted.records if record.arm in known]
     if not records:
-        raise ValueError(f"report: {folder} holds no records.*.jsonl with a record in it; name the folder of a run")
+        left_out = f" ({wanted.note})" if wanted.note else ""
+        raise ValueError(
+            f"report: {folder} holds no records.*.jsonl with a record of its study in it{left_out}; name the folder of "
+            "a run"
+        )
+    judgement = read_verdict(folder)
+    if judgement is None or judgement.num_records != len(wanted.records):
+        judgement = judge(folder, wanted.records)
     hashes = {record.key: record.spec_hash for record in records}
     config = _read(folder / "config.yaml") or {}
     return Run(
         name=name or folder.resolve().name,
         folder=folder,
         records=records,
+        arms=arms,
+        judgement=judgement,
         baseline=_baseline(records, config, _read(folder / "summary.json")),
         provenance=_read(folder / "provenance.json") or {},
         config=config,
-        verdicts=(_read(folder / "verdict.json") or {}).get("verdicts") or (),
-        order=[arm["id"] for arm in _read(folder / "arms.json") or []],
+        left_out=wanted.note,
         traces={key: trace for key, trace in load_traces(folder).items() if hashes.get(key) == trace.spec_hash},
         error_classes={
             (row["task_id"], row["arm"], row["seed"]): row["class"] for row in _read(folder / "errors.json") or []
@@ -120,22 +141,20 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def arms_of(runs: Sequence[Run]) -> list[ArmData]:
-    """All arms of all runs: run by run, the baseline first, then as the study lists them, then by name."""
-    arms = []
+    """All arms of all runs that have a record: run by run, the baseline first, then as the study lists them."""
+    found = []
     for run in runs:
-        grouped: dict[str, list[Record]] = {}
-        for record in run.records:
-            grouped.setdefault(record.arm, []).append(record)
-        place = {arm: number for number, arm in enumerate(run.order)}
-        for arm in sorted(grouped, key=lambda arm: (arm != run.baseline, place.get(arm, len(place)), arm)):
-            label = arm if len(runs) == 1 else f"{run.name}: {arm}"
-            arms.append(ArmData(label, arm, run, grouped[arm], *arm_parts(arm)))
-    return arms
+        answers = answers_of(run.records)
+        for arm in sorted(run.arms, key=lambda arm: arm.id != run.baseline):
+            if arm.id in answers:
+                label = arm.id if len(runs) == 1 else f"{run.name}: {arm.id}"
+                found.append(ArmData(label, arm, run, list(answers[arm.id].values())))
+    return found
 
 
 def arm_of(arms: Sequence[ArmData], run: Run, arm: str) -> ArmData | None:
     """The arm of a run with this id, where it has one."""
-    return next((each for each in arms if each.run is run and each.arm == arm), None)
+    return next((each for each in arms if each.run is run and each.arm.id == arm), None)
 
 
 def _baseline(records: Sequence[Record], config: Mapping[str, Any], summary: Any) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from dftt.evaluation.report.figure import Figure
 from dftt.evaluation.report.markup import Child, Markup, join, tag
+from dftt.evaluation.statistics import Interval
+from dftt.evaluation.tables import number, value_range
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,8 @@ def note(*text: Child) -> Markup:
 def shown(figures: Sequence[Figure]) -> Markup:
     """The figures one below the other."""
     return join([figure.element() for figure in figures])
+
+
+def shown_interval(interval: Interval, sign: str = "") -> str:
+    """An estimate with its interval, as all tables of the page show it."""
+    return value_range(number(interval.estimate), number(interval.low), number(interval.high), sign)

@@ -9,30 +9,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 
+from dftt.evaluation.arm_roles import NO_TTT, OTHER_TTT
 from dftt.evaluation.breakdown import GROUPINGS
 from dftt.evaluation.comparison import MIN_CONTEXTS
-from dftt.evaluation.metrics import tau_per_prompt
+from dftt.evaluation.metrics import emitted_tau, tau_of, tau_per_prompt
 from dftt.evaluation.repetition import RUN, repetition_group
-from dftt.evaluation.report.adaptation import tau_gain, unadapted
 from dftt.evaluation.report.budget import cost_of
 from dftt.evaluation.report.charts import Estimate, Point, intervals, lines
 from dftt.evaluation.report.figure import Figure
+from dftt.evaluation.report.guidance import target_beside
 from dftt.evaluation.report.markup import Child, Markup, join, table, tag
-from dftt.evaluation.report.run import ArmData, Run, arm_of
-from dftt.evaluation.report.section import Section, note, shown
-from dftt.evaluation.statistics import Interval, ratio_interval
-from dftt.evaluation.summary import number, summarise
-from dftt.evaluation.tables import decimal, value_range
+from dftt.evaluation.report.run import ArmData
+from dftt.evaluation.report.section import Section, note, shown, shown_interval
+from dftt.evaluation.statistics import Interval
+from dftt.evaluation.tables import decimal, number
 from dftt.types import Record
 
 MOST_LINES = 8  # in one picture; the numbers below it have all arms
 _FEWEST_STEPS = 10  # of which a share is drawn
-_RESAMPLES = 1000  # of a group's interval: there are many groups
 
 
-def tau_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
+def tau_section(arms: Sequence[ArmData]) -> Section:
     """Arms that draft, in all, by category, length and repetition; histograms and slots; published values."""
-    drafting = [arm for arm in arms if arm.mode != "target" and any(r.acceptance_lengths for r in arm.records)]
+    drafting = [arm for arm in arms if arm.arm.mode != "target" and any(r.acceptance_lengths for r in arm.records)]
     if not drafting:
         return Section("tau", "Acceptance length τ", note("No arm drafted: there is no acceptance length."))
     figures = [
@@ -46,55 +45,31 @@ def tau_section(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
     body = join(
         note(
             "τ = tokens committed per verify step, the target's own token included: Σ tokens / Σ steps over an arm. "
-            "Intervals are at 95 %, whole contexts resampled. Text that repeats itself is proposed with ease: "
-            f"repetition is the share of an answer's runs of {RUN} tokens that it held before."
+            "Intervals are at 95 %, by contexts. The last step of an answer counts in full, also where it went on "
+            "behind the answer's end; emitted: τ without those tokens. Differences are those of the verdict. "
+            "Text that repeats itself is proposed with ease: repetition is the share of an answer's runs of "
+            f"{RUN} tokens that it held before."
         ),
-        table(_rows(runs, arms), caption="Acceptance length per arm"),
+        table([_row(arm) for arm in drafting], caption="Acceptance length per arm"),
         shown(figures),
         _published(arms),
     )
     return Section("tau", "Acceptance length τ", body, figures)
 
 
-def tau_of(records: Sequence[Record], *, num_resamples: int = 2000) -> Interval:
-    """Tau of records with its interval."""
-    return ratio_interval(
-        [sum(record.acceptance_lengths) for record in records],
-        [len(record.acceptance_lengths) for record in records],
-        [record.context_id for record in records],
-        num_resamples=num_resamples,
-    )
-
-
-def _rows(runs: Sequence[Run], arms: Sequence[ArmData]) -> list[dict[str, Child]]:
-    """One row per drafting arm; against the baseline, or against no adaptation where the baseline is the target."""
-    summaries = {run.name: {row["arm"]: row for row in summarise(run.records, run.baseline or None)} for run in runs}
-    plain = all(run.baseline == "target" for run in runs)
-    rows = []
-    for arm in arms:
-        if arm.mode == "target":
-            continue
-        row = summaries[arm.run.name][arm.arm]
-        change, low, high = (row.get(f"tau_difference{end}") for end in ("", "_low", "_high"))
-        pairs = row.get("pairs", 0)
-        if plain:  # the target's own tau is 1: a difference from it says nothing
-            base = unadapted(arm, arms)
-            gain = None if base in (None, arm) else tau_gain(arm, base)
-            change, low, high = (None,) * 3 if gain is None else map(number, (gain.estimate, gain.low, gain.high))
-            pairs = "" if gain is None else gain.n
-        rows.append(
-            {
-                "arm": arm.label,
-                "τ [95 %]": value_range(row["tau"], row["tau_low"], row["tau_high"]),
-                "τ per prompt": decimal(row["tau_per_prompt"]),
-                "against no TTT" if plain else "against the baseline": (
-                    "" if plain and change is None else value_range(change, low, high, sign="+")
-                ),
-                "pairs": pairs,
-                "tasks": row["tasks"],
-            }
-        )
-    return rows
+def _row(arm: ArmData) -> dict[str, Child]:
+    gain, control = (arm.compared(against, "tau") for against in (NO_TTT, OTHER_TTT))
+    return {
+        "arm": arm.label,
+        "τ [95 %]": shown_interval(tau_of(arm.records)),
+        "τ per prompt": decimal(number(tau_per_prompt(arm.records))),
+        "emitted": decimal(number(emitted_tau(arm.records, guided=arm.arm.mode == "guided"))),
+        "against no TTT [95 %]": "" if gain is None else shown_interval(gain.interval, "+"),
+        "without TTT it is": "" if gain is None else gain.reference,
+        "against TTT on other text [95 %]": "" if control is None else shown_interval(control.interval, "+"),
+        "pairs": "" if gain is None else gain.interval.n,
+        "tasks": len({record.task_id for record in arm.records}),
+    }
 
 
 def _overall(arms: Sequence[ArmData]) -> Figure:
@@ -116,8 +91,8 @@ def _by(arms: Sequence[ArmData], name: str, group_of: Callable[[Record], str]) -
     few, bare = few_arms(arms), False
     for group in groups:
         for arm in arms:
-            tau = tau_of([r for r in arm.records if group_of(r) == group], num_resamples=_RESAMPLES)
-            if tau.num_clusters < MIN_CONTEXTS:  # so few, drawn again, say nothing of others
+            tau = tau_of([r for r in arm.records if group_of(r) == group])
+            if tau.num_clusters < MIN_CONTEXTS:  # so few say nothing of others
                 tau = replace(tau, low=math.nan, high=math.nan)
                 bare = True
             rows.append({name: group, "arm": arm.label, **_numbers(tau)})
@@ -165,7 +140,7 @@ def _slots(arms: Sequence[ArmData]) -> Figure:
 
 def few_arms(arms: Sequence[ArmData]) -> list[ArmData]:
     """As many arms as a picture can show: speculative ones first, in their order."""
-    ranked = sorted(arms, key=lambda arm: (not arm.is_baseline, arm.mode != "speculative"))
+    ranked = sorted(arms, key=lambda arm: (not arm.is_baseline, arm.arm.mode != "speculative"))
     chosen = ranked[:MOST_LINES]
     return [arm for arm in arms if arm in chosen]
 
@@ -185,7 +160,7 @@ def _published(arms: Sequence[ArmData]) -> Markup:
         ours = [
             (arm, records)
             for arm in arms
-            if arm.mode == "speculative"
+            if arm.arm.mode == "speculative"
             and (records := [r for r in arm.records if str(r.metadata.get("suite", "")) == suite])
         ]
         if not ours:
@@ -205,7 +180,7 @@ def _our_row(suite: str, arm: ArmData, records: Sequence[Record], arms: Sequence
     return {
         "suite": suite,
         "who": f"{arm.label}, here",
-        "T": _temperature(arm.run),
+        "T": "–" if arm.arm.temperature is None else f"{arm.arm.temperature:g}",
         "τ per prompt": decimal(number(tau_per_prompt(records))),
         "speed-up": _speed_up(arm, arms),
         "source": f"this run, n = {len(records)}",
@@ -225,15 +200,10 @@ def _published_row(row: dict[str, str]) -> dict[str, Child]:
 
 def _speed_up(arm: ArmData, arms: Sequence[ArmData]) -> str:
     """Seconds per token of the target alone over those of the arm, adapting left out."""
-    target = arm_of(arms, arm.run, "target")
-    before = None if target is None else cost_of(target.records).seconds_per_token
+    target = target_beside(arm, arms)
+    before = None if target is None or target.arm.mode != "target" else cost_of(target.records).seconds_per_token
     after = cost_of(arm.records).seconds_per_token
     return f"{before / after:.2f}×" if before and after else "–"
-
-
-def _temperature(run: Run) -> str:
-    decoding = (run.config.get("evaluator") or {}).get("decoding") or {}
-    return f"{decoding['temperature']:g}" if "temperature" in decoding else "–"
 
 
 def _shares(arm: ArmData) -> dict[int, float]:
@@ -242,7 +212,7 @@ def _shares(arm: ArmData) -> dict[int, float]:
 
 
 def _estimate(label: str, tau: Interval, arm: ArmData) -> Estimate:
-    colour = {"none": 7, "own": 0, "wrong": 1}.get(arm.ttt, 2)
+    colour = {"none": 7, "own": 0, "wrong": 1}.get(arm.arm.ttt, 2)
     return Estimate(label, number(tau.estimate), number(tau.low), number(tau.high), colour)
 
 

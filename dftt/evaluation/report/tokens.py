@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dftt.decoding.replay import Candidates, TokenTrace
-from dftt.evaluation.report.guidance import reference_of
+from dftt.evaluation.report.guidance import target_beside
 from dftt.evaluation.report.markup import Markup, embedded_json, join, shortened, tag, visible
 from dftt.evaluation.report.run import ArmData
 from dftt.evaluation.report.section import Section, note
@@ -101,10 +101,10 @@ def _traced(arm: ArmData) -> list[Record]:
 
 
 def _first_choice(traced: Sequence[ArmData], arms: Sequence[ArmData]) -> tuple[str, str]:
-    """The two arms shown first: the reference, and one guided by the draft that adapted to the own context, if any."""
-    wanted = lambda arm: (arm.mode != "guided", arm.ttt != "own", bool(arm.rule), (arm.alpha or 0) <= 0)  # noqa: E731
-    right = min(traced, key=lambda arm: (*wanted(arm), arm.is_baseline))
-    reference = reference_of(right, arms)
+    """The two arms shown first: the target, and one guided by the draft that adapted to the own context, if any."""
+    wanted = lambda arm: (arm.mode != "guided", arm.ttt != "own", bool(arm.guidance), arm.alpha <= 0)  # noqa: E731
+    right = min(traced, key=lambda data: (*wanted(data.arm), data.is_baseline))
+    reference = target_beside(right, arms)
     left = reference if reference in traced else traced[0]
     return (left or traced[0]).label, right.label
 

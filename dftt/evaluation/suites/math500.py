@@ -41,9 +41,12 @@ class Math500(Suite):
         return {**with_prompt(row, _TEMPLATE), "rubrics": []}
 
     def score(self, task: Task, answer: str) -> Score:
-        """Whether the boxed answer equals the reference; an answer without a box fails."""
+        """Whether the boxed answer equals the reference; without a box it fails, undecided it is unscored."""
         found = boxed(answer)
         if found is None:
             return Score(passed=False, explanation="no \\boxed{} in the answer")
-        passed = same_answer(found, str(task.metadata["answer"]))
+        try:
+            passed = same_answer(found, str(task.metadata["answer"]))
+        except TimeoutError as error:
+            return Score(passed=None, explanation=str(error))
         return Score(passed, explanation="" if passed else f"{found!r} is not {task.metadata['answer']!r}")

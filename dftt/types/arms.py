@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, cast
 
-from dftt.decoding.baselines.specs import PowerSpec, RerankSpec
-from dftt.decoding.methods import make_method
 from dftt.types import DecodingSpec, GuidanceSpec, Mode, TTTSpec
 from dftt.types.checks import of_declared_types
+from dftt.types.methods import PowerSpec, RerankSpec, make_method
 
 ArmMode = Literal["target", "speculative", "guided", "power", "rerank"]
 ARM_MODES: tuple[str, ...] = ("target", "speculative", "guided", "power", "rerank")
@@ -44,6 +43,7 @@ class Arm:
             place of a single one, 0 the shallowest. The others read as zero, in adaptation and decoding alike.
         rounds: Generate, adapt to context and answer, and generate again, so many times in all; each round has its
             share of ttt.steps, so that arms of equal steps can be compared.
+        name: What records and tables call it; by default it is made of the settings.
     """
 
     mode: ArmMode = "speculative"
@@ -57,6 +57,7 @@ class Arm:
     ttt_overrides: dict[str, Any] = field(default_factory=dict)
     taps: TapName | int = "all"
     rounds: int = 1
+    name: str = ""
 
     def __post_init__(self) -> None:
         of_declared_types("arm", self)
@@ -82,7 +83,7 @@ class Arm:
         if self.mode in BASELINES:
             make_method(self.mode, self.parameters)
         set_here = [name for name in _SAMPLING if getattr(self, name) is not None]
-        if self.mode == "power" and set_here:
+        if self.mode == "power" and set_here and not self.name:  # an arm of arms.json says what its study set
             raise ValueError(f"arm: mode power draws at temperature 1 / power.alpha; leave {set_here[0]} out")
         if self.matched_to and self.mode != "target":
             raise ValueError(f"arm: matched_to {self.matched_to!r} needs mode target, got mode {self.mode}")
@@ -99,7 +100,7 @@ class Arm:
             raise ValueError(f"arm: rounds must be >= 1, got {self.rounds}")
         if self.rounds > 1 and self.ttt != "own":
             raise ValueError(f"arm: rounds {self.rounds} learn from the arm's own answers: use ttt own, got {self.ttt}")
-        if self.rounds > max(spec.steps, 1) and "steps" in self.ttt_overrides:
+        if self.rounds > max(spec.steps, 1) and "steps" in self.ttt_overrides and not self.name:
             raise ValueError(f"arm: {spec.steps} ttt steps cannot be shared out over {self.rounds} rounds")
         self.check_learning(spec)
 
@@ -146,6 +147,8 @@ class Arm:
     @property
     def id(self) -> str:
         """Stable name: mode, rule and alpha where guided, what the draft was adapted to, and the arm's own settings."""
+        if self.name:
+            return self.name
         rule = f":{self.guidance['rule']}" if "rule" in self.guidance else ""
         strength = f"{rule}@{self.alpha:g}" if self.mode == "guided" else ""
         source = "" if self.mode == "target" else f"+{self.ttt}"
@@ -179,13 +182,18 @@ class Arm:
     @property
     def family(self) -> str:
         """Names what differs in alpha alone, and so can be decoded side by side; alpha 0 is decoded another way."""
-        return self.id if self.alpha == 0 else replace(self, alpha=1.0).id
+        return self.id if self.alpha == 0 else replace(self, alpha=1.0, name="").id
+
+    @property
+    def rule(self) -> GuidanceSpec | None:
+        """What guides the answers; None where nothing does, as with alpha 0."""
+        rule = self.decoding(DecodingSpec()).rule
+        return rule if self.mode == "guided" and rule.alpha != 0 else None
 
     @property
     def sources(self) -> frozenset[str]:
-        """Sources of logits that guidance reads; none where nothing is guided, or by nothing (alpha 0)."""
-        rule = self.decoding(DecodingSpec()).rule
-        return frozenset((rule.numerator, rule.reference)) if self.mode == "guided" and rule.alpha != 0 else frozenset()
+        """Sources of logits that guidance reads; none where nothing is guided."""
+        return frozenset() if self.rule is None else frozenset((self.rule.numerator, self.rule.reference))
 
     @property
     def needs_other_context(self) -> bool:
@@ -222,6 +230,55 @@ class Arm:
         spec = replace(base, **self.ttt_overrides)
         share, left = divmod(spec.steps, self.rounds)
         return replace(spec, steps=share + (number < left))
+
+    def within(self, ttt: TTTSpec, decoding: DecodingSpec) -> Arm:
+        """The same arm under the same id, what it leaves to the study filled in: what arms.json says of it."""
+        spec = self.decoding(decoding)
+        return replace(
+            self,
+            name=self.id,
+            temperature=None if self.matched_to else spec.temperature,
+            top_p=spec.top_p,
+            ttt_overrides={} if self.ttt == "none" else asdict(replace(ttt, **self.ttt_overrides)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Id and settings as arms.json holds them; `ttt_settings` is None where nothing is adapted."""
+        row = {name: getattr(self, name) for name in _ROW if name != "ttt_settings"}
+        return {**row, "ttt_settings": None if self.ttt == "none" else dict(self.ttt_overrides)}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Arm:
+        """The arm of a row written by `to_json`; what rows of earlier versions lack has its default.
+
+        Raises:
+            ValueError: The row has no id, an unknown key, or a value that no arm has; the message names it.
+        """
+        if unknown := sorted(set(row) - set(_ROW)):
+            raise ValueError(f"arm: unknown setting {unknown[0]!r}; an arm of a study has {', '.join(_ROW)}")
+        if not row.get("id"):
+            raise ValueError(f"arm: no id among {dict(row)}; each arm of a study has one")
+        given = {name: value for name, value in row.items() if name not in ("id", "ttt_settings")}
+        settings = row.get("ttt_settings")
+        ttt = {} if settings is None else asdict(TTTSpec(**settings))
+        studied = {"temperature": None if row.get("matched_to") else 0.0, "top_p": 1.0}
+        return cls(**{**studied, **given}, name=row["id"], ttt_overrides=ttt)
+
+
+_ROW = (
+    "id",
+    "mode",
+    "ttt",
+    "alpha",
+    "temperature",
+    "top_p",
+    "guidance",
+    "parameters",
+    "matched_to",
+    "taps",
+    "rounds",
+    "ttt_settings",
+)
 
 
 def _guidance(rule: Mapping[str, Any], alpha: float) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""What makes an answer, by a name and parameters: a rule of guidance, or a baseline made of lossless answers.
+
+    name                                        parameters                          becomes
+    a rule of guidance (interpolate, contrast,  alpha and any other field of        mode guided with that GuidanceSpec
+    own_minus_other, own_minus_generic,         GuidanceSpec
+    own_minus_base, cad, contrastive,
+    contrastive_ratio, dola, noise_spread,
+    noise_norm)
+    power                                       alpha, blocks, steps                generate_power
+    rerank                                      by, samples                         generate_reranked
+
+The temperature-matched target is no method: it is mode target at the temperature that `matched_temperature` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from dftt.types import LEAST_TEMPERATURE
+from dftt.types.checks import at_least, of_declared_types, one_of, whole
+from dftt.types.guidance import RULES, GuidanceSpec
+
+
+@dataclass(frozen=True)
+class PowerSpec:
+    """Power Sampling: answers drawn in proportion to p(answer) ** alpha (arXiv 2510.14901).
+
+    Args:
+        alpha: The power, at least 1; proposals are drawn at temperature 1 / alpha.
+        blocks: The answer grows in so many equal blocks, each followed by Metropolis-Hastings steps on all of it.
+        steps: Metropolis-Hastings steps after each block.
+    """
+
+    alpha: float = 4.0
+    blocks: int = 16
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        of_declared_types("power", self)
+        at_least("power.alpha", self.alpha, 1)
+        if self.alpha > 1 / LEAST_TEMPERATURE:
+            raise ValueError(f"power.alpha must be at most {1 / LEAST_TEMPERATURE:g}, got {self.alpha}")
+        whole("power.blocks", self.blocks, 1)
+        whole("power.steps", self.steps, 0)
+
+
+@dataclass(frozen=True)
+class RerankSpec:
+    """The best of several samples by mean log-probability per token.
+
+    Args:
+        by: Who judges: target, or draft (slot 1, under the adapter that is decoded under).
+        samples: How many are drawn.
+    """
+
+    by: Literal["target", "draft"] = "draft"
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        one_of("rerank.by", self.by, ("target", "draft"))
+        of_declared_types("rerank", self)
+        whole("rerank.samples", self.samples, 2)
+
+
+Method = GuidanceSpec | PowerSpec | RerankSpec
+METHODS: tuple[str, ...] = (*RULES, "power", "rerank")
+
+
+def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Method:
+    """The settings of a method by its name, checked without a model.
+
+    Raises:
+        ValueError: If the name or a parameter is unknown, or a value out of range.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method: unknown {name!r}; choose from {', '.join(METHODS)}")
+    kind = {"power": PowerSpec, "rerank": RerankSpec}.get(name, GuidanceSpec)
+    fixed = {"rule": name} if kind is GuidanceSpec else {}
+    accepted = [field.name for field in fields(kind) if field.name not in fixed]
+    given = dict(parameters or {})
+    if unknown := sorted(set(given) - set(accepted)):
+        raise ValueError(f"method {name}: unknown parameters {', '.join(unknown)}; it takes {', '.join(accepted)}")
+    return kind(**fixed, **given)
