@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dftt.adaptation.losses import BlockBatch
-from dftt.adaptation.ttt import context_batch, make_optimizer
+from dftt.adaptation.optimizers import make_optimizer
+from dftt.adaptation.ttt import context_batch
 from dftt.models import lora
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.draft import GradContext

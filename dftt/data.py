@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus, collate, plan_batches
+from dftt.adaptation.corpus.stream import BatchStream, numbers
+from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.evaluation.subsets import check_buckets, fraction_of, of_categories, of_lengths
 from dftt.evaluation.suites.registry import get_suite
 from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks
 from dftt.evaluation.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
 from dftt.types import Task
+from dftt.types.checks import at_least, whole
+from dftt.types.learning import MAX_SEED
 
 DEMO = "demo"
 DEMO_WORLDS = WorldsSpec(contexts=4, tasks=3)  # one document of each category
@@ -91,6 +94,8 @@ class ContextDataModule(L.LightningDataModule):
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"data.shard must be [number, of how many], counted from 0, such as [0, 4]; got {shard}")
         self.shard = shard
+        for name, most in (("max_contexts", max_contexts), ("max_tasks", max_tasks)):
+            at_least(f"data.{name}", most, 0)
         if context is not None:
             path, suite = context, None
         questions = [*(questions or []), *([question] if question is not None else [])]
@@ -171,6 +176,8 @@ class ContextDataModule(L.LightningDataModule):
 class CorpusDataModule(L.LightningDataModule):
     """Token corpora written by `python -m dftt.synthesise`, in batches of sequences of similar length.
 
+    A checkpoint says how many batches were taken: a run that goes on from it takes the ones that follow.
+
     Args:
         paths: Corpus files (safetensors).
         tokens_per_batch: Padded tokens per batch.
@@ -193,11 +200,17 @@ class CorpusDataModule(L.LightningDataModule):
                 raise ValueError(f"data.paths: no file at {path}; write one with python -m dftt.synthesise")
         if not paths:
             raise ValueError("data.paths is empty: give at least one corpus file")
+        whole("data.tokens_per_batch", tokens_per_batch, 1)
+        whole("data.anchors_per_batch", anchors_per_batch, 1)
+        whole("data.val_sequences", val_sequences, 0)
+        whole("data.seed", seed, 0, MAX_SEED)
         self.paths = paths
         self.tokens_per_batch = tokens_per_batch
         self.anchors_per_batch = anchors_per_batch
         self.val_sequences = val_sequences
         self.seed = seed
+        self._digest = ""
+        self._resumed = {"taken": 0, "steps": 0}  # batches of all processes, and of each, when the checkpoint was saved
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Read the files and split off the validation sequences."""
@@ -212,42 +225,57 @@ class CorpusDataModule(L.LightningDataModule):
         )
         self._train = [sequence for index, sequence in enumerate(sequences) if index not in held_out]
         self._val = [sequences[index] for index in sorted(held_out)]
+        self._digest = corpus.digest
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of an epoch, newly ordered and with new anchors each time."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return _loader(self._batches(self._train, self.seed * 1_000_003 + epoch), workers=4)
+        """Batches of the stream from where training stands, shared out over the processes; always in a new order."""
+        stream = self._stream(self._train, self.seed)
+        return _loader(stream, workers=4, sampler=_Next(stream, self._taken, *self._processes()))
 
     def val_dataloader(self) -> DataLoader:
         """The held-out batches, with the same anchors every time."""
-        return _loader(self._batches(self._val, 0))
+        return _loader(self._stream(self._val, 0))
 
-    def _batches(self, sequences: Sequence[tuple[torch.Tensor, torch.Tensor]], seed: int) -> _CorpusBatches:
-        generator = torch.Generator().manual_seed(seed)
-        lengths = torch.tensor([len(tokens) for tokens, _ in sequences])
-        plan = plan_batches(lengths, tokens_per_batch=self.tokens_per_batch, generator=generator)
-        return _CorpusBatches(sequences, plan, self.anchors_per_batch, seed)
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches were taken, and what decides which they were."""
+        return {"taken": self._taken(), "steps": self._steps(), "decided_by": self._decided_by()}
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint's run stood.
 
-class _CorpusBatches(Dataset):
-    """Collated batches of a plan; batch i draws its anchors from (seed, i), whichever worker makes it."""
+        Raises:
+            ValueError: If this run's batches are others.
+        """
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        stored, own = state_dict["decided_by"], self._decided_by()
+        if wrong := [f"data.{name} is {own[name]}, there {stored[name]}" for name in own if own[name] != stored[name]]:
+            raise ValueError(
+                f"the checkpoint's run took other batches ({'; '.join(wrong)}): resume with the same data settings"
+            )
+        self._resumed = {"taken": state_dict["taken"], "steps": state_dict["steps"]}
 
-    def __init__(
-        self,
-        sequences: Sequence[tuple[torch.Tensor, torch.Tensor]],
-        plan: Sequence[Sequence[int]],
-        anchors_per_batch: int,
-        seed: int,
-    ) -> None:
-        self.sequences, self.plan, self.anchors_per_batch, self.seed = sequences, plan, anchors_per_batch, seed
+    def _decided_by(self) -> dict[str, Any]:
+        settings = ("tokens_per_batch", "anchors_per_batch", "val_sequences", "seed")
+        return {"paths": self._digest} | {name: getattr(self, name) for name in settings}
 
-    def __len__(self) -> int:
-        return len(self.plan)
+    def _stream(self, sequences: Sequence[tuple[torch.Tensor, torch.Tensor]], seed: int) -> BatchStream:
+        sizes = {"tokens_per_batch": self.tokens_per_batch, "anchors_per_batch": self.anchors_per_batch}
+        return BatchStream(sequences, **sizes, seed=seed)
 
-    def __getitem__(self, index: int) -> CorpusBatch:
-        generator = torch.Generator().manual_seed(self.seed * 7_919 + index)
-        rows = [self.sequences[number] for number in self.plan[index]]
-        return collate(rows, anchors_per_batch=self.anchors_per_batch, generator=generator)
+    def _processes(self) -> tuple[int, int]:
+        """Number of this process, and of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _steps(self) -> int:
+        """Batches that this process is done with, those before a resumed checkpoint included."""
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _taken(self) -> int:
+        """Batches that all processes together are done with."""
+        return self._resumed["taken"] + (self._steps() - self._resumed["steps"]) * self._processes()[1]
 
 
 class _Items(Dataset):
@@ -276,6 +304,29 @@ class _Share(DistributedSampler):
         return range(self.rank, len(cast(_Items, self.dataset)), self.num_replicas)
 
 
+class _Next(DistributedSampler):
+    """Numbers of the batches that follow those taken; of this class, since Lightning shares out what others give.
+
+    Args:
+        stream: The batches.
+        taken: Says how many have been taken.
+        rank: This process.
+        processes: Of how many.
+    """
+
+    def __init__(self, stream: BatchStream, taken: Callable[[], int], rank: int, processes: int) -> None:
+        super().__init__(stream, num_replicas=processes, rank=rank, shuffle=False)
+        self.taken = taken
+        self.epoch_length = max(1, len(stream) // processes)
+
+    def __iter__(self) -> Iterator[int]:
+        return numbers(self.taken(), rank=self.rank, processes=self.num_replicas)
+
+    def __len__(self) -> int:
+        """Batches of what Lightning calls an epoch."""
+        return self.epoch_length
+
+
 class _Repeat(torch.utils.data.IterableDataset):
     """One context for ever; trainer.max_steps says how often."""
 
@@ -287,7 +338,7 @@ class _Repeat(torch.utils.data.IterableDataset):
             yield self.item
 
 
-def _loader(dataset: Dataset, *, workers: int = 0, sampler: _Share | None = None) -> DataLoader:
+def _loader(dataset: Dataset, *, workers: int = 0, sampler: DistributedSampler | None = None) -> DataLoader:
     # Datasets hand out finished batches; a worker process pays only where collating long batches would hold up a card.
     workers = workers if torch.cuda.is_available() else 0
     return DataLoader(dataset, batch_size=None, num_workers=workers, sampler=sampler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.adaptation.ttt import Adaptation
+from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule, ContextItem
 from dftt.evaluation.answers import answer_costs, write_answers
 from dftt.evaluation.changes import what_changed
@@ -33,7 +35,10 @@ from dftt.study import Arm, check_arms
 from dftt.study.checks import check_alone, check_materials, check_seeds
 from dftt.study.description import write_arms
 from dftt.study.grid import expand
+from dftt.trainer import command
 from dftt.types import DecodingSpec, TTTSpec
+from dftt.types.inputs import reading
+from dftt.types.outputs import check_output_file, check_output_folder
 
 
 class GuidedDecodingEvaluator(L.Callback):
@@ -96,7 +101,10 @@ class GuidedDecodingEvaluator(L.Callback):
         self.decoding, self.baseline, self.dry_run = decoding, baseline, dry_run
         self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
         self.amateur, self.generic_adapter = amateur, generic_adapter
-        self._generic = None if generic_adapter is None else Adapter.load(generic_adapter)
+        self._generic = None
+        if generic_adapter is not None:
+            with reading(f"evaluator.generic_adapter {generic_adapter}", fix="give a PEFT folder"):
+                self._generic = Adapter.load(generic_adapter)
         self.allow_code_execution = allow_code_execution
         if trace_tasks < 0:
             raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
@@ -106,6 +114,7 @@ class GuidedDecodingEvaluator(L.Callback):
         self.judge, self.trace_tasks, self.answers = judge, trace_tasks, answers
         self._judging: BackgroundJudging | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)
+        self._when_stopped = ""  # what to say then, of a study that has begun
 
     # -- Lightning -----------------------------------------------------------------------------------------------------
 
@@ -119,6 +128,9 @@ class GuidedDecodingEvaluator(L.Callback):
             raise ValueError(f"{name} back-propagates into the adapter: set trainer.inference_mode to false")
         # Of a checkpoint the trainer knows nothing yet; the command line has asked before.
         self.check_arms(stage, _checked(pl_module).ttt, has_checkpoint=True)
+        check_output_folder("evaluator.run_dir" if self.run_dir else "trainer.default_root_dir", self._folder(trainer))
+        if stage == "predict" and self.answers is not None:
+            check_output_file("evaluator.answers", self.answers)
 
     def check_arms(self, stage: str, ttt: TTTSpec, *, has_checkpoint: bool) -> None:
         """Raise ValueError for arms of `test` or `predict` that could not be measured."""
@@ -133,6 +145,8 @@ class GuidedDecodingEvaluator(L.Callback):
         """Open the records."""
         self._tau = {arm.id: AcceptanceLength() for arm in self.arms}
         self._store = RecordStore(self._folder(trainer), rank=_rank(trainer))
+        run_dir = "" if self.run_dir else f" --evaluator.run_dir {shlex.quote(str(self._store.folder))}"
+        self._when_stopped = f"Finished answers are kept. Resume with: {command()}{run_dir}"
         self._curves = Path(trainer.log_dir or self._store.folder).parent  # the processes agree on it: all must ask
         module, traced = _checked(pl_module), self._traced_tasks(trainer)
         self._measurer = self._new_measurer(module, self.arms, self.seeds, traced_tasks=traced)
@@ -213,14 +227,17 @@ class GuidedDecodingEvaluator(L.Callback):
         print(f"curves: tensorboard --logdir {self._curves}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Give the terminal back."""
+        """Give the terminal back; where a signal stopped the study, say how it goes on."""
         self._progress.stop()
+        if isinstance(exception, StoppedBySignal) and self._when_stopped:
+            exception.what_remains = self._when_stopped
         if self._judging is not None:
             self._judging.stop()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
         self._store, module = RecordStore(self._folder(trainer), rank=_rank(trainer)), _checked(pl_module)
+        self._when_stopped = f"Finished answers are records in {self._store.folder}."
         self._measurer = self._new_measurer(module, [self.answer_with], (self.decoding.seed,))
         self._begin(trainer, module, "predict", trainer.limit_predict_batches)
 

@@ -14,7 +14,14 @@ from dataclasses import replace
 import torch
 
 from dftt.adaptation.reuse import reused
-from dftt.adaptation.ttt import Adaptation, Steps, check_start, context_batch, peak_bytes
+from dftt.adaptation.ttt import (
+    Adaptation,
+    Steps,
+    check_start,
+    context_batch,
+    outside_inference_mode,
+    peak_bytes,
+)
 from dftt.models import lora
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
@@ -55,7 +62,9 @@ def learning(
         if initial is not None:
             lora.load_weights_(pair.draft, initial.weights)
         spec = replace(spec, steps=generation_steps(spec))
-        yield GenerationLearner(pair, spec, Steps(pair.draft, pair.target, parameters, spec), answer_tokens)
+        with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
+            steps = Steps(pair.draft, pair.target, parameters, spec)
+        yield GenerationLearner(pair, spec, steps, answer_tokens)
     finally:
         lora.detach_(pair.draft)
 
@@ -82,7 +91,7 @@ class GenerationLearner:
     def is_due(self, new_tokens: int) -> bool:
         """Take note of so many more verified tokens; whether enough of them have come for an update."""
         self._since += new_tokens
-        return self._since >= self.spec.every and any(self._shares) and not self.steps.stopped
+        return self._since >= self.spec.every and any(self._shares) and not self.steps.watch.stopped
 
     def learn(self, text: Prefill, answer_length: int) -> None:
         """The steps that are due, over the last `answer_length` tokens of a text; the draft is changed in place."""
@@ -90,13 +99,16 @@ class GenerationLearner:
         due, self._since = divmod(self._since, self.spec.every)
         count = sum(self._shares[:due])
         del self._shares[:due]
-        within = replace(self.spec, window=min(self.spec.window or answer_length, answer_length))
+        # Every token of an answer is learnt from: nothing is ever validated there.
+        within = replace(self.spec, window=min(self.spec.window or answer_length, answer_length), held_out=0)
         with torch.inference_mode(False), torch.enable_grad(), reused(self.pair.draft):
+            text = outside_inference_mode(text)
             for _ in range(count):
                 batch = context_batch(self.pair.draft, text, len(text), within, len(self.steps.losses))
-                if not self.steps.take(batch):
+                self.steps.take(batch)
+                if self.steps.watch.stopped:
                     break
-        self.steps.finish()
+            self.steps.watch.check_update()
         self.seconds += time.perf_counter() - begun
 
     @property
@@ -108,5 +120,5 @@ class GenerationLearner:
             losses=tuple(self.steps.losses),
             seconds=self.seconds,
             peak_bytes=peak_bytes(self.pair.target.device),
-            stopped=self.steps.stopped,
+            stopped=self.steps.watch.stopped,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from dftt.adaptation.fallback import is_out_of_memory, rungs
 from dftt.adaptation.gradients import Capture, CapturedGradients, capture_for
+from dftt.adaptation.held_out import is_held_out
 from dftt.adaptation.losses import BlockBatch, block_loss, make_block_batch
+from dftt.adaptation.optimizers import make_optimizer
 from dftt.adaptation.reuse import reused
+from dftt.adaptation.watch import Watch
 from dftt.models import lora
 from dftt.models.blocks import select_anchors
 from dftt.models.draft import DFlashDraft
@@ -25,7 +28,6 @@ from dftt.models.target import Target
 from dftt.types import Prefill, Prompt, TTTSpec
 
 logger = logging.getLogger(__name__)
-_SMOOTHING = 0.9
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Adaptation:
     fallbacks: tuple[str, ...] = ()
 
 
+@torch.inference_mode(False)
 def ttt_adapt(
     pair: Pair,
     prompt: Prompt,
@@ -58,7 +61,9 @@ def ttt_adapt(
     initial: Adapter | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Adaptation:
-    """An adapter for the prompt's context; the pair is left bitwise as it was.
+    """An adapter for the prompt's context; the pair is left bitwise as it was, and so is every random generator.
+
+    It may be called inside `torch.no_grad()` and `torch.inference_mode()`, with a prefill that was made there.
 
     Where memory runs out, it starts again with gradient checkpointing, then with fewer anchors, then with LoRA on fc
     only; each of these is logged and noted in the result.
@@ -84,6 +89,7 @@ def ttt_adapt(
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
+    pair.check_prefill(prefill)
     fallbacks: list[str] = []
     for cheaper, given_up in rungs(spec, any_modules=initial is None):
         if given_up:
@@ -125,8 +131,9 @@ def _adapt(
     try:
         if initial is not None:
             lora.load_weights_(draft, initial.weights)
-        on_device = replace(prefill, features=prefill.features.to(target.device))  # they may be kept in host memory
-        with torch.inference_mode(False), torch.enable_grad(), reused(draft):
+        learnable = outside_inference_mode(prefill)
+        on_device = replace(learnable, features=learnable.features.to(target.device))  # they may be in host memory
+        with torch.enable_grad(), reused(draft):
             steps = Steps(draft, target, parameters, spec, capture=capture_for(target.device, spec.steps))
             _train(steps, on_device, context_length, on_step)
         weights = lora.read_weights(draft)
@@ -138,8 +145,16 @@ def _adapt(
         losses=tuple(steps.losses),
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_bytes(target.device),
-        stopped=steps.stopped,
+        stopped=steps.watch.stopped,
     )
+
+
+def outside_inference_mode(prefill: Prefill) -> Prefill:
+    """The prefill, with copies of the tensors that autograd would refuse because they were made in inference mode."""
+    features, hidden = (
+        tensor.clone() if tensor.is_inference() else tensor for tensor in (prefill.features, prefill.hidden)
+    )
+    return replace(prefill, features=features, hidden=hidden)
 
 
 def context_batch(
@@ -150,14 +165,35 @@ def context_batch(
     step: int,
     *,
     input_ids: Tensor | None = None,  # (1, T)
+    validation: bool = False,
 ) -> BlockBatch:
     """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones.
 
-    `input_ids` are the context's tokens on the device, where they are at hand.
+    Args:
+        draft: Says how large a block is.
+        prefill: Covers the context.
+        context_length: Tokens of the context.
+        spec: How many blocks are drawn, and from where.
+        step: Number of the step.
+        input_ids: The context's tokens on the device, where they are at hand.
+        validation: Draw from the positions that training leaves out (spec.held_out) instead of all others.
+
+    Raises:
+        ValueError: If there is no position to draw from.
     """
+    held_out = is_held_out(context_length, spec.held_out)
+    if validation and not held_out.any():
+        raise ValueError(
+            f"nothing to validate on: of a context of {context_length} tokens ttt.held_out {spec.held_out} keeps no "
+            "position out of training; give a number from 2 to the context's tokens - 2"
+        )
     generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + step)
     anchors = select_anchors(
-        context_length=context_length, num_anchors=spec.anchors, window=spec.window, generator=generator
+        context_length=context_length,
+        num_anchors=spec.anchors,
+        window=spec.window,
+        allowed=held_out if validation else ~held_out,
+        generator=generator,
     )
     device = prefill.features.device
     input_ids = _ids_of(prefill, context_length) if input_ids is None else input_ids
@@ -175,21 +211,6 @@ def _ids_of(prefill: Prefill, context_length: int) -> Tensor:  # (1, T)
     return torch.tensor([prefill.input_ids[:context_length]], device=prefill.features.device)
 
 
-def make_optimizer(
-    parameters: Sequence[nn.Parameter], spec: TTTSpec
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW without weight decay, and its schedule, advanced once a step."""
-    optimizer = torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=0.0)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, spec))
-
-
-def lr_factor(step: int, spec: TTTSpec) -> float:
-    """Linear warm-up over spec.warmup steps, then linear decay to spec.decay at the last step."""
-    warm = min(1.0, (step + 1) / (spec.warmup + 1))
-    progress = min(1.0, max(0, step - spec.warmup) / max(1, spec.steps - 1 - spec.warmup))
-    return warm * (1 - (1 - spec.decay) * progress)
-
-
 def peak_bytes(device: torch.device) -> int:
     """Peak memory so far: allocated on the card, or resident in the process on a CPU."""
     if device.type == "cuda":
@@ -198,13 +219,13 @@ def peak_bytes(device: torch.device) -> int:
 
 
 class Steps:
-    """Optimiser steps on an adapter, taken back where they lead to no finite number.
+    """Optimiser steps on an adapter, as long as its watch allows them.
 
     Args:
         draft: Carries the adapter.
         target: The frozen target.
         parameters: The adapter's.
-        spec: Rate, schedule, bound and loss.
+        spec: Rate, schedule, bound, patience and loss.
         capture: Makes the gradients of a step ready for replay, where all steps have batches of one shape.
     """
 
@@ -217,41 +238,29 @@ class Steps:
         *,
         capture: Capture | None = None,
     ) -> None:
-        self.draft, self.target, self.parameters, self.spec = draft, target, parameters, spec
+        self.draft, self.target, self.spec = draft, target, spec
         compute = partial(_gradients, draft, target, parameters, spec)
         self._gradients = compute if capture is None else CapturedGradients(compute, capture)
         self.losses: list[float] = []  # before each step
-        self.stopped = ""  # why no more steps are to be taken
+        self.watch = Watch(parameters, spec.patience)
         self._optimizer, self._schedule = make_optimizer(parameters, spec)
-        self._good = [parameter.detach().clone() for parameter in parameters]
 
     def take(self, batch: BlockBatch) -> bool:
         """One step; False where it could not be taken, and the weights are those before it."""
         loss, norm = self._gradients(batch)
         value = loss.item()
-        if not torch.isfinite(norm + value):
-            _copy_(self.parameters, self._good)
-            self.stopped = f"non-finite loss or gradient at step {len(self.losses)}: kept the weights before it"
-            logger.warning("ttt_adapt stopped: %s", self.stopped)
+        if not self.watch.allows(value, norm.item()):
             return False
-        # The weights that gave this finite loss are good; the update below is proven by the next step only.
-        _copy_(self._good, self.parameters)
         self._optimizer.step()
         self._schedule.step()
         self.losses.append(value)
         return True
 
-    def finish(self) -> None:
-        """Take the last update back if it is not finite."""
-        if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
-            _copy_(self.parameters, self._good)
-            self.stopped = "the last update was not finite: kept the weights before it"
-
 
 def _gradients(
     draft: DFlashDraft, target: Target, parameters: list[nn.Parameter], spec: TTTSpec, batch: BlockBatch
 ) -> tuple[Tensor, Tensor]:
-    """Loss, and norm of the clipped gradients, which are left in the parameters."""
+    """Loss, and norm of the gradients before they are clipped and left in the parameters."""
     loss = block_loss(draft, target, batch, loss=spec.loss).loss
     for parameter in parameters:
         parameter.grad = None
@@ -265,25 +274,11 @@ def _train(
     context_length: int,
     on_step: Callable[[int, float], None] | None,
 ) -> None:
-    spec = steps.spec
-    best, best_step, smooth = float("inf"), 0, 0.0
     input_ids = _ids_of(prefill, context_length)
-    for step in range(spec.steps):
-        if not steps.take(context_batch(steps.draft, prefill, context_length, spec, step, input_ids=input_ids)):
-            return
-        value = steps.losses[-1]
-        if on_step is not None:
-            on_step(step, value)
-        smooth = value if step == 0 else _SMOOTHING * smooth + (1 - _SMOOTHING) * value
-        if smooth < best:
-            best, best_step = smooth, step
-        elif spec.patience and step - best_step >= spec.patience:
-            steps.stopped = f"no better loss for {spec.patience} steps"
-            return
-    steps.finish()
-
-
-@torch.no_grad()
-def _copy_(to: Sequence[Tensor], source: Sequence[Tensor]) -> None:
-    for destination, origin in zip(to, source, strict=True):
-        destination.copy_(origin)
+    for step in range(steps.spec.steps):
+        batch = context_batch(steps.draft, prefill, context_length, steps.spec, step, input_ids=input_ids)
+        if steps.take(batch) and on_step is not None:
+            on_step(step, steps.losses[-1])
+        if steps.watch.stopped:
+            break
+    steps.watch.check_update()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dftt.command import command_line
 from dftt.evaluation.breakdown import break_down, format_breakdown, with_missing
 from dftt.evaluation.judges.base import Judge
 from dftt.evaluation.judges.chat import ChatJudge
@@ -37,13 +38,9 @@ SHARD = "rescored"
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command; bad input prints one line and exits with 2."""
-    options = make_parser().parse_args(args)
-    try:
-        rescore(options)
-    except ValueError as error:
-        print("error:", error, file=sys.stderr)
-        sys.exit(2)
+    """Run the command, as `command_line` does."""
+    with command_line():
+        rescore(make_parser().parse_args(args))
 
 
 def make_parser() -> argparse.ArgumentParser:

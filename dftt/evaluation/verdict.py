@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dftt.command import command_line
 from dftt.evaluation.arm_roles import (
     ArmRow,
     alike,
@@ -231,19 +232,21 @@ def _tau_of(records: Sequence[Record], arm: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the verdicts of a run."""
+    """Print the verdicts of a run, as `command_line` runs commands."""
+    with command_line():
+        print(_judge(arguments))
+
+
+def _judge(arguments: Sequence[str] | None) -> str:
     parser = argparse.ArgumentParser(description="The verdict of a study, from its records alone.")
     parser.add_argument("run", type=Path, help="folder of the study")
     parser.add_argument("--standard", type=Path, help="folder of a study on standard sets, to compare tau with")
     parser.add_argument("--arm", default="speculative+none", help="arm whose tau is compared")
     options = parser.parse_args(arguments)
-    try:
-        more = []
-        if options.standard is not None:
-            more = [contexts_verdict(load_records(options.run), load_records(options.standard), options.arm)]
-        print(write_verdict(options.run, more=more))
-    except ValueError as error:
-        parser.error(str(error))
+    more = []
+    if options.standard is not None:
+        more = [contexts_verdict(load_records(options.run), load_records(options.standard), options.arm)]
+    return write_verdict(options.run, more=more)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
 from dftt.models.spans import causal_spans
 from dftt.types import Prefill
+from dftt.types.inputs import reading
 
 Messages = Sequence[Mapping[str, str]]
 PREFILL_CHUNK = 2048
@@ -201,6 +202,7 @@ class Target:
         """
         ids = tuple(int(token) for token in input_ids)
         check_window(self.window, len(ids))
+        check_tokens(self.vocab_size, ids)
         begun = time.perf_counter()
         done = 0 if prefix is None else len(prefix)
         if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
@@ -314,10 +316,17 @@ def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> l
         raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
     messages = [dict(message) for message in text]
     # Templates without a thinking mode ignore the option.
-    ids = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
-    )
+    with reading("the target's chat template refuses the messages", fix="change their roles, or give another template"):
+        ids = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
+        )
     return list(ids)
+
+
+def check_tokens(vocab_size: int, token_ids: Sequence[int], *, name: str = "prompt") -> None:
+    """Raise ValueError where a token is none of the vocabulary: on a card, reading it would end the process."""
+    if token_ids and max(token_ids) >= vocab_size:
+        raise ValueError(f"{name}: token {max(token_ids)} is not in the target's vocabulary of {vocab_size}")
 
 
 def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: str = "prompt") -> None:
@@ -330,17 +339,12 @@ def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: 
         )
 
 
-@contextmanager
-def _named_errors(name: str | Path) -> Iterator[None]:
+def _named_errors(name: str | Path) -> AbstractContextManager[None]:
     """transformers' loading errors as one sentence that names the target."""
-    try:
-        yield
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"target {str(name)!r} could not be loaded: give a hub id, a folder with config.json and weights, "
-            f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
-        ) from error
+    return reading(
+        f"target {str(name)!r} could not be loaded",
+        fix=f"give a hub id, a folder with config.json and weights, or {bundled.PREFIX}{bundled.TARGET}",
+    )
 
 
 def _path_of(name: str | Path) -> str:

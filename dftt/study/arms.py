@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from dftt.decoding.baselines.specs import PowerSpec, RerankSpec
 from dftt.decoding.methods import make_method
 from dftt.types import DecodingSpec, GuidanceSpec, Mode, TTTSpec
+from dftt.types.checks import of_declared_types
 
 ArmMode = Literal["target", "speculative", "guided", "power", "rerank"]
 ARM_MODES: tuple[str, ...] = ("target", "speculative", "guided", "power", "rerank")
@@ -58,6 +59,7 @@ class Arm:
     rounds: int = 1
 
     def __post_init__(self) -> None:
+        of_declared_types("arm", self)
         if self.mode not in ARM_MODES:
             raise ValueError(f"arm: unknown mode {self.mode!r}; choose from {', '.join(ARM_MODES)}")
         if self.ttt not in SOURCES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import at_least, finite, one_of
+from dftt.types.checks import finite, of_declared_types, one_of, share, whole
 
 Space = Literal["logits", "probability"]
 Adapt = Literal["none", "divergence", "entropy"]
@@ -80,18 +80,18 @@ class GuidanceSpec:
     draft_context: DraftContext = "strict"
 
     def __post_init__(self) -> None:
+        of_declared_types("guidance", self)
         one_of("guidance.rule", self.rule, tuple(RULES))
         numerator, reference, plausibility = RULES[self.rule]
         object.__setattr__(self, "numerator", self.numerator or numerator)
         object.__setattr__(self, "reference", self.reference or reference)
         object.__setattr__(self, "plausibility", plausibility if self.plausibility is None else self.plausibility)
         finite("guidance.alpha", self.alpha)
-        at_least("guidance.top_k", self.top_k, 0)
+        whole("guidance.top_k", self.top_k, 0)
         one_of("guidance.space", self.space, ("logits", "probability"))
         one_of("guidance.adapt", self.adapt, ("none", "divergence", "entropy"))
         one_of("guidance.draft_context", self.draft_context, ("strict", "inclusive"))
-        if not 0 <= self.least_plausible <= 1:
-            raise ValueError(f"guidance.plausibility must be between 0 and 1, got {self.plausibility}")
+        share("guidance.plausibility", self.least_plausible)
         _check_source("guidance.numerator", self.numerator)
         _check_source("guidance.reference", self.reference)
         if self.numerator == self.reference:

@@ -18,7 +18,7 @@ from tests.fakes import VOCAB, byte_tokenizer, random_prompt
         ({"taps": (1, 4)}, r"taps hidden state 4 \(layer id 3\), but .* has 4 layers: taps must be below 4"),
         ({"taps": (2, 9)}, "taps hidden state 9"),
         ({"mask_token_id": VOCAB}, "mask token 288 lies outside the embedding of .* \\(288 rows\\)"),
-        ({"mask_token_id": -1}, "mask token -1 lies outside the embedding"),
+        ({"mask_token_id": -1}, "mask_token_id=-1 must be a whole number of at least 0"),
     ],
     ids=["hidden", "vocabulary", "layers", "last-layer", "beyond", "mask", "negative-mask"],
 )

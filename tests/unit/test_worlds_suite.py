@@ -306,7 +306,7 @@ def test_names_of_a_document_are_not_used_twice() -> None:
 
 def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     out = tmp_path / "new" / "worlds.jsonl"
-    assert main(["--out", str(out), "--contexts", "9", "--tasks", "2", "--seed", "7"]) == 0
+    main(["--out", str(out), "--contexts", "9", "--tasks", "2", "--seed", "7"])
     assert load_tasks(out) == suite(contexts=9, tasks=2, length=1024, seed=7)
     notice = json.loads(out.with_suffix(".NOTICE.json").read_text(encoding="utf-8"))
     assert (notice["spec"]["seed"], notice["tasks"]) == (7, 18)
@@ -327,7 +327,9 @@ def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 def test_refused_options_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, complaint: str
 ) -> None:
-    assert main(["--out", str(tmp_path / "worlds.jsonl"), option, value]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "worlds.jsonl"), option, value])
+    assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
