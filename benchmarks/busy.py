@@ -20,6 +20,7 @@ from contextlib import contextmanager
 import torch
 
 from benchmarks.report import Report, common_arguments, finish, use_threads
+from dftt.command import command_line
 from dftt.decoding.generate import generate
 from dftt.models.pair import BUNDLED, load_pair
 from dftt.types import DecodingSpec, Mode, Prompt
@@ -43,7 +44,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--busy", type=int, default=1, help="busy processes beside the measured one")
     parser.add_argument("--context", type=int, default=256, help="tokens of the prompt")
     parser.add_argument("--new-tokens", type=int, default=32, help="tokens decoded in each mode")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each setting, all settings in turns")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each setting, settings in turns")
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), metavar="SETTING")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(device="cpu")
@@ -53,9 +54,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> Report | None:
     """Measure every setting alone and beside busy processes, in turns; or, in a process of one setting, that one."""
     options = parse(arguments)
-    if options.measure:
+    with command_line():  # stopped, it takes its busy processes along
+        if not options.measure:
+            return compare(options)
         print(json.dumps(measure(options)))
-        return None
+    return None
+
+
+def compare(options: argparse.Namespace) -> Report:
+    """The report of every setting, alone and beside busy processes, in turns."""
     rates: dict[tuple[str, bool, str], list[float]] = {}
     for _ in range(options.rounds):
         for setting in options.settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -320,7 +321,8 @@ class _Next(DistributedSampler):
         self.epoch_length = max(1, len(stream) // processes)
 
     def __iter__(self) -> Iterator[int]:
-        return numbers(self.taken(), rank=self.rank, processes=self.num_replicas)
+        # A resumed epoch needs fewer: Lightning counts, and leaves the rest to the next epoch.
+        return islice(numbers(self.taken(), rank=self.rank, processes=self.num_replicas), self.epoch_length)
 
     def __len__(self) -> int:
         """Batches of what Lightning calls an epoch."""

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dftt.command import StoppedBySignal, stop_on_signals
 
@@ -25,6 +27,9 @@ _CONTEXT_DEFAULTS = {
     "num_sanity_val_steps": 0,  # what validation needs is checked before
     "log_every_n_steps": 1,  # tens of steps in all
 }
+
+
+_processes: Any = rank_zero_only  # Lightning keeps this process's number as an attribute of a function
 
 
 class RunLogger(TensorBoardLogger):
@@ -41,7 +46,7 @@ class RunLogger(TensorBoardLogger):
     @property
     def version(self) -> int | str:
         """The run's number; the first process takes it when it is first asked for."""
-        if rank_zero_only.rank != 0:
+        if _processes.rank != 0:
             return super().version  # the first process tells the others its folder
         if self._number is None:
             self._number = take_number(Path(self.root_dir))
@@ -91,7 +96,7 @@ def _environment(settings: Mapping[str, Any]) -> ClusterEnvironment | None:
     alone = str(devices) == "1" or (isinstance(devices, list) and len(devices) == 1)
     if alone and settings["num_nodes"] == 1:
         # A run of its own, though a cluster's variables count it among the tasks of its job.
-        rank_zero_only.rank = 0
+        _processes.rank = 0
         return LightningEnvironment()
     # A study goes on from its records, a fit from its checkpoint; whether a job is queued again, its owner decides.
     return SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None

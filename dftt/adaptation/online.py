@@ -55,18 +55,19 @@ def learning(
         ValueError: If `initial` has another shape than the spec asks for.
     """
     check_start(initial, spec)
-    parameters = lora.attach_(
-        pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
-    )
-    try:
-        if initial is not None:
-            lora.load_weights_(pair.draft, initial.weights)
-        spec = replace(spec, steps=generation_steps(spec))
-        with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
-            steps = Steps(pair.draft, pair.target, parameters, spec)
-        yield GenerationLearner(pair, spec, steps, answer_tokens)
-    finally:
-        lora.detach_(pair.draft)
+    with lora.only_user(pair.draft):
+        parameters = lora.attach_(
+            pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
+        )
+        try:
+            if initial is not None:
+                lora.load_weights_(pair.draft, initial.weights)
+            spec = replace(spec, steps=generation_steps(spec))
+            with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
+                steps = Steps(pair.draft, pair.target, parameters, spec)
+            yield GenerationLearner(pair, spec, steps, answer_tokens)
+        finally:
+            lora.detach_(pair.draft)
 
 
 class GenerationLearner:

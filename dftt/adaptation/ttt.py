@@ -96,7 +96,9 @@ def ttt_adapt(
             fallbacks.append(given_up)
             logger.warning("ttt_adapt ran out of memory and starts again with %s", given_up)
         try:
-            return replace(_adapt(pair, prefill, length, cheaper, initial, on_step), fallbacks=tuple(fallbacks))
+            with lora.only_user(pair.draft):
+                adaptation = _adapt(pair, prefill, length, cheaper, initial, on_step)
+            return replace(adaptation, fallbacks=tuple(fallbacks))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -38,6 +40,10 @@ NEUTRAL_FIELDS = {
 }
 # Starts that leave the base weights alone; the others (pissa, olora, loftq, ...) belong to changed base weights.
 _STARTS = (True, False, "gaussian", "eva", "orthogonal")
+
+# Beside the drafts, since a lock cannot be copied or pickled with one.
+_LOCKS: WeakKeyDictionary[DFlashDraft, threading.RLock] = WeakKeyDictionary()
+_CHOOSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -190,18 +196,31 @@ def detach_(draft: DFlashDraft) -> None:
 
 
 @contextmanager
+def only_user(draft: DFlashDraft) -> Iterator[None]:
+    """Inside the block, no other thread decodes with the draft or adapts it; the thread itself may enter again."""
+    with _CHOOSING:
+        lock = _LOCKS.setdefault(draft, threading.RLock())
+    with lock:
+        yield
+
+
+@contextmanager
 def applied(draft: DFlashDraft, adapter: Adapter | None) -> Iterator[None]:
-    """The draft under `adapter` inside the block, bitwise the base draft after it; None changes nothing."""
-    if adapter is None:
-        yield
-        return
-    attach_(draft, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
-    try:
-        load_weights_(draft, adapter.weights)
-        draft.requires_grad_(False)
-        yield
-    finally:
-        detach_(draft)
+    """The draft under `adapter` inside the block, bitwise the base draft after it; None changes nothing.
+
+    Another thread that wants the same draft waits: whatever the adapter, there is one set of modules.
+    """
+    with only_user(draft):
+        if adapter is None:
+            yield
+            return
+        attach_(draft, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
+        try:
+            load_weights_(draft, adapter.weights)
+            draft.requires_grad_(False)
+            yield
+        finally:
+            detach_(draft)
 
 
 def sharing_copy(draft: DFlashDraft, adapter: Adapter | None) -> DFlashDraft:

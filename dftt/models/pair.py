@@ -19,7 +19,10 @@ BUNDLED = bundled.PREFIX + bundled.TARGET
 
 @dataclass(frozen=True)
 class Pair:
-    """A frozen target with its draft; `load_pair` makes one and has checked that they fit."""
+    """A frozen target with its draft; `load_pair` makes one and has checked that they fit.
+
+    Several threads may use one pair: they take turns at its draft, and each pass keeps its own hidden states.
+    """
 
     target: Target
     draft: DFlashDraft
@@ -62,6 +65,7 @@ def load_pair(
         ValueError: If either cannot be loaded, or they do not fit; one sentence that says how.
     """
     resolved = resolve_dtype(dtype)
+    _check_precision(resolved)
     loaded_draft = read_draft(draft, target=str(target), dtype=resolved)
     loaded_target = Target.load(target, device=device, dtype=resolved)
     check_fit(loaded_target, loaded_draft.config)
@@ -99,6 +103,7 @@ def find_draft(draft: str | Path | None, *, target: str) -> Path:
 
 def check_fit(target: Target, draft: DraftConfig) -> None:
     """Raise ValueError, in one sentence, for the first thing in which the draft does not fit the target."""
+    _check_precision(target.dtype)
     if draft.hidden_size != target.hidden_size:
         raise ValueError(
             f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}"
@@ -146,3 +151,11 @@ def check_own_vocabulary(target: Target, draft: DFlashDraft) -> None:
                 f"{tuple(weight.shape)}, which is not supported; give a draft that uses the target's"
             )
     draft.own_vocabulary = {}
+
+
+def _check_precision(dtype: torch.dtype) -> None:
+    if dtype == torch.float16:
+        raise ValueError(
+            "dtype float16: a draft's first layer, fc, sums hidden states that are too large for it, and proposes "
+            "nothing that is accepted; use bfloat16 or float32"
+        )

@@ -57,7 +57,7 @@ def _words(declared: Any) -> str:
         return " or ".join(_words(each) for each in parts)
     if origin is tuple:
         return f"a list, each of it {_words(parts[0])}"
-    return {Literal: "a name", dict: "a mapping"}.get(origin, declared.__name__)
+    return "a name" if origin is Literal else "a mapping" if origin is dict else declared.__name__
 
 
 def at_least(name: str, value: float, least: float) -> None:

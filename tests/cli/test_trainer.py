@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.trainer import take_number
@@ -52,7 +52,7 @@ def test_a_second_run_into_a_named_folder_is_no_traceback(commands: Commands) ->
 
 def test_a_fit_on_a_context_logs_each_step(commands: Commands) -> None:
     cli = commands("fit", "--model.ttt.steps=2", data=commands.contexts("rules"))
-    assert (cli.trainer.log_every_n_steps, cli.trainer.num_devices) == (1, 1)
+    assert (cli.config.fit.trainer.log_every_n_steps, cli.trainer.num_devices) == (1, 1)
 
 
 def test_a_fit_on_a_corpus_needs_an_end(commands: Commands, capfd: pytest.CaptureFixture[str]) -> None:
