@@ -238,9 +238,9 @@ class GuidedDecodingEvaluator(L.Callback):
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
         self._store, module = RecordStore(self._folder(trainer), rank=_rank(trainer)), _checked(pl_module)
+        self._when_stopped = f"Finished answers are records in {self._store.folder}."
         self._measurer = self._new_measurer(module, [self.answer_with], (self.decoding.seed,))
         self._begin(trainer, module, "predict", trainer.limit_predict_batches)
-        self._when_stopped = f"Finished answers are records in {self._store.folder}."
 
     def on_predict_batch_end(
         self,

@@ -52,7 +52,10 @@ class Guides:
         """Why a rule cannot be followed on a task whose prompt and answers take `length` tokens; empty where it can."""
         sources = arm.sources
         if "without_context" in sources and question is None:
-            return "no prompt without context: the task has none, or its question cannot be told apart from it"
+            return (
+                "no prompt without context: the task has none, or its question cannot be told apart from it, or the "
+                "chat template refuses the question alone"
+            )
         if "generic" in sources and self.generic is None:
             return "no generic adapter: the checkpoint's adapter has learnt nothing yet"
         if "amateur" in sources and length > self.amateur.window:

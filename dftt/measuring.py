@@ -183,7 +183,10 @@ class ContextMeasurer:
         ids = self.adapter.encode_messages(task.messages)
         prompt = Prompt(ids, min(len(ids), len(contexts.own)))
         messages = without_context(task, tasks) if any("without_context" in arm.sources for arm in self.arms) else ()
-        return prompt, messages, self.answerer.encode(replace(task, messages=messages)) if messages else None
+        try:
+            return prompt, messages, self.answerer.encode(replace(task, messages=messages)) if messages else None
+        except ValueError:  # a template may refuse a question that stands alone
+            return prompt, (), None
 
     def _keep(self, record: Record) -> Record:
         self.store.append(record)

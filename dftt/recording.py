@@ -13,6 +13,7 @@ from dftt.evaluation.records import Key
 from dftt.evaluation.suites.registry import score_answer
 from dftt.study import Arm
 from dftt.types import Generation, Prompt, Record, Score, Task, TTTSpec
+from dftt.types.inputs import is_bad_input
 
 _SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")  # of an adaptation, as far as reports compare them
 _ON_POLICY = ("learns_from", "every")  # of one that goes on while an answer is decoded
@@ -131,7 +132,7 @@ def scored(score: Callable[[], Score]) -> Score:
 def reason_of(error: Exception) -> str:
     """One line that says what went wrong: a sentence of our own as it is, else with the kind of the error before it."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if is_bad_input(error) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _describe(rounds: Sequence[Round], spec: TTTSpec) -> dict[str, Any]:

@@ -93,11 +93,13 @@ def test_whoever_ends_a_study_ends_it(study: Callable[..., Records], end: type[B
         study()
 
 
-def test_a_disk_that_is_full_ends_a_study(study: Callable[..., Records]) -> None:
+def test_a_disk_that_is_full_ends_a_study(study: Callable[..., Records], capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be written down must not pass for measured."""
     full = failing(RecordStore.append, lambda *_: True, OSError("No space left on device"))
-    with patch.object(RecordStore, "append", full), pytest.raises(OSError, match="No space left"):
+    with patch.object(RecordStore, "append", full), pytest.raises(SystemExit) as stopped:
         study()
+    assert stopped.value.code == 2
+    assert "No space left" in capsys.readouterr().err
 
 
 def test_a_context_that_cannot_be_read_fails_alone(study: Callable[..., Records]) -> None:

@@ -91,7 +91,7 @@ def others(spec: Any, values: Mapping[str, Any], *but: str) -> list[Any]:
 
 TTT_VALUES: dict[str, Any] = {
     "steps": 31, "lr": 2e-3, "warmup": 6, "decay": 0.2, "rank": 4, "lora_alpha": 8.0, "modules": ("fc",), "loss": "ce",
-    "anchors": 8, "window": 9, "seed": 1, "max_grad_norm": 2.0, "patience": 3, "checkpointing": True,
+    "anchors": 8, "window": 9, "held_out": 8, "seed": 1, "max_grad_norm": 2.0, "patience": 3, "checkpointing": True,
     "learns_from": "generation",
 }  # fmt: skip
 

@@ -183,11 +183,11 @@ def test_an_answer_in_the_folder_of_a_study_leaves_the_study(
 class Clock(datetime):
     """A clock that stands."""
 
-    day = 1
+    day_of_month = 1
 
     @classmethod
     def now(cls, tz: Any = None) -> Clock:
-        return cls(2026, 11, cls.day)
+        return cls(2026, 11, cls.day_of_month)
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def dated(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
     tokenizer = AutoTokenizer.from_pretrained(commands.target)
     tokenizer.chat_template = DATED
     tokenizer.save_pretrained(commands.target)
-    monkeypatch.setattr(Clock, "day", 1)
+    monkeypatch.setattr(Clock, "day_of_month", 1)
     monkeypatch.setattr(chat_template_utils, "datetime", Clock)
     return Clock
 
@@ -208,13 +208,13 @@ def test_prompts_that_hold_the_date_are_told_the_day_after(
     study()
     assert study()["generations"] == 0
     capsys.readouterr()
-    dated.day = 2
+    dated.day_of_month = 2
     assert study()["generations"] == 8
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("made anew")]
     assert line.startswith("made anew: 8 records, since their prompts have changed, though the rows have not: the chat")
     assert "puts the date into them (strftime_now)" in line
     assert len(load_versions(folder)) == 16
-    dated.day = 1
+    dated.day_of_month = 1
     assert study()["generations"] == 0
 
 
@@ -224,7 +224,7 @@ def test_a_study_over_midnight_keeps_the_day_it_began_on(
     measure = ContextMeasurer.measure
 
     def at_midnight(self: ContextMeasurer, item: Any) -> Any:
-        dated.day += 1
+        dated.day_of_month += 1
         return measure(self, item)
 
     monkeypatch.setattr(ContextMeasurer, "measure", at_midnight)
