@@ -10,6 +10,10 @@ ARGS   ?=
 # that can answer each question.
 RUNS   ?= $(shell ls -1dr $(sort $(dir $(wildcard benchmarks/*/records.*.jsonl benchmarks/*/records.*.jsonl.gz))) 2>/dev/null)
 
+# Threads that wait sleep: see dftt/__init__.py. Whoever sets it otherwise is heard.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
+
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 READY   := $(VENV)/.ready

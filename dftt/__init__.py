@@ -1,5 +1,11 @@
 """Draft-guided test-time training: adapt a speculative-decoding draft to a context, let it steer the frozen target."""
 
+import os
+
+# Before torch is imported, whose threads read it once. By default they wait for each other in busy loops: alone that is
+# as fast, but beside one busy process on two cores a pass takes several times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate, guided_generate
 from dftt.decoding.guidance.materials import Materials

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from dftt.adaptation.store import AdapterStore
 from dftt.adaptation.ttt import Adaptation
+from dftt.data import ContextItem
+from dftt.evaluation.questions import passage_of
 from dftt.evaluation.records import spec_hash
+from dftt.evaluation.tasks import context_of
 from dftt.models.lora import Adapter
 from dftt.models.taps import tapped
 from dftt.models.target import encode
@@ -17,6 +22,12 @@ from dftt.study import Arm
 from dftt.types import Prefill, Prompt, Task, TTTSpec
 from dftt.types.arms import Source
 
+NO_OTHER = "no other context: none of this study has another text"
+
+
+class UnmeasurableError(ValueError):
+    """An answer cannot be made; the message is the reason, for its record."""
+
 
 @dataclass(frozen=True)
 class Contexts:
@@ -24,20 +35,21 @@ class Contexts:
 
     Args:
         own: The context at hand.
-        other: Another one; None where there is none.
+        other: Another one; None where there is none of another text.
         other_id: Its id.
+        problem: Why nothing can be measured on the context, empty where it can.
     """
 
     own: Prompt
     other: Prompt | None = None
     other_id: str = ""
+    problem: str = ""
 
 
 class ContextAdapter:
     """Reads contexts and adapts to them, each once for all arms.
 
-    The wrong context of each is the next one, and that of the last is the first: so adaptations are kept until the next
-    context is done with, and those to the first one for good.
+    An adaptation is kept while its context is at hand, or is the wrong one of the context at hand, and no longer.
 
     Args:
         module: Target and draft, the draft bare.
@@ -48,20 +60,59 @@ class ContextAdapter:
         self.module, self.progress = module, progress
         self.initial: Adapter | None = None
         self._adaptations: dict[tuple[tuple[int, ...], str], Adaptation] = {}  # by context and settings
-        self._first: tuple[int, ...] = ()
         self._prefills: dict[tuple[int, ...], Prefill] = {}
+        self._encoded: dict[str, array[int]] = {}
 
     def encode(self, tasks: Sequence[Task]) -> list[list[int]]:
         """Token ids of the tasks' prompts."""
-        return [encode(self.module.pair.target.tokenizer, task.messages) for task in tasks]
+        return [list(self.encode_messages(task.messages)) for task in tasks]
 
-    def begin(self, context: Prompt) -> Prefill:
-        """The prefill of a context; what belongs to contexts before it is dropped."""
-        own = context.input_ids
-        self._first = self._first or own
-        self._prefills = {ids: kept for ids, kept in self._prefills.items() if ids == own}
-        self._adaptations = {key: kept for key, kept in self._adaptations.items() if key[0] in (own, self._first)}
-        return self.prefill(context)
+    def encode_messages(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        """Token ids of messages, the same ones for as long as this object lives: a template may read the clock."""
+        name = spec_hash({"messages": [dict(message) for message in messages]})
+        if name not in self._encoded:
+            self._encoded[name] = array("i", encode(self.module.pair.target.tokenizer, messages))
+        return tuple(self._encoded[name])
+
+    def begin(self, contexts: Contexts) -> Prefill:
+        """The prefill of the context at hand; what belongs neither to it nor to its wrong one is dropped."""
+        at_hand = [context.input_ids for context in (contexts.own, contexts.other) if context is not None]
+        self._prefills = {ids: kept for ids, kept in self._prefills.items() if ids == contexts.own.input_ids}
+        self._adaptations = {key: kept for key, kept in self._adaptations.items() if key[0] in at_hand}
+        return self.prefill(contexts.own)
+
+    def end(self) -> None:
+        """Drop all that is kept."""
+        self._prefills, self._adaptations = {}, {}
+
+    def contexts(self, item: ContextItem) -> Contexts:
+        """The context of an item, and as the wrong one the next with another text.
+
+        That is one whose passage differs, the question left out where a task tells it; where no passage does, one whose
+        tokens differ. None serves where all contexts say the same.
+        """
+        prompts = self.encode(item.tasks)
+        try:
+            own = context_of(prompts)
+        except ValueError as error:
+            return Contexts(Prompt(tuple(prompts[0])), problem=str(error))
+        name, other = self._other(item, own)
+        return Contexts(own, other, name)
+
+    def _other(self, item: ContextItem, own: Prompt) -> tuple[str, Prompt | None]:
+        """Name and tokens of the context that serves as the wrong one; None where all others say the same."""
+        passage, second = passage_of(item.tasks[0]), ("", None)
+        for name, tasks in item.others():
+            try:
+                context = context_of(self.encode(tasks))
+            except ValueError:
+                continue
+            if context.input_ids == own.input_ids:
+                continue
+            if not passage or passage_of(tasks[0]) != passage:
+                return name, context
+            second = second if second[1] else (name, context)
+        return second
 
     def prefill(self, context: Prompt) -> Prefill:
         """The prefill of a context, made once until the next one begins."""
@@ -85,17 +136,39 @@ class ContextAdapter:
         spec, context = arm.ttt_spec(self.module.ttt).before_answer(), contexts.own
         if to == "wrong":
             if contexts.other is None:
-                raise ValueError(f"arm {arm.id} needs at least two contexts: there is no other one to adapt to")
+                raise UnmeasurableError(NO_OTHER)
             context = contexts.other
         if to == "shuffled":
             context = shuffled(context, seed=spec.seed)
         key = context.input_ids, spec_hash({"ttt": spec, "taps": arm.taps})
         if key not in self._adaptations:
-            self.progress.note(f"adapting for {arm.id}")
-            # A shuffled context is no one's prompt, so its prefill is not worth keeping.
-            prefill = self._read(context) if to == "shuffled" else self.prefill(context)
-            self._adaptations[key] = self._adapt(arm, prefill, spec, self.initial)
+            self._adaptations[key] = self._stored(arm, context, spec) or self._made(arm, context, spec, to=to)
         return self._adaptations[key]
+
+    def _made(self, arm: Arm, context: Prompt, spec: TTTSpec, *, to: Source) -> Adaptation:
+        """An adaptation made now, and kept in the store of its spec, where that has one."""
+        self.progress.note(f"adapting for {arm.id}")
+        # A shuffled context is no one's prompt, so its prefill is not worth keeping.
+        prefill = self._read(context) if to == "shuffled" else self.prefill(context)
+        made = self._adapt(arm, prefill, spec, self.initial)
+        if spec.store:
+            AdapterStore(spec.store).keep(self._name(arm, context, spec), made)
+        return made
+
+    def _stored(self, arm: Arm, context: Prompt, spec: TTTSpec) -> Adaptation | None:
+        """The adaptation that the store of its spec holds, which costs nothing now; None where there is none."""
+        if not spec.store:
+            return None
+        found = AdapterStore(spec.store).find(self._name(arm, context, spec))
+        if found is None:
+            return None
+        self.progress.note(f"adapter for {arm.id} taken from {spec.store}")
+        return replace(found, seconds=0.0, study_seconds=0.0)
+
+    def _name(self, arm: Arm, context: Prompt, spec: TTTSpec) -> str:
+        initial = "" if self.initial is None else self.initial.digest
+        pair = self.module.pair
+        return AdapterStore(spec.store).key(pair, context.input_ids, spec, taps=arm.taps, initial=initial)
 
     def next_round(self, arm: Arm, number: int, earlier: Adaptation, said: Prompt, known: Prefill) -> Adaptation:
         """The adaptation of a later round: the one before it, led on over context and answer.
@@ -108,7 +181,8 @@ class ContextAdapter:
             known: The context's prefill.
         """
         prefix = known if said.input_ids[: len(known)] == known.input_ids and len(known) < len(said) else None
-        spec = arm.ttt_spec(self.module.ttt, number=number)
+        # Where memory ran out, the adapter has fewer modules than the arm asks for; it is led on as it is.
+        spec = replace(arm.ttt_spec(self.module.ttt, number=number), modules=earlier.adapter.modules)
         return self._adapt(arm, self._read(said, prefix=prefix), spec, earlier.adapter)
 
     def _read(self, context: Prompt, *, prefix: Prefill | None = None) -> Prefill:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dftt.adaptation.ttt import Adaptation
-from dftt.adapting import ContextAdapter, Contexts
+from dftt.adapting import ContextAdapter, Contexts, UnmeasurableError
 from dftt.decoding.generate import HasAdapter, OnTokens
 from dftt.decoding.guidance.temperature import matched_temperature
 from dftt.decoding.replay import TokenTrace
@@ -20,10 +20,6 @@ from dftt.models.target import encode
 from dftt.recording import Part, Round
 from dftt.study import Arm
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Task
-
-
-class UnmeasurableError(ValueError):
-    """An answer cannot be made; the message is the reason, for its record."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +93,9 @@ class Answerer:
         adaptation = self.adapter.decodes_under(part.arm, scene.contexts)
         for number in range(part.arm.rounds):
             last = number + 1 == part.arm.rounds
-            made = self._round(part, scene, spec, adaptation, on_tokens if last else None)
+            made, said = self._round(part, scene, spec, adaptation, on_tokens if last else None)
             yield made
             if adaptation is not None and not last:
-                said = Prompt(part.prompt.input_ids + made.generation.token_ids)
                 adaptation = self.adapter.next_round(part.arm, number + 1, adaptation, said, scene.prefill)
 
     def is_alone(self, part: Part) -> bool:
@@ -150,24 +145,36 @@ class Answerer:
 
     def encode(self, task: Task, answers: Sequence[str] = ()) -> Prompt:
         """The prompt of a task, or of its turn after some answers."""
+        if not answers:
+            return Prompt(self.adapter.encode_messages(task.messages))
         return Prompt(tuple(encode(self.module.pair.target.tokenizer, messages_after(task, answers))))
 
     def _round(
         self, part: Part, scene: Scene, spec: DecodingSpec, adaptation: Adaptation | None, on_tokens: OnTokens | None
-    ) -> Round:
-        """An answer under an adaptation, which goes on while it is decoded where the arm learns from it."""
+    ) -> tuple[Round, Prompt]:
+        """An answer under an adaptation, which goes on while it is decoded where the arm learns from it; and all that
+        was said: the last turn's prompt, which holds the turns before it, and its answer.
+        """
         under, options = self._under(adaptation), {"on_tokens": on_tokens}
         ttt = part.arm.learning(self.module.ttt)
         if ttt is None:
-            return Round(self._answer(part, scene, spec, {**options, "adaptation": under}), adaptation)
+            generation, said = self._answer(part, scene, spec, {**options, "adaptation": under})
+            return Round(generation, adaptation), said
+        if adaptation is not None:
+            # Where memory ran out, the adapter has fewer modules than the arm asks for; it is led on as it is.
+            ttt = replace(ttt, modules=adaptation.adapter.modules)
         tokens = spec.max_new_tokens * (1 + len(later_turns(part.task)))
         initial = under.adapter if under is not None else None
         with self.module.learning(ttt, answer_tokens=tokens, initial=initial) as learner:
-            generation = self._answer(part, scene, spec, {**options, "learner": learner})
-            return Round(generation, adaptation, learner.adaptation)
+            generation, said = self._answer(part, scene, spec, {**options, "learner": learner})
+            return Round(generation, adaptation, learner.adaptation), said
 
-    def _answer(self, part: Part, scene: Scene, spec: DecodingSpec, options: Mapping[str, Any]) -> Generation:
-        """The answer to a task, or all answers of a conversation, each turn after the model's own earlier answers."""
+    def _answer(
+        self, part: Part, scene: Scene, spec: DecodingSpec, options: Mapping[str, Any]
+    ) -> tuple[Generation, Prompt]:
+        """The answer to a task, or all answers of a conversation, each turn after the model's own earlier answers; and
+        all that was said.
+        """
         prompt, question = part.prompt, part.question
         answers: list[Generation] = []
         while True:
@@ -178,7 +185,7 @@ class Answerer:
             with tapped(self.module.pair.draft, part.arm.taps):
                 answers.append(self._turn(part, prompt, spec, {**options, "prefill": prefill, "materials": materials}))
             if len(answers) > len(later_turns(part.task)):
-                return joined(answers)
+                return joined(answers), Prompt(prompt.input_ids + answers[-1].token_ids)
             said = [each.text for each in answers]
             prompt = self.encode(part.task, said)
             question = None if question is None else self.encode(replace(part.task, messages=part.asked), said)

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from dftt.adaptation.self_study import study_instructions
+from dftt.adaptation.store import AdapterStore
+from dftt.command import command_line
 from dftt.data import ContextDataModule, CorpusDataModule
-from dftt.evaluation.conversation import later_turns, whole_conversation
+from dftt.evaluation.conversation import conversation_length, later_turns
 from dftt.evaluation.licence import NOTICE, clbench_contexts
 from dftt.evaluation.records import load_records
 from dftt.evaluator import GuidedDecodingEvaluator
+from dftt.free_text import as_configs
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
 from dftt.provenance import write_provenance
 from dftt.study import Arm
 from dftt.study.plan import ROUGH, format_plan, make_plan, measured_rates
-from dftt.types import check_file
+from dftt.trainer import TRAINER_DEFAULTS, StopsOnSignals, fill_in, instances
+from dftt.types import TTTSpec, check_file
+from dftt.types.inputs import bad_input_behind, reading
 
 # Lightning's advice on what is meant to be so here.
 _NOT_FOR_US = (
     r"Found \d+ module\(s\) in eval mode",  # the target is frozen
     ".*does not have many workers",  # a loader hands out finished batches
     "You have overridden `transfer_batch_to_device`",
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the data module says where it stood
     "The dirpath has changed",  # each run has its own folder
     "predict returned None",  # the evaluator prints and stores the answers
     "Be aware that when using `ckpt_path`, callbacks",  # test keeps no checkpoints
@@ -54,6 +60,16 @@ class DfttCLI(LightningCLI):
         """The evaluator as a forced callback: always there, and out of reach of a checkpoint's hyper-parameters."""
         parser.add_lightning_class_args(GuidedDecodingEvaluator, "evaluator")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Read flags and configs, free text as it was typed; whatever the parser says of them is one sentence."""
+        given = sys.argv[1:] if args is None else cast(list[str], args)
+        with reading("the settings", fix="--help lists what is accepted"):
+            try:
+                self.config = parser.parse_args(as_configs(given))
+            except argparse.ArgumentError as error:
+                raise ValueError(str(bad_input_behind(error) or _one_line(str(error)))) from error
+        _check_seed(self.config[self.config.subcommand].seed_everything)
+
     def before_instantiate_classes(self) -> None:
         """What the trainer is made with: an end for a fit on one context, and an accelerator that is there."""
         config = self.config[str(self.subcommand)]
@@ -61,17 +77,30 @@ class DfttCLI(LightningCLI):
         contexts = config.data is not None and config.data.class_path.endswith(".ContextDataModule")
         if self.subcommand == "fit" and contexts and config.trainer.max_steps == -1:
             config.trainer.max_steps = config.model.ttt.steps
+        fill_in(config.trainer, subcommand=str(self.subcommand), on_contexts=contexts)
         self._check_accelerator(config)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with a logger and an environment of our choice where none is set."""
+        with reading("trainer", fix="--help lists what each setting takes"):
+            return super().instantiate_trainer(**instances(self._get(self.config_init, "trainer")), **kwargs)
 
     def before_fit(self) -> None:
         """Check the input before the target is loaded."""
         data = self._checked_data()
+        trainer = self.config[str(self.subcommand)].trainer
+        if trainer.max_steps == -1 and trainer.max_epochs is None and trainer.max_time is None:
+            raise ValueError(
+                "fit on a corpus has no end of its own: give --trainer.max_steps, trainer.max_epochs or "
+                "trainer.max_time; the learning rate falls until then"
+            )
         if isinstance(data, ContextDataModule):
             if self.model.ttt.learns("generation"):
                 raise ValueError(
                     "fit learns before an answer: set model.ttt.learns_from to context or self_study, got "
                     f"{self.model.ttt.learns_from}"
                 )
+            _check_files(self.model.ttt)
             data.only_context()
             if clbench_contexts(data.tasks):
                 raise ValueError(f"fit would save an adapter of a CL-bench context, which is not allowed: {NOTICE}")
@@ -139,7 +168,12 @@ class DfttCLI(LightningCLI):
         self.evaluator.check_arms(stage, self.model.ttt, has_checkpoint=self.config[stage].ckpt_path is not None)
         if len(data.contexts) == 1 and (needing := [arm.id for arm in arms if arm.needs_other_context]):
             raise ValueError(f"arm {needing[0]} needs at least two contexts: there is no other one to adapt to")
-        if any(arm.ttt != "none" for arm in arms) and clbench_contexts(data.tasks):
+        adapting = [arm.ttt_spec(self.model.ttt) for arm in arms if arm.ttt != "none"]
+        for spec in adapting:
+            _check_files(spec)
+        if adapting and clbench_contexts(data.tasks):
+            if any(spec.store for spec in adapting):
+                raise ValueError(f"ttt.store would keep adapters of CL-bench contexts, which is not allowed: {NOTICE}")
             if not self.evaluator.allow_clbench_ttt:
                 raise ValueError(
                     f"{NOTICE} If you have read this: --evaluator.allow_clbench_ttt true; else use arms with ttt none"
@@ -149,13 +183,12 @@ class DfttCLI(LightningCLI):
         return data
 
     def _check_lengths(self, data: ContextDataModule, *, new_tokens: int) -> None:
-        if self.model.allow_long:
-            return
         tokenizer, window = load_tokenizer(self.model.target_name)
         for task in data.tasks:
-            length = len(encode(tokenizer, whole_conversation(task)))
+            length = conversation_length(task, tokenizer)
             turns = 1 + len(later_turns(task))
-            check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
+            if not self.model.allow_long:
+                check_window(window, length, new_tokens * turns, name=f"context {task.context_id}")
 
     def _parse_ckpt_path(self) -> None:
         """Take what identifies the weights from the checkpoint, but refuse where a flag says something else."""
@@ -187,40 +220,48 @@ class SaveConfigAndProvenance(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write both once."""
         written = self.already_saved
-        super().setup(trainer, pl_module, stage)
         log_dir = trainer.log_dir  # the processes agree on it, so all of them must ask
-        if trainer.is_global_zero and not written and log_dir is not None:
+        if log_dir is None:
+            return  # a logger without a folder
+        super().setup(trainer, pl_module, stage)
+        if trainer.is_global_zero and not written:
             write_provenance(log_dir)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a subcommand; bad input prints one line and exits with 2."""
+    """Run a subcommand as `command_line` runs commands."""
     cli_class = _only(*(args if args is not None else sys.argv[1:])[:1])
-    try:
-        with warnings.catch_warnings():
-            for advice in _NOT_FOR_US:
-                warnings.filterwarnings("ignore", advice)
+    with command_line(unasked=_NOT_FOR_US):
+        try:
             cli_class(
                 DraftTTTModule,
                 args=list(args) if args is not None else None,
                 auto_configure_optimizers=False,
                 seed_everything_default=1,
                 save_config_callback=SaveConfigAndProvenance,
-                trainer_defaults={"inference_mode": False},
+                save_config_kwargs={"overwrite": True},  # of a folder that was named by hand, as provenance.json
+                trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [StopsOnSignals()]},
                 parser_kwargs={
                     "exit_on_error": False,
                     **{name: {"exit_on_error": False} for name in cli_class.subcommands()},
                 },
             )
-    except MisconfigurationException as error:
-        print("error: trainer:", _one_line(str(error)), file=sys.stderr)
-        sys.exit(2)
-    except (ValueError, argparse.ArgumentError) as error:
-        ours = next((cause for cause in _causes(error) if _is_ours(cause)), None)
-        if ours is None and isinstance(error, ValueError):
-            raise
-        print("error:", str(ours) if ours is not None else _one_line(str(error)), file=sys.stderr)
-        sys.exit(2)
+        except MisconfigurationException as error:
+            raise ValueError(f"trainer: {_one_line(str(error))}") from error
+
+
+def _check_files(spec: TTTSpec) -> None:
+    """Read or try what the settings of an adaptation name on disk."""
+    if spec.learns("self_study"):
+        study_instructions(spec.study_prompts)
+    if spec.store:
+        AdapterStore(spec.store)
+
+
+def _check_seed(seed: bool | int) -> None:
+    """Refuse a seed that not all random number generators take."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be between 0 and {2**32 - 1}, got {seed}")
 
 
 def _has_gpu() -> bool:
@@ -242,25 +283,7 @@ def _only(subcommand: str = "") -> type[DfttCLI]:
     return OneSubcommand
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from: the parser wraps what a constructor says into messages of its own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
 def _one_line(message: str) -> str:
     """What the parser says, without what each other member of a union made of the value."""
     lines = [line.strip(" -") for line in message.splitlines()]
     return " ".join(line for line in lines if line and not line.startswith(_UNION_NOISE)) or " ".join(lines)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether this package raised it: then the message is for the user, and a traceback is not."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return (
-        isinstance(error, ValueError)
-        and bool(frames)
-        and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
-    )

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus, collate, plan_batches
+from dftt.adaptation.corpus.stream import BatchStream, numbers
+from dftt.adaptation.corpus.tokens import TokenCorpus
+from dftt.evaluation.rows import holds_rows
+from dftt.evaluation.shared_context import check_contexts
 from dftt.evaluation.subsets import check_buckets, fraction_of, of_categories, of_lengths
 from dftt.evaluation.suites.registry import get_suite
 from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks
 from dftt.evaluation.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
 from dftt.types import Task
+from dftt.types.checks import at_least, whole
+from dftt.types.learning import MAX_SEED
 
 DEMO = "demo"
 DEMO_WORLDS = WorldsSpec(contexts=4, tasks=3)  # one document of each category
@@ -24,41 +30,45 @@ DEMO_WORLDS = WorldsSpec(contexts=4, tasks=3)  # one document of each category
 
 @dataclass(frozen=True)
 class ContextItem:
-    """A context with its tasks, and the next context, which serves as the wrong one.
+    """A context with its tasks, and all contexts of the data, one of which serves as the wrong one.
 
     Args:
         context_id: Id of the context.
         tasks: Tasks that share it.
-        other_id: Id of the next context, empty where there is only one.
-        other_tasks: Its tasks.
+        contexts: The tasks of every context by its id, this one among them.
     """
 
     context_id: str
     tasks: tuple[Task, ...]
-    other_id: str
-    other_tasks: tuple[Task, ...]
+    contexts: Mapping[str, Sequence[Task]]
+
+    def others(self) -> Iterator[tuple[str, Sequence[Task]]]:
+        """Id and tasks of every other context, from the next one on, the first behind the last."""
+        names = list(self.contexts)
+        here = names.index(self.context_id)
+        yield from ((name, self.contexts[name]) for name in (*names[here + 1 :], *names[:here]))
 
 
 class ContextDataModule(L.LightningDataModule):
     """Contexts with tasks: `fit` adapts to one of them, `test` measures on all, `predict` answers.
 
     Args:
-        path: JSONL(.gz) file in the CL-bench schema (messages, rubrics, metadata) or of a checkable suite; or documents
-            (a text or Markdown file, or JSONL rows with id and text), then give questions; or `demo` for four generated
-            documents, one of each category of tasks. With a suite: a file of its rows or a folder in the hub's layout.
-            By default `demo`, and with a suite its own source.
+        path: File of rows (.jsonl, .ndjson, .json; .gz too) in the CL-bench schema (messages, rubrics, metadata) or of
+            a checkable suite; or documents (a text or Markdown file, or rows with id and text), then give questions; or
+            `demo` for four generated documents, one of each category of tasks. With a suite: a file of its rows or a
+            folder in the hub's layout. By default `demo`, and with a suite its own source.
         suite: Read and score the rows as the authors of a suite do: clbench, gsm8k, math500, humaneval, mbpp, mtbench,
             nqswap, babi, memotrap, worlds, documents. CL-bench is for evaluation only.
         suites: Several suites at once, each with its file or folder, or null for its own source; instead of path and
             suite.
-        questions: Questions asked on every document.
+        questions: Questions asked on every document; on the command line a JSON list.
         context_ids: Use these contexts only; `fit` needs one where the file has several.
         categories: Use the contexts of these categories only.
         fraction: Use so large a part of the contexts of each category, at least one of each.
         subset_seed: Seeds the choice of that part.
         length_buckets: Use the tasks with prompts of these lengths only: 0-4k, 4-8k, 8-16k, 16-32k, 32-64k, 64k+.
-        context: A document to ask about, or a JSONL(.gz) file of rows with context and question; takes the place of
-            path and suite.
+        context: A document to ask about, or a file of rows with context and question; takes the place of path and
+            suite.
         question: Asked on the document, beside those of questions.
         max_contexts: Use the first so many contexts; 0 uses all.
         max_tasks: Use the first so many tasks of each context; 0 uses all.
@@ -68,7 +78,7 @@ class ContextDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str = "",
         suite: str | None = None,
         suites: dict[str, str | None] | None = None,
         questions: list[str] | None = None,
@@ -79,17 +89,20 @@ class ContextDataModule(L.LightningDataModule):
         length_buckets: list[str] | None = None,
         max_contexts: int = 0,
         max_tasks: int = 0,
-        context: str | None = None,
-        question: str | None = None,
+        context: str = "",
+        question: str = "",
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"data.shard must be [number, of how many], counted from 0, such as [0, 4]; got {shard}")
         self.shard = shard
-        if context is not None:
+        for name, most in (("max_contexts", max_contexts), ("max_tasks", max_tasks)):
+            at_least(f"data.{name}", most, 0)
+        # What is free text has no null among its types, which would make the parser read it as YAML.
+        if context:
             path, suite = context, None
-        questions = [*(questions or []), *([question] if question is not None else [])]
+        questions = [*(questions or []), *([question] if question else [])]
         if suites and (path or suite or questions):
             raise ValueError("data.suites stands alone: leave data.path, data.suite and data.questions out")
         self.source = ", ".join(suites) if suites else path or suite or DEMO
@@ -118,13 +131,16 @@ class ContextDataModule(L.LightningDataModule):
         return [task for members in self.contexts.values() for task in members]
 
     def items(self) -> list[ContextItem]:
-        """All contexts in order, each with the next one as its wrong context."""
-        names = list(self.contexts)
-        others = [*names[1:], names[0]] if len(names) > 1 else [""]
-        return [
-            ContextItem(name, tuple(self.contexts[name]), other, tuple(self.contexts.get(other, ())))
-            for name, other in zip(names, others, strict=True)
-        ]
+        """All contexts in order."""
+        return [ContextItem(name, tuple(tasks), self.contexts) for name, tasks in self.contexts.items()]
+
+    def measured(self, limit: int | float | None) -> list[ContextItem]:
+        """The contexts that all processes and jobs together measure, where each takes as much of its share as a limit
+        on batches lets it: so many of them, or such a part.
+        """
+        items, count = self.items(), self.share()[1]
+        shares = [range(number, len(items), count) for number in range(count)]
+        return [items[place] for place in sorted(place for share in shares for place in share[: _most(limit, share)])]
 
     def only_context(self) -> ContextItem:
         """The context that `fit` adapts to; ValueError where there are several."""
@@ -164,6 +180,8 @@ class ContextDataModule(L.LightningDataModule):
 class CorpusDataModule(L.LightningDataModule):
     """Token corpora written by `python -m dftt.synthesise`, in batches of sequences of similar length.
 
+    A checkpoint says how many batches were taken: a run that goes on from it takes the ones that follow.
+
     Args:
         paths: Corpus files (safetensors).
         tokens_per_batch: Padded tokens per batch.
@@ -186,11 +204,17 @@ class CorpusDataModule(L.LightningDataModule):
                 raise ValueError(f"data.paths: no file at {path}; write one with python -m dftt.synthesise")
         if not paths:
             raise ValueError("data.paths is empty: give at least one corpus file")
+        whole("data.tokens_per_batch", tokens_per_batch, 1)
+        whole("data.anchors_per_batch", anchors_per_batch, 1)
+        whole("data.val_sequences", val_sequences, 0)
+        whole("data.seed", seed, 0, MAX_SEED)
         self.paths = paths
         self.tokens_per_batch = tokens_per_batch
         self.anchors_per_batch = anchors_per_batch
         self.val_sequences = val_sequences
         self.seed = seed
+        self._digest = ""
+        self._resumed = {"taken": 0, "steps": 0}  # batches of all processes, and of each, when the checkpoint was saved
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Read the files and split off the validation sequences."""
@@ -205,42 +229,57 @@ class CorpusDataModule(L.LightningDataModule):
         )
         self._train = [sequence for index, sequence in enumerate(sequences) if index not in held_out]
         self._val = [sequences[index] for index in sorted(held_out)]
+        self._digest = corpus.digest
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of an epoch, newly ordered and with new anchors each time."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return _loader(self._batches(self._train, self.seed * 1_000_003 + epoch), workers=4)
+        """Batches of the stream from where training stands, shared out over the processes; always in a new order."""
+        stream = self._stream(self._train, self.seed)
+        return _loader(stream, workers=4, sampler=_Next(stream, self._taken, *self._processes()))
 
     def val_dataloader(self) -> DataLoader:
         """The held-out batches, with the same anchors every time."""
-        return _loader(self._batches(self._val, 0))
+        return _loader(self._stream(self._val, 0))
 
-    def _batches(self, sequences: Sequence[tuple[torch.Tensor, torch.Tensor]], seed: int) -> _CorpusBatches:
-        generator = torch.Generator().manual_seed(seed)
-        lengths = torch.tensor([len(tokens) for tokens, _ in sequences])
-        plan = plan_batches(lengths, tokens_per_batch=self.tokens_per_batch, generator=generator)
-        return _CorpusBatches(sequences, plan, self.anchors_per_batch, seed)
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches were taken, and what decides which they were."""
+        return {"taken": self._taken(), "steps": self._steps(), "decided_by": self._decided_by()}
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint's run stood.
 
-class _CorpusBatches(Dataset):
-    """Collated batches of a plan; batch i draws its anchors from (seed, i), whichever worker makes it."""
+        Raises:
+            ValueError: If this run's batches are others.
+        """
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        stored, own = state_dict["decided_by"], self._decided_by()
+        if wrong := [f"data.{name} is {own[name]}, there {stored[name]}" for name in own if own[name] != stored[name]]:
+            raise ValueError(
+                f"the checkpoint's run took other batches ({'; '.join(wrong)}): resume with the same data settings"
+            )
+        self._resumed = {"taken": state_dict["taken"], "steps": state_dict["steps"]}
 
-    def __init__(
-        self,
-        sequences: Sequence[tuple[torch.Tensor, torch.Tensor]],
-        plan: Sequence[Sequence[int]],
-        anchors_per_batch: int,
-        seed: int,
-    ) -> None:
-        self.sequences, self.plan, self.anchors_per_batch, self.seed = sequences, plan, anchors_per_batch, seed
+    def _decided_by(self) -> dict[str, Any]:
+        settings = ("tokens_per_batch", "anchors_per_batch", "val_sequences", "seed")
+        return {"paths": self._digest} | {name: getattr(self, name) for name in settings}
 
-    def __len__(self) -> int:
-        return len(self.plan)
+    def _stream(self, sequences: Sequence[tuple[torch.Tensor, torch.Tensor]], seed: int) -> BatchStream:
+        sizes = {"tokens_per_batch": self.tokens_per_batch, "anchors_per_batch": self.anchors_per_batch}
+        return BatchStream(sequences, **sizes, seed=seed)
 
-    def __getitem__(self, index: int) -> CorpusBatch:
-        generator = torch.Generator().manual_seed(self.seed * 7_919 + index)
-        rows = [self.sequences[number] for number in self.plan[index]]
-        return collate(rows, anchors_per_batch=self.anchors_per_batch, generator=generator)
+    def _processes(self) -> tuple[int, int]:
+        """Number of this process, and of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _steps(self) -> int:
+        """Batches that this process is done with, those before a resumed checkpoint included."""
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _taken(self) -> int:
+        """Batches that all processes together are done with."""
+        return self._resumed["taken"] + (self._steps() - self._resumed["steps"]) * self._processes()[1]
 
 
 class _Items(Dataset):
@@ -269,6 +308,30 @@ class _Share(DistributedSampler):
         return range(self.rank, len(cast(_Items, self.dataset)), self.num_replicas)
 
 
+class _Next(DistributedSampler):
+    """Numbers of the batches that follow those taken; of this class, since Lightning shares out what others give.
+
+    Args:
+        stream: The batches.
+        taken: Says how many have been taken.
+        rank: This process.
+        processes: Of how many.
+    """
+
+    def __init__(self, stream: BatchStream, taken: Callable[[], int], rank: int, processes: int) -> None:
+        super().__init__(stream, num_replicas=processes, rank=rank, shuffle=False)
+        self.taken = taken
+        self.epoch_length = max(1, len(stream) // processes)
+
+    def __iter__(self) -> Iterator[int]:
+        # A resumed epoch needs fewer: Lightning counts, and leaves the rest to the next epoch.
+        return islice(numbers(self.taken(), rank=self.rank, processes=self.num_replicas), self.epoch_length)
+
+    def __len__(self) -> int:
+        """Batches of what Lightning calls an epoch."""
+        return self.epoch_length
+
+
 class _Repeat(torch.utils.data.IterableDataset):
     """One context for ever; trainer.max_steps says how often."""
 
@@ -280,24 +343,32 @@ class _Repeat(torch.utils.data.IterableDataset):
             yield self.item
 
 
-def _loader(dataset: Dataset, *, workers: int = 0, sampler: _Share | None = None) -> DataLoader:
+def _loader(dataset: Dataset, *, workers: int = 0, sampler: DistributedSampler | None = None) -> DataLoader:
     # Datasets hand out finished batches; a worker process pays only where collating long batches would hold up a card.
     workers = workers if torch.cuda.is_available() else 0
     return DataLoader(dataset, batch_size=None, num_workers=workers, sampler=sampler)
+
+
+def _most(limit: int | float | None, share: Sequence[int]) -> int:
+    """How many batches of a share a limit of Lightning's lets pass."""
+    return len(share) if limit is None else int(len(share) * limit) if isinstance(limit, float) else limit
 
 
 def _read_all(suites: Mapping[str, str | None]) -> list[Task]:
     tasks = [task for name, path in suites.items() for task in get_suite(name).tasks(path)]
     if len({task.task_id for task in tasks}) < len(tasks):
         raise ValueError(f"data.suites {', '.join(suites)} have tasks of the same id; run them as studies of their own")
+    check_contexts((f"suite {task.metadata['suite']}, task {task.task_id}", task) for task in tasks)
     return tasks
 
 
-def _read(path: str | None, suite: str | None, questions: Sequence[str]) -> list[Task]:
+def _read(path: str, suite: str | None, questions: Sequence[str]) -> list[Task]:
     if suite is not None:
-        return get_suite(suite).tasks(path, questions)
-    if path is None or path == DEMO:
+        return get_suite(suite).tasks(path or None, questions)
+    if not path or path == DEMO:
+        if questions:
+            raise ValueError(f"data.question {questions[0]!r} is asked on no document; give one with data.context")
         return list(generate_tasks(DEMO_WORLDS))
-    if not questions and path.endswith((".jsonl", ".jsonl.gz")):
+    if not questions and holds_rows(path):
         return load_tasks(path)
     return tasks_from_documents(path, questions)

@@ -1,17 +1,24 @@
-"""Hashes of everything that decides a record, and of nothing else: a record counts while its hash is that of today."""
+"""Hashes of everything that decides a record, and of nothing else: a record counts while its hash is that of today.
+
+A hash is made of parts, which are kept beside it, so that where it differs one can say what has changed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
+
+import torch
 
 from dftt.adapting import ContextAdapter, Contexts
 from dftt.evaluation.conversation import later_turns
 from dftt.evaluation.records import spec_hash
 from dftt.guiding import Guides
-from dftt.models.fingerprint import fingerprint
+from dftt.models.fingerprint import fingerprint, identify
 from dftt.study import Arm
 from dftt.types import DecodingSpec, Prompt, Task, TTTSpec
 
@@ -24,6 +31,20 @@ _UNUSED = {
 }
 
 
+@dataclass(frozen=True)
+class Digest:
+    """The hash of a record.
+
+    Args:
+        whole: Of everything that decides the record.
+        parts: Of what goes into it: `settings` (models, arithmetic, arm), `prompt` (tokens) and `context` (what else
+            the arm reads or learns from); and of what the prompt was made of, `row` (messages) and `template`.
+    """
+
+    whole: str
+    parts: Mapping[str, str]
+
+
 class Digests:
     """Hashes of the records of a study.
 
@@ -32,16 +53,19 @@ class Digests:
         guides: Of the study.
         arms: All arms, since some are matched to others.
         decoding: Decoding settings that they share.
+        rows: How many answers are decoded side by side.
     """
 
-    def __init__(self, adapter: ContextAdapter, guides: Guides, arms: Sequence[Arm], decoding: DecodingSpec) -> None:
-        self.adapter, self.guides, self.decoding = adapter, guides, decoding
+    def __init__(
+        self, adapter: ContextAdapter, guides: Guides, arms: Sequence[Arm], decoding: DecodingSpec, rows: int = 1
+    ) -> None:
+        self.adapter, self.guides, self.decoding, self.rows = adapter, guides, decoding, rows
         self.arms = {arm.id: arm for arm in arms}
-        self._weights: dict[str, str] = {}
+        self._known: dict[object, Any] = {}
 
     def of(
         self, arm: Arm, seed: int, task: Task, prompt: Prompt, *, contexts: Contexts, question: Prompt | None
-    ) -> str:
+    ) -> Digest:
         """The hash of one record.
 
         Args:
@@ -52,60 +76,103 @@ class Digests:
             contexts: The context, and another one.
             question: The prompt without its context.
         """
+        parts = {
+            "settings": self._once(("settings", arm.id, seed), lambda: spec_hash(self._settings(arm, seed))),
+            "prompt": spec_hash({"tokens": _digest_of(prompt.input_ids), "later_turns": later_turns(task)}),
+            "context": spec_hash(self._context(arm, prompt, contexts, question)),
+        }
+        made_of = {
+            "row": spec_hash({"messages": [dict(message) for message in task.messages]}),
+            "template": self._once("template", lambda: spec_hash({"template": str(self._tokenizer.chat_template)})),
+        }
+        return Digest(spec_hash(parts), {**parts, **made_of})
+
+    def _settings(self, arm: Arm, seed: int) -> dict[str, Any]:
+        """Everything but prompts: the models and their arithmetic, and what the arm does with them."""
         module = self.adapter.module
         decided_by: dict[str, Any] = {
-            "target": self._weights_of("target"),
-            "dtype": module.target_dtype,
-            "prompt": _digest_of(prompt.input_ids),
-            "later_turns": later_turns(task),
+            "target": self._once("target", lambda: identify(module.pair.target)),
+            "arithmetic": self._arithmetic(arm),
             "decoding": self._decoding(arm, seed),
         }
         if arm.mode != "target":
+            initial = self.adapter.initial
             decided_by |= {
-                "draft": self._weights_of("draft"),
+                "draft": self._once("draft", self._name_of_draft),
                 "taps": arm.taps,
-                "initial": self.adapter.initial.digest if self.adapter.initial else "",
+                "initial": [initial.digest, initial.identity] if initial else "",
             }
         if arm.baseline is not None:
             decided_by["baseline"] = {arm.mode: arm.baseline}
         if arm.ttt != "none":
             ttt = [arm.ttt_spec(module.ttt, number=number) for number in range(arm.rounds)]
-            decided_by |= {"ttt": [_settings(spec) for spec in ttt], "shuffled": arm.ttt == "shuffled"}
-            if ttt[0].learns_from != "generation":
-                other = contexts.other.input_ids if contexts.other is not None else ()
-                context = other if arm.ttt == "wrong" else prompt.input_ids[: prompt.context_length]
-                decided_by["context"] = _digest_of(context)
-        if materials := self.guides.decides(arm, contexts, question):
-            decided_by["materials"] = {
-                name: _digest_of(value.input_ids) if isinstance(value, Prompt) else value
-                for name, value in materials.items()
-            }
+            decided_by |= {"ttt": [_used(spec) for spec in ttt], "source": arm.ttt}
+        if materials := self.guides.weights(arm):
+            decided_by["materials"] = materials
         if arm.matched_to:
-            guided = self.arms[arm.matched_to]
-            decided_by["matched_to"] = self.of(guided, seed, task, prompt, contexts=contexts, question=question)
-        return spec_hash(decided_by)
+            decided_by["matched_to"] = self._settings(self.arms[arm.matched_to], seed)
+        return decided_by
+
+    def _context(self, arm: Arm, prompt: Prompt, contexts: Contexts, question: Prompt | None) -> dict[str, Any]:
+        """What an arm reads or learns from besides the prompt."""
+        read: dict[str, Any] = {}
+        other = _digest_of(contexts.other.input_ids) if contexts.other is not None else ""
+        if arm.ttt != "none" and arm.ttt_spec(self.adapter.module.ttt).learns_from != "generation":
+            own = _digest_of(prompt.input_ids[: prompt.context_length])
+            read["learnt"] = other if arm.ttt == "wrong" else own
+        if "other" in arm.sources:
+            read["other"] = other
+        if "without_context" in arm.sources:
+            read["question"] = _digest_of(question.input_ids) if question is not None else ""
+        if arm.matched_to:
+            read["matched_to"] = self._context(self.arms[arm.matched_to], prompt, contexts, question)
+        return read
 
     def _decoding(self, arm: Arm, seed: int) -> dict[str, Any]:
         settings = asdict(arm.decoding(self.decoding, seed=seed))
         unused = (*_UNUSED.get(arm.mode, ()), *(["temperature"] if arm.matched_to else []))
         return {name: value for name, value in settings.items() if name not in unused}
 
-    def _weights_of(self, part: str) -> str:
-        if part not in self._weights:
-            pair = self.adapter.module.pair
-            self._weights[part] = fingerprint(pair.target.model if part == "target" else pair.draft)
-        return self._weights[part]
+    def _arithmetic(self, arm: Arm) -> dict[str, Any]:
+        """How the numbers are computed: what rounds otherwise may draw other tokens."""
+        module = self.adapter.module
+        precision = module.trainer.precision_plugin
+        exact = module.target_dtype in ("float32", "float64") and precision.precision in ("32-true", "64-true")
+        return {
+            "dtype": module.target_dtype,
+            "precision": [type(precision).__name__, str(precision.precision)],
+            "device": module.pair.target.device.type,
+            "attention": str(module.pair.target.config._attn_implementation),
+            "matmul": torch.get_float32_matmul_precision(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            # In single precision rows side by side draw the same tokens; in half, other shapes round otherwise.
+            "rows": 1 if exact or arm.is_alone(module.ttt) else self.rows,
+        }
+
+    @property
+    def _tokenizer(self) -> Any:
+        return self.adapter.module.pair.target.tokenizer
+
+    def _name_of_draft(self) -> dict[str, Any]:
+        draft = self.adapter.module.pair.draft
+        return {"weights": fingerprint(draft), "config": asdict(draft.config)}
+
+    def _once(self, name: object, make: Callable[[], Any]) -> Any:
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
 
-def _settings(spec: TTTSpec) -> dict[str, Any]:
+@lru_cache(maxsize=16)  # all arms on a task ask for the same few
+def _digest_of(tokens: tuple[int, ...]) -> str:
+    return hashlib.sha256(array("q", tokens).tobytes()).hexdigest()
+
+
+def _used(spec: TTTSpec) -> dict[str, Any]:
     """What of a spec decides its adapter."""
-    unused = {"every"} if not spec.learns("generation") else set()
+    unused = {"store"} if spec.learns("generation") else {"store", "every"}
     if not spec.learns("self_study"):
         unused |= {name for name in asdict(spec) if name.startswith("study_")} | {"seconds"}
     if spec.learns_from == "context":
         unused.add("learns_from")
     return {name: value for name, value in asdict(spec).items() if name not in unused}
-
-
-def _digest_of(tokens: Sequence[int]) -> str:
-    return hashlib.sha256(repr(tuple(tokens)).encode()).hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,19 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.adaptation.ttt import Adaptation
+from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule, ContextItem
 from dftt.evaluation.answers import answer_costs, write_answers
 from dftt.evaluation.arms_file import read_arms, write_arms
+from dftt.evaluation.changes import what_changed
 from dftt.evaluation.curves import write_curves
 from dftt.evaluation.judges.base import Judge
 from dftt.evaluation.judging import BackgroundJudging, needs_judge
+from dftt.evaluation.manifest import Intended, Wanted, read_intended, wanted_records
 from dftt.evaluation.metrics import AcceptanceLength, PassRate
-from dftt.evaluation.records import RecordStore, load_records
+from dftt.evaluation.records import RecordStore
 from dftt.evaluation.report.page import write_report
-from dftt.evaluation.summary import format_table, summarise
+from dftt.evaluation.summary import format_failures, format_table, summarise
 from dftt.evaluation.tau_groups import format_groups, tau_by_group
 from dftt.evaluation.verdict import write_verdict
 from dftt.measuring import ContextMeasurer
@@ -30,7 +35,10 @@ from dftt.progress import AnswerPrinter, StudyProgress
 from dftt.study import Arm, check_arms
 from dftt.study.checks import check_alone, check_materials, check_seeds
 from dftt.study.grid import expand
-from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.trainer import command
+from dftt.types import DecodingSpec, TTTSpec
+from dftt.types.inputs import reading
+from dftt.types.outputs import check_output_file, check_output_folder
 
 
 class GuidedDecodingEvaluator(L.Callback):
@@ -93,7 +101,10 @@ class GuidedDecodingEvaluator(L.Callback):
         self.decoding, self.baseline, self.dry_run = decoding, baseline, dry_run
         self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
         self.amateur, self.generic_adapter = amateur, generic_adapter
-        self._generic = None if generic_adapter is None else Adapter.load(generic_adapter)
+        self._generic = None
+        if generic_adapter is not None:
+            with reading(f"evaluator.generic_adapter {generic_adapter}", fix="give a PEFT folder"):
+                self._generic = Adapter.load(generic_adapter)
         self.allow_code_execution = allow_code_execution
         if trace_tasks < 0:
             raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
@@ -101,9 +112,9 @@ class GuidedDecodingEvaluator(L.Callback):
             raise ValueError(f"evaluator.rows must be >= 1, got {rows}")
         self.rows = rows
         self.judge, self.trace_tasks, self.answers = judge, trace_tasks, answers
-        self._measurer: ContextMeasurer | None = None
         self._judging: BackgroundJudging | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)
+        self._when_stopped = ""  # what to say then, of a study that has begun
 
     # -- Lightning -----------------------------------------------------------------------------------------------------
 
@@ -117,6 +128,9 @@ class GuidedDecodingEvaluator(L.Callback):
             raise ValueError(f"{name} back-propagates into the adapter: set trainer.inference_mode to false")
         # Of a checkpoint the trainer knows nothing yet; the command line has asked before.
         self.check_arms(stage, _checked(pl_module).ttt, has_checkpoint=True)
+        check_output_folder("evaluator.run_dir" if self.run_dir else "trainer.default_root_dir", self._folder(trainer))
+        if stage == "predict" and self.answers is not None:
+            check_output_file("evaluator.answers", self.answers)
 
     def check_arms(self, stage: str, ttt: TTTSpec, *, has_checkpoint: bool) -> None:
         """Raise ValueError for arms of `test` or `predict` that could not be measured."""
@@ -130,10 +144,15 @@ class GuidedDecodingEvaluator(L.Callback):
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
         self._tau = {arm.id: AcceptanceLength() for arm in self.arms}
-        self._store, self._measurer = RecordStore(self._folder(trainer), rank=_rank(trainer)), None
+        self._store = RecordStore(self._folder(trainer), rank=_rank(trainer))
+        run_dir = "" if self.run_dir else f" --evaluator.run_dir {shlex.quote(str(self._store.folder))}"
+        self._when_stopped = f"Finished answers are kept. Resume with: {command()}{run_dir}"
         self._curves = Path(trainer.log_dir or self._store.folder).parent  # the processes agree on it: all must ask
+        module, traced = _checked(pl_module), self._traced_tasks(trainer)
+        self._measurer = self._new_measurer(module, self.arms, self.seeds, traced_tasks=traced)
+        self._begin(trainer, module, "test", trainer.limit_test_batches)
         if trainer.is_global_zero:
-            write_arms(self._store.folder, self.arms, _checked(pl_module).ttt, self.decoding)
+            write_arms(self._store.folder, self.arms, module.ttt, self.decoding)
         if self.judge is not None:
             self.judge.keep_replies(self._store.folder / "verdicts")
             self._judging = BackgroundJudging(self.judge, self._store)
@@ -152,10 +171,7 @@ class GuidedDecodingEvaluator(L.Callback):
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """All arms on one context."""
-        module = _checked(pl_module)
-        if self._measurer is None:
-            self._measurer = self._new_measurer(module, self._store, traced_tasks=self._traced_tasks(trainer))
-        with module.bare_draft() as self._measurer.initial:
+        with _checked(pl_module).bare_draft() as self._measurer.initial:
             records = self._measurer.measure(batch)
         for record in records:
             self._tau[record.arm].update(record.acceptance_lengths)
@@ -166,10 +182,11 @@ class GuidedDecodingEvaluator(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ratios, made once, from the records of all processes; the judge's last scores are waited for."""
+        self._measurer.adapter.end()
         self._collect_judged(wait=True)
         trainer.strategy.barrier("records")
         # Not from what this process saw: a context that two processes measured is one record of each arm and task.
-        records = self._records()
+        records = self._wanted().records
         for arm in self.arms:
             tau, passes = AcceptanceLength(sync_on_compute=False), PassRate(sync_on_compute=False)
             for record in records:
@@ -187,11 +204,17 @@ class GuidedDecodingEvaluator(L.Callback):
         folder = self._store.folder
         if not trainer.is_global_zero:
             return
-        records, arms = self._records(), read_arms(folder).arms
+        wanted = self._wanted()
+        if read_intended(folder) != wanted.intended:
+            raise ValueError(
+                f"another study has begun in {folder} since this one did: give each an evaluator.run_dir of its own, "
+                "and run this one again; its records are kept"
+            )
+        records, arms = wanted.records, read_arms(folder).arms
         judgement = write_verdict(folder, records)
         rows = summarise(records, self.baseline, judgement.comparisons)
         (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-        print(format_table(rows))
+        print("\n".join(filter(None, (format_table(rows), format_failures(records), wanted.note))))
         groups = tau_by_group(records, arms)
         (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
         if table := format_groups(groups):
@@ -205,14 +228,19 @@ class GuidedDecodingEvaluator(L.Callback):
         print(f"curves: tensorboard --logdir {self._curves}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Give the terminal back."""
+        """Give the terminal back; where a signal stopped the study, say how it goes on."""
         self._progress.stop()
+        if isinstance(exception, StoppedBySignal) and self._when_stopped:
+            exception.what_remains = self._when_stopped
         if self._judging is not None:
             self._judging.stop()
 
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
-        self._store = RecordStore(self._folder(trainer), rank=_rank(trainer))
+        self._store, module = RecordStore(self._folder(trainer), rank=_rank(trainer)), _checked(pl_module)
+        self._when_stopped = f"Finished answers are records in {self._store.folder}."
+        self._measurer = self._new_measurer(module, [self.answer_with], (self.decoding.seed,))
+        self._begin(trainer, module, "predict", trainer.limit_predict_batches)
 
     def on_predict_batch_end(
         self,
@@ -225,12 +253,12 @@ class GuidedDecodingEvaluator(L.Callback):
     ) -> None:
         """Adapt to the context and answer its questions: printed token by token as they come, and as records."""
         module = _checked(pl_module)
-        measurer = self._new_measurer(module, self._store)
+        measurer = self._measurer
         tokenizer = module.pair.target.tokenizer
         printer = (lambda: AnswerPrinter(tokenizer)) if self.answers is None else (lambda: None)
         adaptation: Adaptation | None = None
         with module.bare_draft() as measurer.initial:
-            for made in measurer.answer(batch, self.answer_with, printer):
+            for made in measurer.answer(batch, printer):
                 if isinstance(made, Adaptation):
                     adaptation = made
                     print(f"adapted to {batch.context_id} in {made.seconds:.1f} s ({len(made.losses)} steps)")
@@ -241,8 +269,7 @@ class GuidedDecodingEvaluator(L.Callback):
         """All answers of the run as one file, where one is asked for."""
         trainer.strategy.barrier("answers")
         if self.answers is not None and trainer.is_global_zero:
-            arm = self.answer_with.id
-            made = [record for record in load_records(self._store.folder) if record.arm == arm]
+            made = self._wanted().records
             write_answers(self.answers, made)
             print(f"{len(made)} answers: {self.answers}")
 
@@ -252,15 +279,20 @@ class GuidedDecodingEvaluator(L.Callback):
         return frozenset(task.task_id for task in tasks[: self.trace_tasks])
 
     def _new_measurer(
-        self, module: DraftTTTModule, store: RecordStore, traced_tasks: frozenset[str] = frozenset()
+        self,
+        module: DraftTTTModule,
+        arms: Sequence[Arm],
+        seeds: Sequence[int],
+        *,
+        traced_tasks: frozenset[str] = frozenset(),
     ) -> ContextMeasurer:
         return ContextMeasurer(
             module,
-            self.arms,
+            arms,
             self.decoding,
-            store,
+            self._store,
             self._progress,
-            seeds=self.seeds,
+            seeds=seeds,
             amateur=self.amateur,
             generic=self._generic,
             allow_code_execution=self.allow_code_execution,
@@ -269,10 +301,27 @@ class GuidedDecodingEvaluator(L.Callback):
             rank=_rank(module.trainer),
         )
 
-    def _records(self) -> list[Record]:
-        """All records on disk of this study's arms and seeds."""
-        arms = {arm.id for arm in self.arms}
-        return [each for each in load_records(self._store.folder) if each.arm in arms and each.seed in self.seeds]
+    def _begin(self, trainer: L.Trainer, module: DraftTTTModule, command: str, limit: int | float | None) -> None:
+        """Find out which records are wanted, write it beside them, and say which of those there no longer count."""
+        items, measurer, folder = _data(trainer).measured(limit), self._measurer, self._store.folder
+        with module.bare_draft() as measurer.initial:
+            digests = measurer.wanted(items)
+        contexts = {task.task_id: item.context_id for item in items for task in item.tasks}
+        arms, hashes = tuple(arm.id for arm in measurer.arms), {key: each.whole for key, each in digests.items()}
+        self._intended = Intended(contexts, arms, measurer.seeds, hashes, command)
+        if not trainer.is_global_zero:
+            return
+        before = read_intended(folder)
+        # An answer given in the folder of a study leaves the study as it is.
+        if command == "test" or before is None or before.command == command:
+            self._intended.write(folder)
+        parts = {key: each.parts for key, each in digests.items()}
+        if told := what_changed(self._wanted(), parts, module.pair.target.tokenizer.chat_template):
+            print(told)
+
+    def _wanted(self) -> Wanted:
+        """The records on disk that this study wants: also those of earlier runs and other processes."""
+        return wanted_records(self._store.folder, self._intended)
 
     def _collect_judged(self, *, wait: bool) -> None:
         if self._judging is None:
@@ -311,3 +360,13 @@ def _rank(trainer: L.Trainer) -> int:
     """Number of this process among all that write into the folder of the records."""
     data = getattr(trainer, "datamodule", None)
     return data.share()[0] if isinstance(data, ContextDataModule) else trainer.global_rank
+
+
+def _data(trainer: L.Trainer) -> ContextDataModule:
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, ContextDataModule):
+        raise ValueError(
+            f"test and predict measure the contexts of a ContextDataModule, got {type(data).__name__}; give the "
+            "trainer one as datamodule"
+        )
+    return data

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from dftt.adaptation.ttt import Adaptation
-from dftt.adapting import ContextAdapter, Contexts
-from dftt.answering import Answerer, Scene, UnmeasurableError
+from dftt.adaptation.ttt import Adaptation, check_start
+from dftt.adapting import NO_OTHER, ContextAdapter, Contexts
+from dftt.answering import Answerer, Scene
 from dftt.data import ContextItem
 from dftt.decoding.generate import OnTokens
-from dftt.digests import Digests
+from dftt.digests import Digest, Digests
 from dftt.evaluation.conversation import later_turns, whole_conversation
 from dftt.evaluation.judging import with_score
 from dftt.evaluation.questions import Messages, without_context
-from dftt.evaluation.records import RecordStore, load_records
+from dftt.evaluation.records import Key, RecordStore, load_versions
 from dftt.evaluation.suites.registry import score_record
 from dftt.evaluation.traces import append_trace, make_trace
 from dftt.guiding import Guides
 from dftt.models.lora import Adapter
-from dftt.models.target import encode
-from dftt.module import DraftTTTModule, context_of
+from dftt.module import DraftTTTModule
 from dftt.progress import StudyProgress
-from dftt.recording import Part, Round, make_record, unmeasured
+from dftt.recording import Part, Round, make_record, reason_of, scored, unmeasured
 from dftt.study import Arm
 from dftt.types import DecodingSpec, Generation, Prompt, Record, Task
 
@@ -69,9 +70,9 @@ class ContextMeasurer:
         self.traced_tasks, self.rank = traced_tasks, rank
         self.adapter = ContextAdapter(module, progress)
         self.guides = Guides(self.adapter, amateur=amateur, generic=generic)
-        self.digests = Digests(self.adapter, self.guides, arms, decoding)
+        self.digests = Digests(self.adapter, self.guides, arms, decoding, rows)
         self.answerer = Answerer(self.adapter, self.guides, decoding)
-        self._earlier = {record.key: record for record in load_records(store.folder)}
+        self._earlier = {(record.key, record.spec_hash): record for record in load_versions(store.folder)}
 
     @property
     def initial(self) -> Adapter | None:
@@ -82,64 +83,71 @@ class ContextMeasurer:
     def initial(self, adapter: Adapter | None) -> None:
         self.adapter.initial = adapter
 
+    def wanted(self, items: Iterable[ContextItem]) -> dict[Key, Digest]:
+        """The hash of every record that is wanted of contexts, by its key; what they are is not looked at again later,
+        so that a template which reads the clock says the same until the study ends.
+
+        Raises:
+            ValueError: An arm asks for another adapter than the one that all of them start from.
+        """
+        for arm in self.arms:
+            if arm.ttt != "none":
+                check_start(self.initial, arm.ttt_spec(self.module.ttt))
+        return {part.key: part.digest for item in items for part in self._parts(item, self.adapter.contexts(item))}
+
     def measure(self, item: ContextItem) -> list[Record]:
-        """Every arm on every task of a context; finished records are read back instead."""
-        contexts = self._contexts(item)
-        parts = self._parts(item, contexts, self.arms, self.seeds)
-        records = [
-            self._scored_again(self._earlier[part.key])
-            for part in parts
-            if part.key in self._earlier and self._earlier[part.key].spec_hash == part.digest
-        ]
-        finished = {record.key for record in records}
-        missing = []
-        for part in parts:
-            if part.key in finished:
-                continue
-            if problem := self._problem(part, contexts):
-                records.append(self._keep(unmeasured(part, problem)))
+        """Every arm on every task of a context; finished records are read back instead.
+
+        What fails is a record, unscored and with the reason, and is tried again when the study is run again.
+        """
+        contexts = self.adapter.contexts(item)
+        records, missing = [], []
+        for part in self._parts(item, contexts):
+            earlier = self._earlier.get((part.key, part.digest.whole))
+            if earlier is not None and earlier.finish_reason != "error":
+                records.append(self._scored_again(earlier))
+            elif problem := self._problem(part, contexts):
+                records.append(self._failed(part, problem))
             else:
                 missing.append(part)
         if not missing:
             return records
-        scene = Scene(contexts, self.adapter.begin(contexts.own))
         self.progress.start_context(item.context_id, num_parts=len(missing))
+        try:
+            scene = Scene(contexts, self.adapter.begin(contexts))
+        except Exception as error:  # such as memory that ran out: other contexts may fit
+            return records + [self._failed(part, reason_of(error)) for part in missing]
         for group in self._groups(missing):
-            made = [self._measure(group[0], scene)] if len(group) == 1 else self._measure_together(group, scene)
+            made = self._measure(group, scene)
             for record in made:
                 self.progress.finish_part(record.arm)
             records += made
         return records
 
-    def answer(
-        self, item: ContextItem, arm: Arm, printer: Callable[[], OnTokens | None]
-    ) -> Iterator[Adaptation | Generation]:
-        """The adaptation where the arm has one, then the answer to each task, streamed to a printer of its own.
+    def answer(self, item: ContextItem, printer: Callable[[], OnTokens | None]) -> Iterator[Adaptation | Generation]:
+        """The adaptation where the only arm has one, then the answer to each task, streamed to a printer of its own.
 
         Raises:
             ValueError: If the arm cannot answer a task.
         """
-        contexts = self._contexts(item)
-        scene = Scene(contexts, self.adapter.begin(contexts.own))
+        (arm,), contexts = self.arms, self.adapter.contexts(item)
+        if contexts.problem:
+            raise ValueError(f"context {item.context_id} cannot be adapted to: {contexts.problem}")
+        scene = Scene(contexts, self.adapter.begin(contexts))
         adaptation = self.adapter.decodes_under(arm, contexts)
         if adaptation is not None:
             yield adaptation
-        for part in self._parts(item, contexts, [arm], [self.decoding.seed]):
+        for part in self._parts(item, contexts):
             if problem := self._problem(part, contexts):
                 raise ValueError(f"task {part.task.task_id} cannot be answered by arm {arm.id}: {problem}")
             spec = self.answerer.spec_of(part)
             rounds = list(self.answerer.rounds(part, scene, spec, on_tokens=printer()))
-            self.store.append(self._record(part, rounds))
+            self.store.append(self._record(part, Answer(spec, rounds)))
             yield rounds[-1].generation
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _contexts(self, item: ContextItem) -> Contexts:
-        """The context at hand, and the one that serves as the wrong one."""
-        other = context_of(self.adapter.encode(item.other_tasks)) if item.other_tasks else None
-        return Contexts(context_of(self.adapter.encode(item.tasks)), other, item.other_id)
-
-    def _parts(self, item: ContextItem, contexts: Contexts, arms: Sequence[Arm], seeds: Sequence[int]) -> list[Part]:
+    def _parts(self, item: ContextItem, contexts: Contexts) -> list[Part]:
         """Every record that is wanted of a context."""
         asked = [(task, *self._asked(task, item.tasks, contexts)) for task in item.tasks]
         return [
@@ -152,8 +160,8 @@ class ContextMeasurer:
                 seed=seed,
                 digest=self.digests.of(arm, seed, task, prompt, contexts=contexts, question=question),
             )
-            for arm in arms
-            for seed in seeds
+            for arm in self.arms
+            for seed in self.seeds
             for task, prompt, messages, question in asked
         ]
 
@@ -171,70 +179,111 @@ class ContextMeasurer:
         return part.arm.family, part.seed
 
     def _asked(self, task: Task, tasks: Sequence[Task], contexts: Contexts) -> tuple[Prompt, Messages, Prompt | None]:
-        """The prompt of a task, and its messages and prompt without the context where there are any."""
-        prompt = Prompt(self.answerer.encode(task).input_ids, len(contexts.own))
-        messages = without_context(task, tasks)
-        return prompt, messages, self.answerer.encode(replace(task, messages=messages)) if messages else None
+        """The prompt of a task, and its messages and prompt without the context where an arm reads them."""
+        ids = self.adapter.encode_messages(task.messages)
+        prompt = Prompt(ids, min(len(ids), len(contexts.own)))
+        messages = without_context(task, tasks) if any("without_context" in arm.sources for arm in self.arms) else ()
+        try:
+            return prompt, messages, self.answerer.encode(replace(task, messages=messages)) if messages else None
+        except ValueError:  # a template may refuse a question that stands alone
+            return prompt, (), None
 
     def _keep(self, record: Record) -> Record:
         self.store.append(record)
-        self._earlier[record.key] = record
+        self._earlier[record.key, record.spec_hash] = record
         return record
+
+    def _failed(self, part: Part, problem: str) -> Record:
+        """The record of an answer that could not be made, on disk, once for each reason."""
+        record = unmeasured(part, problem)
+        return record if self._earlier.get((part.key, part.digest.whole)) == record else self._keep(record)
 
     def _scored_again(self, record: Record) -> Record:
         """An earlier record, scored by program where it has no score: leave to run code may have been given since."""
         if record.passed is not None or record.finish_reason == "error":
             return record
-        scored = with_score(record, score_record(record, allow_code_execution=self.allow_code_execution))
-        return record if scored.passed is None else self._keep(scored)
+        score = scored(lambda: score_record(record, allow_code_execution=self.allow_code_execution))
+        return record if score.passed is None else self._keep(with_score(record, score))
 
     def _problem(self, part: Part, contexts: Contexts) -> str:
         """Why an arm cannot be measured on a task; empty where it can."""
+        if contexts.problem:
+            return contexts.problem
         window, turns = self.module.pair.target.window, 1 + len(later_turns(part.task))
-        length = len(encode(self.module.pair.target.tokenizer, whole_conversation(part.task)))
+        length = len(self.adapter.encode_messages(whole_conversation(part.task)))
         if length + self.decoding.max_new_tokens * turns > window:
             return f"context too long: {length} tokens for a window of {window}"
+        if part.arm.needs_other_context and contexts.other is None:
+            return NO_OTHER
         if part.arm.needs_other_context and contexts.other is not None and len(contexts.other) > window:
             return f"wrong context {contexts.other_id} too long: {len(contexts.other)} tokens for a window of {window}"
         return self.guides.problem(part.arm, part.question, length=length + self.decoding.max_new_tokens * turns)
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def _measure(self, part: Part, scene: Scene) -> Record:
-        """The record of an answer made now, on disk."""
+    def _measure(self, parts: Sequence[Part], scene: Scene) -> list[Record]:
+        """The records of answers made now, on disk: of one, or of several that are decoded side by side."""
+        try:
+            answers = self._answers(parts, scene)
+        except Exception as error:  # whatever it is, the other answers of the study must not be lost
+            if len(parts) == 1:
+                return [self._failed(parts[0], reason_of(error))]
+            return [record for part in parts for record in self._measure([part], scene)]
+        return [self._made(part, scene, answer) for part, answer in zip(parts, answers, strict=True)]
+
+    def _answers(self, parts: Sequence[Part], scene: Scene) -> list[Answer]:
+        if len(parts) > 1:
+            made = self.answerer.side_by_side(parts, scene, rows=self.rows)
+            return [Answer(self.answerer.spec_of(part), [each]) for part, each in zip(parts, made, strict=True)]
+        (part,) = parts
         spec, found = self.answerer.spec_of(part), {}
         if part.arm.matched_to:
-            guided = next(arm for arm in self.arms if arm.id == part.arm.matched_to)
-            tokens = self._earlier[part.task.task_id, guided.id, part.seed].token_ids
-            try:
-                spec = self.answerer.matched_spec(part, scene, guided, tokens)
-            except UnmeasurableError as problem:
-                return self._keep(unmeasured(part, str(problem)))
+            spec = self._matched(part, scene)
             found = {"matched_temperature": spec.temperature}
-        return self._made(part, scene, spec, list(self.answerer.rounds(part, scene, spec)), **found)
+        return [Answer(spec, list(self.answerer.rounds(part, scene, spec)), found)]
 
-    def _measure_together(self, parts: Sequence[Part], scene: Scene) -> list[Record]:
-        """The records of answers made now, side by side, on disk."""
-        answers = self.answerer.side_by_side(parts, scene, rows=self.rows)
-        return [
-            self._made(part, scene, self.answerer.spec_of(part), [answer])
-            for part, answer in zip(parts, answers, strict=True)
-        ]
+    def _matched(self, part: Part, scene: Scene) -> DecodingSpec:
+        """How a part is decoded whose arm is matched to another's answer."""
+        guided = next(arm for arm in self.arms if arm.id == part.arm.matched_to)
+        digest = self.digests.of(
+            guided, part.seed, part.task, part.prompt, contexts=scene.contexts, question=part.question
+        )
+        answered = self._earlier.get(((part.task.task_id, guided.id, part.seed), digest.whole))
+        return self.answerer.matched_spec(part, scene, guided, answered.token_ids if answered else ())
 
-    def _made(self, part: Part, scene: Scene, spec: DecodingSpec, rounds: Sequence[Round], **found: float) -> Record:
+    def _made(self, part: Part, scene: Scene, answer: Answer) -> Record:
         """The record of an answer, on disk, traced where that is asked for."""
-        record = self._keep(self._record(part, rounds, **found))
+        record = self._keep(self._record(part, answer))
         if part.task.task_id in self.traced_tasks and self.answerer.can_trace(part):
-            tokens = self.answerer.trace(part, scene, spec, rounds[-1])
+            try:
+                tokens = self.answerer.trace(part, scene, answer.spec, answer.rounds[-1])
+            except Exception as error:  # the answer is there, and only the report's token view lacks it
+                warnings.warn(f"no trace of {part.task.task_id} by {part.arm.id}: {reason_of(error)}", stacklevel=2)
+                return record
             text_of = lambda token: self.module.pair.target.tokenizer.decode([token])  # noqa: E731
             append_trace(self.store.folder, make_trace(record, tokens, part.prompt.input_ids, text_of), self.rank)
         return record
 
-    def _record(self, part: Part, rounds: Sequence[Round], **found: float) -> Record:
+    def _record(self, part: Part, answer: Answer) -> Record:
         return make_record(
             part,
-            rounds,
+            answer.rounds,
             part.arm.ttt_spec(self.module.ttt),
             allow_code_execution=self.allow_code_execution,
-            found=found,
+            found=answer.found,
         )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, before it is recorded.
+
+    Args:
+        spec: How it was decoded.
+        rounds: Answer and adaptations of each round.
+        found: What the arm found out on the way.
+    """
+
+    spec: DecodingSpec
+    rounds: Sequence[Round]
+    found: dict[str, Any] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,10 +13,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dftt.adaptation.corpus.tokens import CorpusBatch
-from dftt.adaptation.lessons import context_batch
+from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch
 from dftt.adaptation.online import GenerationLearner, learning
-from dftt.adaptation.ttt import Adaptation, make_optimizer, ttt_adapt
+from dftt.adaptation.optimizers import make_corpus_optimizer, make_optimizer
+from dftt.adaptation.self_study import write_study
+from dftt.adaptation.ttt import Adaptation, ttt_adapt
+from dftt.adaptation.watch import Watch
 from dftt.data import ContextItem, CorpusDataModule
 from dftt.decoding.forced import ForcedLogits, forced_logits
 from dftt.decoding.generate import generate
@@ -25,15 +27,15 @@ from dftt.decoding.methods import Method, generate_by
 from dftt.decoding.replay import TokenTrace, replay
 from dftt.evaluation.tasks import context_of
 from dftt.models import lora
-from dftt.models.checkpoint import load_draft, save_draft
-from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
+from dftt.models.checkpoint import save_draft
+from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
-from dftt.models.pair import BUNDLED, Pair, check_fit, find_draft
+from dftt.models.new_draft import make_draft
+from dftt.models.pair import BUNDLED, Pair, check_fit, check_own_vocabulary, read_draft
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec
 
 Tokens = tuple[TokenTrace, ...]
-_HELD_OUT = 1_000_000_000  # steps of validation anchors, out of reach of training
 
 
 class DraftTTTModule(L.LightningModule):
@@ -84,7 +86,10 @@ class DraftTTTModule(L.LightningModule):
         self.new = (new_layers, new_block_size, new_tap_ids or new_taps, new_mask_token_id)
         self.draft: DFlashDraft | None = None
         self.target: Target | None = None
-        self._prefills: dict[str, Prefill] = {}
+        self._lessons: dict[str, Lessons] = {}
+        self._watch: Watch | None = None
+        self._fitted: dict[str, Any] | None = None  # what a checkpoint of a fit on a context says of it
+        self._last_loss = torch.zeros(())
 
     # -- building ------------------------------------------------------------------------------------------------------
 
@@ -94,10 +99,11 @@ class DraftTTTModule(L.LightningModule):
             return
         new = self.draft_name == "new"
         # The small files first: most mistakes show there, before the target's weights are read.
-        draft = None if new else load_draft(find_draft(self.draft_name, target=self.target_name))
+        draft = None if new else read_draft(self.draft_name, target=self.target_name)
         self.target = Target.load(self.target_name, dtype=self.target_dtype)
         draft = make_draft(self.target, *self.new) if draft is None else draft
         check_fit(self.target, draft.config)
+        check_own_vocabulary(self.target, draft)
         self.target_model = self.target.model  # registered, so that Lightning moves it to the device
         full = self.trainable == "full"
         self.draft = draft.to(torch.float32 if full else resolve_dtype(self.target_dtype)).requires_grad_(full)
@@ -185,14 +191,15 @@ class DraftTTTModule(L.LightningModule):
     def training_step(self, batch: CorpusBatch | ContextItem, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Block loss of a corpus batch, or of one step of test-time training on a context."""
         out = self._loss(batch, step=self.global_step)
+        self._last_loss = out.loss.detach()
         self.log("train/loss", out.loss, prog_bar=True, batch_size=1)
         self.log("train/estimated_tau", out.estimated_tau, prog_bar=True, batch_size=1)
         self.log("train/accuracy_slot_1", out.slot_accuracy[0], batch_size=1)
         return out.loss
 
     def validation_step(self, batch: CorpusBatch | ContextItem, batch_idx: int) -> None:
-        """Block loss, per-slot accuracy and estimated tau on held-out anchors."""
-        out = self._loss(batch, step=_HELD_OUT + batch_idx)
+        """Block loss, per-slot accuracy and estimated tau on held-out sequences, or held-out positions of a context."""
+        out = self._loss(batch, step=batch_idx, validation=True)
         self.log("val/loss", out.loss, prog_bar=True, batch_size=1, sync_dist=True)
         self.log("val/estimated_tau", out.estimated_tau, prog_bar=True, batch_size=1, sync_dist=True)
         for slot, accuracy in enumerate(out.slot_accuracy, start=1):
@@ -218,17 +225,11 @@ class DraftTTTModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; the schedule of ttt for a context, a warm-up and cosine for a corpus."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if self.on_corpus:
-            spec, steps = self.recipe, max(1, int(self.trainer.estimated_stepping_batches))
-            groups = [
-                {"params": [p for p in parameters if p.dim() > 1], "weight_decay": spec.weight_decay},
-                {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-            ]
-            optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=(0.9, spec.beta2))
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_factor(step, steps, spec))
+            steps = max(1, int(self.trainer.estimated_stepping_batches))
+            optimizer, schedule = make_corpus_optimizer(self._learning_parameters(), self.recipe, steps)
         else:
-            optimizer, schedule = make_optimizer(parameters, self.ttt)
+            optimizer, schedule = make_optimizer(self._learning_parameters(), self.ttt)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -241,7 +242,31 @@ class DraftTTTModule(L.LightningModule):
         if gradient_clip_val is not None:
             raise ValueError("set ttt.max_grad_norm or training.max_grad_norm instead of trainer.gradient_clip_val")
         bound = self.recipe.max_grad_norm if self.on_corpus else self.ttt.max_grad_norm
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], bound)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, bound)
+        if self._watch is not None and not self._watch.allows(self._last_loss.item(), norm.item()):
+            optimizer.zero_grad()  # AdamW leaves alone what has no gradient
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """As in Lightning; on a context, watched as `ttt_adapt` is, so that no checkpoint holds a bad update."""
+        super().optimizer_step(*args, **kwargs)
+        if self._watch is not None:
+            self._watch.check_update()
+            self.trainer.should_stop = self.trainer.should_stop or bool(self._watch.stopped)
+
+    def on_train_start(self) -> None:
+        """Watch the steps on a context, from where a checkpoint's run stood."""
+        if self.on_corpus:
+            return
+        self._watch = Watch(self._learning_parameters(), self.ttt.patience)
+        if self._fitted is not None:
+            self._check_held_out()
+            self._watch.load_state_dict(self._fitted["watch"])
+        self.trainer.should_stop = bool(self._watch.stopped)
+
+    def on_validation_start(self) -> None:
+        """Refuse to validate where a checkpoint was trained."""
+        self._check_held_out()
 
     @property
     def on_corpus(self) -> bool:
@@ -261,12 +286,15 @@ class DraftTTTModule(L.LightningModule):
                     folder / "adapter"
                 )
 
-    def _loss(self, batch: CorpusBatch | ContextItem, *, step: int) -> BlockLoss:
+    def _learning_parameters(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def _loss(self, batch: CorpusBatch | ContextItem, *, step: int, validation: bool = False) -> BlockLoss:
         target, draft = self._need_target(), self._need_draft()
         loss = self.recipe.loss if isinstance(batch, CorpusBatch) else self.ttt.loss
-        return block_loss(draft, target, self._blocks(batch, step), loss=loss)
+        return block_loss(draft, target, self._blocks(batch, step, validation), loss=loss)
 
-    def _blocks(self, batch: CorpusBatch | ContextItem, step: int) -> BlockBatch:
+    def _blocks(self, batch: CorpusBatch | ContextItem, step: int, validation: bool) -> BlockBatch:
         target, draft = self._need_target(), self._need_draft()
         if isinstance(batch, CorpusBatch):
             hidden, features = target.read(batch.input_ids, tap_ids=draft.config.tap_ids)
@@ -278,11 +306,12 @@ class DraftTTTModule(L.LightningModule):
                 hidden=hidden,
                 block_size=draft.config.block_size,
             )
-        if batch.context_id not in self._prefills:
+        if batch.context_id not in self._lessons:
             prompt = context_of([encode(target.tokenizer, task.messages) for task in batch.tasks])
-            self._prefills[batch.context_id] = self.pair.prefill(prompt)
-        prefill = self._prefills[batch.context_id]
-        return context_batch(draft, prefill, len(prefill), self.ttt, step)
+            prefill, studies = self.pair.prefill(prompt), self.ttt.learns("self_study")
+            study = write_study(self.pair, prefill, len(prefill), self.ttt) if studies else None
+            self._lessons[batch.context_id] = Lessons(draft, prefill, len(prefill), self.ttt, study)
+        return self._lessons[batch.context_id].batch(step, validation=validation)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -306,20 +335,15 @@ class DraftTTTModule(L.LightningModule):
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what identifies the adapter."""
+        """Store what identifies the adapter, and of a fit on a context what was held out and how it went so far."""
         if self.trainable == "lora":
-            spec = self.ttt
-            checkpoint["adapter"] = {
-                "rank": spec.rank,
-                "lora_alpha": float(spec.lora_alpha),
-                "modules": sorted(spec.modules),
-            }
+            checkpoint["adapter"] = self._identity()
+        if self._watch is not None:
+            checkpoint["context"] = {"held_out": self.ttt.held_out, "watch": self._watch.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose adapter differs from what ttt asks for."""
-        stored = checkpoint.get("adapter")
-        spec = self.ttt
-        asked = {"rank": spec.rank, "lora_alpha": float(spec.lora_alpha), "modules": sorted(spec.modules)}
+        stored, asked = checkpoint.get("adapter"), self._identity()
         if self.trainable == "lora" and stored is not None and stored != asked:
             wrong = ", ".join(
                 f"model.ttt.{name} is {asked[name]}, stored {stored[name]}"
@@ -327,6 +351,18 @@ class DraftTTTModule(L.LightningModule):
                 if asked[name] != stored[name]
             )
             raise ValueError(f"checkpoint holds another adapter: {wrong}")
+        self._fitted = checkpoint.get("context")
+
+    def _check_held_out(self) -> None:
+        if self._fitted is not None and self._fitted["held_out"] != self.ttt.held_out:
+            raise ValueError(
+                f"model.ttt.held_out is {self.ttt.held_out}, but the checkpoint was fitted with "
+                f"{self._fitted['held_out']}: give that, or validation asks where the adapter was trained"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        spec = self.ttt
+        return {"rank": spec.rank, "lora_alpha": float(spec.lora_alpha), "modules": sorted(spec.modules)}
 
     def _need_target(self) -> Target:
         if self.target is None:
@@ -337,47 +373,3 @@ class DraftTTTModule(L.LightningModule):
         if self.draft is None:
             raise RuntimeError("the draft is loaded by configure_model, which has not run yet")
         return self.draft
-
-
-def make_draft(
-    target: Target, layers: int, block_size: int, taps: int | Sequence[int], mask_token_id: int
-) -> DFlashDraft:
-    """A draft with random weights, shaped like the target's own layers.
-
-    Raises:
-        ValueError: If the mask token is not given, outside the embedding, or an end-of-sequence or padding token.
-    """
-    config = target.config
-    forbidden = {*target.eos_token_ids, getattr(config, "pad_token_id", None)}
-    if not 0 <= mask_token_id < target.vocab_size or mask_token_id in forbidden:
-        raise ValueError(
-            f"model.new_mask_token_id must be a reserved token below {target.vocab_size}, "
-            f"neither padding nor end-of-sequence, got {mask_token_id}"
-        )
-    draft = DFlashDraft(
-        DraftConfig(
-            hidden_size=config.hidden_size,
-            num_layers=layers,
-            num_heads=config.num_attention_heads,
-            num_kv_heads=config.num_key_value_heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-            intermediate_size=config.intermediate_size,
-            vocab_size=target.vocab_size,
-            num_target_layers=target.num_layers,
-            tap_ids=default_tap_ids(target.num_layers, taps) if isinstance(taps, int) else tuple(taps),
-            block_size=block_size,
-            mask_token_id=mask_token_id,
-            rms_norm_eps=config.rms_norm_eps,
-            rope_parameters=dict(config.rope_parameters),
-            max_position_embeddings=config.max_position_embeddings,
-        )
-    )
-    draft.reset_parameters()
-    return draft
-
-
-def cosine_factor(step: int, steps: int, spec: TrainingSpec) -> float:
-    """Linear warm-up, then a cosine down to spec.decay at the last step."""
-    warm = min(1.0, (step + 1) / (spec.warmup + 1))
-    progress = min(1.0, max(0, step - spec.warmup) / max(1, steps - spec.warmup))
-    return warm * (spec.decay + (1 - spec.decay) * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -1,17 +1,23 @@
-"""What a run shows: bars on a terminal, one line per context elsewhere; answers as they come."""
+"""What a run shows: bars on a terminal, lines elsewhere; answers as they come."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+QUIET_SECONDS = 10.0  # between two lines about parts of a context, away from a terminal
+
 
 class StudyProgress:
     """Contexts done, parts (arm x task) of the current one, current tau, time left.
+
+    Away from a terminal each context is a line when it is done, and within it what is being done now, at most every
+    ten seconds.
 
     Args:
         num_contexts: Contexts to come on this process.
@@ -23,6 +29,8 @@ class StudyProgress:
         self._num_contexts = num_contexts
         self._done = 0
         self._begun = time.perf_counter()
+        self._last_line = -QUIET_SECONDS
+        self._context, self._num_parts, self._parts_done = "", 0, 0
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -46,15 +54,20 @@ class StudyProgress:
 
     def start_context(self, context_id: str, *, num_parts: int) -> None:
         """A context with so many parts begins."""
+        self._context, self._num_parts, self._parts_done = context_id, num_parts, 0
         self._bars.reset(self._parts, total=num_parts, description=context_id, visible=True)
+        self._say("")
 
     def note(self, text: str) -> None:
         """Say what is being done now."""
         self._bars.update(self._parts, description=text)
+        self._say(text)
 
     def finish_part(self, arm: str) -> None:
         """One part of the current context is done."""
+        self._parts_done += 1
         self._bars.update(self._parts, advance=1, description=arm)
+        self._say(arm)
 
     def finish_context(self, context_id: str, tau: Mapping[str, float]) -> None:
         """A context is done; `tau` is the state of the arms so far."""
@@ -62,9 +75,19 @@ class StudyProgress:
         self._bars.update(self._contexts, advance=1)
         left = (time.perf_counter() - self._begun) / self._done * (self._num_contexts - self._done)
         state = "  ".join(f"{arm} {value:.2f}" for arm, value in tau.items())
-        self._console.print(
-            f"[{self._done}/{self._num_contexts}] {context_id}  tau: {state}  ({left:.0f} s left)", markup=False
-        )
+        self._line(f"[{self._done}/{self._num_contexts}] {context_id}  tau: {state}  ({left:.0f} s left)")
+
+    def _say(self, what: str) -> None:
+        """Where there are no bars and it has been quiet for a while: the context, its parts, and what is done now."""
+        if self._console.is_terminal or time.perf_counter() - self._last_line < QUIET_SECONDS:
+            return
+        parts = f"{self._parts_done} of {self._num_parts} answers"
+        at = f"[{self._done + 1}/{self._num_contexts}] {self._context}"
+        self._line(f"{at}  {parts}{f', {what}' if what else ''}")
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.perf_counter()
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 class AnswerPrinter:
@@ -80,5 +103,7 @@ class AnswerPrinter:
         self.tokens += tokens
         text = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
         if not text.endswith("\ufffd"):
-            print(text[len(self.shown) :], end="", flush=True)
+            # An answer that cannot be shown is made to its end and stored; whoever prints next meets the error.
+            with suppress(OSError):
+                print(text[len(self.shown) :], end="", flush=True)
             self.shown = text

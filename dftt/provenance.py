@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def provenance() -> dict[str, Any]:
         if torch.cuda.is_available()
         else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),  # what speed beside other processes depends on
     }
 
 

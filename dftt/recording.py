@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dftt.adaptation.ttt import Adaptation
+from dftt.digests import Digest
 from dftt.evaluation.questions import Messages
 from dftt.evaluation.records import Key
 from dftt.evaluation.repetition import share_in
 from dftt.evaluation.suites.registry import score_answer
 from dftt.study import Arm
-from dftt.types import Generation, Prompt, Record, Task, TTTSpec
+from dftt.types import Generation, Prompt, Record, Score, Task, TTTSpec
+from dftt.types.inputs import is_bad_input
 
 _SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")  # of an adaptation, as far as reports compare them
 _OF_STUDY = ("study_samples", "study_tokens", "study_temperature", "study_context")
@@ -44,7 +46,7 @@ class Part:
         question: These as a prompt, None where there are none.
         arm: The arm.
         seed: The decoding seed.
-        digest: Hash of what decides the record.
+        digest: Of what decides the record.
     """
 
     task: Task
@@ -53,7 +55,7 @@ class Part:
     question: Prompt | None
     arm: Arm
     seed: int
-    digest: str
+    digest: Digest
 
     @property
     def key(self) -> Key:
@@ -79,13 +81,13 @@ def make_record(
         found: What the arm found out on the way, put beside the task's metadata.
     """
     generation = rounds[-1].generation
-    judged = score_answer(part.task, generation.text, allow_code_execution=allow_code_execution)
+    judged = scored(lambda: score_answer(part.task, generation.text, allow_code_execution=allow_code_execution))
     return Record(
         task_id=part.task.task_id,
         context_id=part.task.context_id,
         arm=part.arm.id,
         seed=part.seed,
-        spec_hash=part.digest,
+        spec_hash=part.digest.whole,
         answer=generation.text,
         token_ids=generation.token_ids,
         acceptance_lengths=generation.acceptance_lengths,
@@ -99,6 +101,7 @@ def make_record(
         rubrics=part.task.rubrics,
         adaptation={**_describe(rounds, ttt), **_describe_study(rounds)},
         metadata={**part.task.metadata, **(found or {})},
+        hashes=part.digest.parts,
     )
 
 
@@ -109,13 +112,28 @@ def unmeasured(part: Part, problem: str) -> Record:
         context_id=part.task.context_id,
         arm=part.arm.id,
         seed=part.seed,
-        spec_hash=part.digest,
+        spec_hash=part.digest.whole,
         finish_reason="error",
         prompt_tokens=len(part.prompt),
         explanation=problem,
         rubrics=part.task.rubrics,
         metadata=dict(part.task.metadata),
+        hashes=part.digest.parts,
     )
+
+
+def scored(score: Callable[[], Score]) -> Score:
+    """The score that a program gives, or none with the reason why it gave none."""
+    try:
+        return score()
+    except Exception as error:  # whatever a suite of somebody else raises: the answer must not be lost
+        return Score(passed=None, explanation=f"not scored: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """One line that says what went wrong: a sentence of our own as it is, else with the kind of the error before it."""
+    text = " ".join(str(error).split())
+    return text if is_bad_input(error) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _describe_study(rounds: Sequence[Round]) -> dict[str, Any]:

@@ -12,11 +12,9 @@ for.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import logging
 import random
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,17 +24,20 @@ from pathlib import Path
 import torch
 from rich.logging import RichHandler
 
+from dftt.adaptation.corpus.jsonl import read_rows
 from dftt.adaptation.corpus.prompts import load_prompts
 from dftt.adaptation.corpus.templated_prompts import chat_prompts, code_prompts, math_prompts
 from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.adaptation.corpus.worlds import QUESTIONS, generate_world
 from dftt.adaptation.fallback import is_out_of_memory
+from dftt.command import command_line
 from dftt.decoding.engine import Engine
 from dftt.decoding.queue import decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.models.pair import BUNDLED
 from dftt.models.target import Target, encode
 from dftt.types import DecodingSpec
+from dftt.types.outputs import check_output_folder
 
 CACHE_TOKENS = 1_600_000  # rows x positions whose keys and values exist at once
 
@@ -186,9 +187,10 @@ def read_texts(paths: Sequence[str]) -> list[str]:
     """The `text` of every row of JSONL(.gz) files."""
     texts = []
     for path in paths:
-        opener = gzip.open if path.endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8") as lines:
-            texts += [json.loads(line)["text"] for line in lines]
+        for place, row in read_rows(Path(path)):
+            if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+                raise ValueError(f"{place}: needs a string 'text'")
+            texts.append(row["text"])
     return texts
 
 
@@ -242,8 +244,21 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the corpora and a report of what they hold."""
-    args = make_parser().parse_args(arguments)
+    """Write the corpora and a report of what they hold, as `command_line` runs commands."""
+    with command_line():
+        synthesise(make_parser().parse_args(arguments))
+
+
+def synthesise(args: argparse.Namespace) -> None:
+    """Write the corpora and a report of what they hold.
+
+    Args:
+        args: As `make_parser` reads them.
+
+    Raises:
+        ValueError: A file, the target or a setting cannot be used.
+    """
+    check_output_folder("--out", args.out)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
     target = Target.load(args.target, device=args.device, dtype=args.dtype)
     shard, num_shards = args.shard
@@ -307,7 +322,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    main()

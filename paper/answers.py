@@ -22,10 +22,10 @@ def write_answers(ledger: Ledger, studies: Sequence[Study], path: Path) -> None:
     """Write the answers to the first tasks, by id, that the target and a guided arm score differently on."""
     blocks = []
     for study in studies:
-        arms = [row["id"] for row in study.arms if row["mode"] == "guided"]
-        targets = [target for row in study.arms if row["mode"] == "guided" and (target := target_of(study.arms, row))]
+        arms = [arm.id for arm in study.arms if arm.mode == "guided"]
+        targets = [target for arm in study.arms if arm.mode == "guided" and (target := target_of(study.arms, arm))]
         if targets and len(blocks) < _MOST_TASKS:
-            shown = [targets[0]["id"], *arms]
+            shown = [targets[0].id, *arms]
             keys = _parting(study, shown)[: _MOST_TASKS - len(blocks)]
             blocks += [_block(ledger, study, key, shown) for key in keys]
     ledger.flags["AnswersShown"] = bool(blocks)

@@ -12,10 +12,10 @@ from dftt.evaluation.report.adaptation import adaptation_section
 from dftt.evaluation.report.errors import error_section
 from dftt.evaluation.report.figure import Figure
 from dftt.evaluation.report.guidance import guidance_section
-from dftt.evaluation.report.run import ArmData, Run
+from dftt.evaluation.report.run import ArmData, Run, arms_of
 from dftt.evaluation.report.section import Section
 from dftt.evaluation.report.tau import tau_section
-from paper.studies import Study, arm_data
+from paper.studies import Study
 from paper.trace import Ledger, flag_of
 from paper.vector import write_figure
 
@@ -37,17 +37,17 @@ class _Kind:
 
 
 def _lossless(arm: ArmData) -> bool:
-    return arm.mode == "speculative"
+    return arm.arm.mode == "speculative"
 
 
 def _answers(arm: ArmData) -> bool:
-    return arm.mode != "speculative"
+    return arm.arm.mode != "speculative"
 
 
 KINDS = (
-    _Kind("tau", tau_section, _lossless),
-    _Kind("tau_by_length", tau_section, _lossless),
-    _Kind("slot_acceptance", tau_section, _lossless),
+    _Kind("tau", lambda runs, arms: tau_section(arms), _lossless),  # noqa: ARG005
+    _Kind("tau_by_length", lambda runs, arms: tau_section(arms), _lossless),  # noqa: ARG005
+    _Kind("slot_acceptance", lambda runs, arms: tau_section(arms), _lossless),  # noqa: ARG005
     _Kind("pass_rate_by_alpha", guidance_section, _answers),
     _Kind("pass_rate_differences", guidance_section, _answers),
     _Kind("losses", lambda runs, arms: adaptation_section(arms), _lossless),  # noqa: ARG005
@@ -86,21 +86,22 @@ def figure_digest(name: str, studies: Sequence[Study]) -> str:
 
 
 def _figure(kind: _Kind, studies: Sequence[Study]) -> Figure | None:
-    shown = {(arm.run.name, arm.arm) for arm in [each for each in arm_data(studies) if kind.shows(each)][:_MOST_ARMS]}
+    every = arms_of([study.run for study in studies])
+    shown = {(arm.run.name, arm.arm.id) for arm in [each for each in every if kind.shows(each)][:_MOST_ARMS]}
     parts = [part for study in studies if (part := _part(study, shown)) is not None]
     if not parts:
         return None
-    section = kind.section([part.run for part in parts], arm_data(parts))
+    section = kind.section([part.run for part in parts], arms_of([part.run for part in parts]))
     return next((figure for figure in section.figures if figure.name == kind.name and figure.rows), None)
 
 
 def _part(study: Study, shown: Collection[tuple[str, str]]) -> Study | None:
     """The study with the shown arms alone; None where none of its arms is shown."""
-    rows = [row for row in study.arms if (study.name, row["id"]) in shown]
-    ids = {row["id"] for row in rows}
+    arms = [arm for arm in study.arms if (study.name, arm.id) in shown]
+    ids = {arm.id for arm in arms}
     records = [record for record in study.run.records if record.arm in ids]
     baseline = study.run.baseline if study.run.baseline in ids else ""
-    return Study(replace(study.run, records=records, baseline=baseline), rows) if records else None
+    return Study(replace(study.run, records=records, arms=arms, baseline=baseline)) if records else None
 
 
 def _digest(figure: Figure) -> str:

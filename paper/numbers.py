@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dftt.evaluation.arm_roles import NO_TTT, OTHER_TTT, TARGET, Pair
+from dftt.evaluation.comparison import Comparison
 from paper.quantities import comparison_name
-from paper.roles import (
-    Pair,
-    Trio,
-    largest,
-    of_kind,
-    pairs_of,
-    questions_of,
-    tau_source,
-    trio_of,
-)
+from paper.roles import Trio, largest, of_kind, pair_of, questions_of, trio_of, verdict_source
 from paper.studies import Selection, Study, rule_of
-from paper.tables.acceptance import break_even, tau_difference
+from paper.tables.acceptance import break_even
 from paper.tex import Format, Value, compact, fixed, p_equation, said, typed, whole
 from paper.trace import Ledger, Source
 
@@ -50,19 +43,19 @@ def write_numbers(ledger: Ledger, studies: Sequence[Study]) -> None:
     ledger.flags["SeveralStudies"] = len(studies) > 1
     _rules(ledger, studies[0])
     _setup(ledger, studies[0])
-    if (study := _first(ledger, studies, "tau")) is not None and (trio := trio_of(ledger, study)) is not None:
+    if (study := _first(studies, "tau")) is not None and (trio := trio_of(study)) is not None:
         _tau(ledger, study, trio)
         _time(ledger, study, trio)
-    if (study := _first(ledger, studies, "guidance")) is not None:
+    if (study := _first(studies, "guidance")) is not None:
         _guidance(ledger, study)
-    if (study := _first(ledger, studies, "controls")) is not None:
+    if (study := _first(studies, "controls")) is not None:
         _controls(ledger, study)
-    if (study := _first(ledger, studies, "baselines")) is not None:
+    if (study := _first(studies, "baselines")) is not None:
         _baselines(ledger, study)
 
 
-def _first(ledger: Ledger, studies: Sequence[Study], question: str) -> Study | None:
-    return next((study for study in studies if question in questions_of(ledger, study)), None)
+def _first(studies: Sequence[Study], question: str) -> Study | None:
+    return next((study for study in studies if question in questions_of(study)), None)
 
 
 def _rules(ledger: Ledger, study: Study) -> None:
@@ -106,7 +99,7 @@ def _setup(ledger: Ledger, study: Study) -> None:
 
 def _tau(ledger: Ledger, study: Study, trio: Trio) -> None:
     ledger.flags["TauMeasured"], ledger.flags["WrongMeasured"] = True, trio.wrong is not None
-    verdict, size = tau_source(study), Source(study, "size", Selection((trio.none, trio.own)))
+    verdict, size = verdict_source(study, "tau"), Source(study, "size", Selection((trio.none, trio.own)))
     ledger.macro("TauVerdict", verdict, "sentence", said)
     ledger.macro("TauComparisons", verdict, "comparisons", whole)
     ledger.macro("TauStudy", Source(study, "recorded"), "name", typed)
@@ -117,16 +110,17 @@ def _tau(ledger: Ledger, study: Study, trio: Trio) -> None:
     settings = Source(study, "setting", Selection((trio.own,)))
     for name in ("steps", "lr", "rank", "anchors", "loss", "modules"):
         ledger.macro(f"TTT{name.title()}", settings, f"ttt.{name}", compact)
-    _compared(ledger, verdict, "OwnNone", Pair(trio.own, trio.none))
+    _compared(ledger, verdict, "OwnNone", trio.own, trio.none)
     if trio.wrong is not None:
         _arm(ledger, study, "TauWrong", trio.wrong)
-        _compared(ledger, verdict, "OwnWrong", Pair(trio.own, trio.wrong))
-        ledger.interval("DeltaWrongNone", tau_difference(study, Pair(trio.wrong, trio.none)), _ENDS, _SIGNED)
+        _compared(ledger, verdict, "OwnWrong", trio.own, trio.wrong)
+        if pair_of(study, trio.wrong, NO_TTT, "tau"):
+            _compared(ledger, verdict, "WrongNone", trio.wrong, trio.none)
 
 
 def _time(ledger: Ledger, study: Study, trio: Trio) -> None:
     none, own = (Source(study, "cost", Selection((arm,))) for arm in (trio.none, trio.own))
-    pays = break_even(study, Pair(trio.own, trio.none))
+    pays = break_even(study, trio.own, trio.none)
     known = ledger.parts(pays)["pays"]
     ledger.flags["TimeMeasured"] = known != "unknown"
     if known == "unknown":
@@ -139,55 +133,37 @@ def _time(ledger: Ledger, study: Study, trio: Trio) -> None:
 
 
 def _guidance(ledger: Ledger, study: Study) -> None:
-    verdict = questions_of(ledger, study)["guidance"]
-    parts = ledger.parts(verdict)
-    pairs = pairs_of(parts)
+    verdict = verdict_source(study, "guidance")
     ledger.flags["GuidanceMeasured"] = True
     ledger.macro("GuidanceVerdict", verdict, "sentence", said)
     ledger.macro("GuidanceComparisons", verdict, "comparisons", whole)
     ledger.macro("GuidanceAbove", verdict, "above", whole)
     ledger.macro("GuidanceStudy", Source(study, "recorded"), "name", typed)
-    guided = {row["id"] for row in study.arms if row["mode"] == "guided"}
-    against_target = [pair for pair in pairs if pair.reference not in guided]
-    for name, ttt in (("GuideNone", "none"), ("GuideOwn", "own")):
-        best = largest(parts, of_kind(study, against_target, ttt, "none"))
-        ledger.flags[f"{name}Measured"] = best is not None
-        if best is not None:
-            _compared(ledger, verdict, name, best)
-            _setting(ledger, study, name, best.arm)
-    best = largest(parts, of_kind(study, [pair for pair in pairs if pair.reference in guided], "own", "none"))
-    ledger.flags["StepMeasured"] = best is not None
-    if best is not None:
-        _compared(ledger, verdict, "Step", best)
-        _setting(ledger, study, "Step", best.arm)
-    target = study.row(against_target[0].reference)
-    source = Source(study, "arm", Selection((target["id"],)))
-    ledger.interval("PassTarget", source, _PASS, fixed(2))
+    kinds = {f"Guide{name}": of_kind(study, "guidance", TARGET, name.lower()) for name in ("None", "Own")}
+    _best(ledger, study, verdict, kinds | {"Step": of_kind(study, "guidance", NO_TTT)})
+    target = of_kind(study, "guidance", TARGET)[0].reference
+    ledger.interval("PassTarget", Source(study, "arm", Selection((target,))), _PASS, fixed(2))
 
 
 def _controls(ledger: Ledger, study: Study) -> None:
     """Noise, and guidance by another context's draft: of each the comparison with the largest effect."""
-    verdict = questions_of(ledger, study)["controls"]
-    pairs = pairs_of(ledger.parts(verdict))
-    targets = {row["id"] for row in study.arms if row["mode"] != "guided"}
-    noise = [pair for pair in pairs if pair.reference in targets and rule_of(study.row(pair.arm)).startswith("noise")]
-    of_another = [pair for pair in of_kind(study, pairs, "own", "wrong") if pair.reference not in targets]
-    _best(ledger, study, verdict, {"Noise": noise, "GuideWrong": of_another})
+    noise = [each for each in of_kind(study, "controls", TARGET) if rule_of(study.arm(each.arm)).startswith("noise")]
+    wrong = [each for each in of_kind(study, "controls", OTHER_TTT) if study.arm(each.reference).ttt == "wrong"]
+    _best(ledger, study, verdict_source(study, "controls"), {"Noise": noise, "GuideWrong": wrong})
 
 
 def _baselines(ledger: Ledger, study: Study) -> None:
     """Context-aware decoding: the comparison with the largest effect."""
-    verdict = questions_of(ledger, study)["baselines"]
-    cad = [pair for pair in pairs_of(ledger.parts(verdict)) if rule_of(study.row(pair.arm)) == "cad"]
-    _best(ledger, study, verdict, {"Cad": cad})
+    cad = [each for each in of_kind(study, "baselines", TARGET) if rule_of(study.arm(each.arm)) == "cad"]
+    _best(ledger, study, verdict_source(study, "baselines"), {"Cad": cad})
 
 
-def _best(ledger: Ledger, study: Study, verdict: Source, kinds: Mapping[str, Sequence[Pair]]) -> None:
+def _best(ledger: Ledger, study: Study, verdict: Source, kinds: Mapping[str, Sequence[Comparison]]) -> None:
     for name, found in kinds.items():
-        best = largest(ledger.parts(verdict), found)
+        best: Pair | None = largest(found)
         ledger.flags[f"{name}Measured"] = best is not None
         if best is not None:
-            _compared(ledger, verdict, name, best)
+            _compared(ledger, verdict, name, best.arm, best.reference)
             _setting(ledger, study, name, best.arm)
             ledger.interval(f"Pass{name}", Source(study, "arm", Selection((best.arm,))), _PASS, fixed(2))
 
@@ -204,9 +180,9 @@ def _arm(ledger: Ledger, study: Study, name: str, arm: str) -> None:
     ledger.interval(name, Source(study, "arm", Selection((arm,))), _TAU, fixed(2))
 
 
-def _compared(ledger: Ledger, source: Source, name: str, pair: Pair) -> None:
+def _compared(ledger: Ledger, source: Source, name: str, arm: str, reference: str) -> None:
     """A comparison of a verdict: DeltaName with CI and N, PName, and FindingName, by which the text chooses."""
-    prefix = comparison_name(pair.arm, pair.reference, "")
+    prefix = comparison_name(arm, reference, "")
     ledger.interval(f"Delta{name}", source, _ENDS, _SIGNED, prefix=prefix)
     ledger.macro(f"Contexts{name}", source, f"{prefix}num_clusters", whole)
     ledger.macro(f"P{name}", source, f"{prefix}adjusted", p_equation)

@@ -15,14 +15,14 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
-from dftt.evaluation.arm_roles import ArmRow
+from dftt.evaluation.arm_roles import Measure, pairs_of
 from dftt.evaluation.comparison import (
     MARGINS,
     MAX_UNSCORED,
     MIN_CONTEXTS,
     MIN_PAIRS,
     Comparison,
-    Measure,
+    answers_of,
     compare,
 )
 from dftt.evaluation.decision_tables import WORTHWHILE_TAU
@@ -30,8 +30,10 @@ from dftt.evaluation.report.budget import cost_of
 from dftt.evaluation.report.run import Run
 from dftt.evaluation.summary import summarise
 from dftt.evaluation.taxonomy import classify_all, transitions
-from dftt.evaluation.verdict import QUESTIONS, Verdict
+from dftt.evaluation.verdict import Verdict
 from dftt.types import Record
+from dftt.types.arms import Arm
+from paper.studies import rule_of
 from paper.tex import Value
 
 Parts = Mapping[str, Value]
@@ -45,12 +47,12 @@ class Material:
     Args:
         run: The run: its files besides the records.
         records: Those of its records that were selected.
-        arms: The rows of arms.json that were selected.
+        arms: Its arms that were selected.
     """
 
     run: Run
     records: Sequence[Record]
-    arms: Sequence[ArmRow]
+    arms: Sequence[Arm]
 
 
 def size(material: Material) -> Parts:
@@ -76,13 +78,15 @@ def arm(material: Material) -> Parts:
 
 
 def comparison(material: Material, *, arm: str, reference: str, measure: Measure) -> Parts:
-    """Arm minus reference on equal tasks and seeds; the p-value is of this comparison alone."""
-    return comparison_parts(compare(material.records, arm, reference, measure))
+    """A comparison of the study's verdict, made on the selected records; the p-value is of this one alone."""
+    pairs = (pair for pair in pairs_of(material.run.arms) if pair.measure == measure)
+    pair = next(pair for pair in pairs if (pair.arm, pair.reference) == (arm, reference))
+    return comparison_parts(compare(answers_of(material.records), pair))
 
 
 def verdict(material: Material, *, question: str) -> Parts:
     """The verdict on a question: answer, sentence, counts of findings, and every comparison by `comparison_name`."""
-    made = QUESTIONS[question](material.records, material.arms)
+    made = next((each for each in material.run.judgement.verdicts if each.question == question), None)
     return {} if made is None else verdict_parts(made)
 
 
@@ -133,12 +137,11 @@ def answer(material: Material, *, task: str, seed: int) -> Parts:
 
 def setting(material: Material) -> Parts:
     """What the selected arm was, from arms.json; the settings of its adaptation after "ttt."."""
-    (row,) = material.arms
+    (arm,) = material.arms
+    row = arm.to_json()
     parts = {name: _flat(value) for name, value in row.items() if name not in ("ttt_settings", "guidance")}
     ttt = {f"ttt.{name}": _flat(value) for name, value in (row["ttt_settings"] or {}).items()}
-    own = [each for each in row["id"].partition(",")[2].split(",") if each and not each.startswith("T=")]
-    rule = row["guidance"].get("rule", "interpolate") if row["mode"] == "guided" else row["mode"]
-    return {**parts, **ttt, "rule": rule, "variant": ", ".join([row["ttt"], *own])}
+    return {**parts, **ttt, "rule": rule_of(arm) or arm.mode, "variant": _variant(arm, material.run.arms)}
 
 
 def group(material: Material, *, by: str, group: str) -> Parts:  # noqa: ARG001 - the selection did the work
@@ -246,6 +249,19 @@ def same(value: Value, other: Value) -> bool:
     if isinstance(value, float | int) and isinstance(other, float | int):
         return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)
     return value == other
+
+
+def _variant(arm: Arm, arms: Sequence[Arm]) -> str:
+    """What the draft was adapted to, and the settings in which arms of the same kind differ."""
+    own = _settings(arm)
+    kind = arm.mode, arm.ttt, rule_of(arm)
+    alike = [_settings(each) for each in arms if (each.mode, each.ttt, rule_of(each)) == kind]
+    differing = [name for name in own if any(other.get(name) != own[name] for other in alike)]
+    return ", ".join([arm.ttt, *(f"{name}={_flat(own[name])}" for name in differing)])
+
+
+def _settings(arm: Arm) -> dict[str, Any]:
+    return {**arm.guidance, **arm.parameters, **arm.ttt_overrides, "taps": arm.taps, "rounds": arm.rounds}
 
 
 def _flat(value: object) -> Value:

@@ -1,24 +1,15 @@
-"""Which arms of a study play which part in the text."""
+"""Which arms of a study play which part in the text: what the verdict compared, and which of it the text is about."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dftt.evaluation.arm_roles import ArmRow, alike
-from dftt.evaluation.verdict import QUESTIONS
-from paper.quantities import Parts, comparison_name
-from paper.studies import Selection, Study
-from paper.trace import Ledger, Source
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An arm and the one that it is compared with."""
-
-    arm: str
-    reference: str
+from dftt.evaluation.arm_roles import NO_TTT, OTHER_TTT, Measure, Pair
+from dftt.evaluation.comparison import Comparison
+from dftt.evaluation.verdict import QUESTIONS, Verdict
+from paper.studies import Study
+from paper.trace import Source
 
 
 @dataclass(frozen=True)
@@ -30,83 +21,46 @@ class Trio:
     wrong: str | None
 
 
-# -- questions ---------------------------------------------------------------------------------------------------------
+def verdict_of(study: Study, question: str) -> Verdict | None:
+    """The verdict of a study on a question; None where it has none."""
+    return next((each for each in study.run.judgement.verdicts if each.question == question), None)
 
 
-def tau_source(study: Study) -> Source:
-    """The verdict on tau, from the lossless arms."""
-    return _verdict(study, "tau", (row for row in study.arms if row["mode"] == "speculative"))
+def verdict_source(study: Study, question: str) -> Source:
+    """The source of the numbers of a verdict."""
+    return Source(study, "verdict", arguments={"question": question})
 
 
-def questions_of(ledger: Ledger, study: Study) -> dict[str, Source]:
-    """The questions that a study can answer: tau, guidance, controls, baselines."""
-    asked = {"tau": tau_source(study)}
-    if any(record.passed is not None for record in study.run.records):
-        asked |= {question: _verdict(study, question, study.arms) for question in QUESTIONS if question != "tau"}
-    return {name: source for name, source in asked.items() if ledger.parts(source).get("comparisons")}
+def questions_of(study: Study) -> list[str]:
+    """The questions that a study answers; those about answers only where some are scored."""
+    scored = any(record.passed is not None for record in study.run.records)
+    return [name for name in QUESTIONS if verdict_of(study, name) is not None and (scored or name == "tau")]
 
 
-def question_of(ledger: Ledger, study: Study, pair: Pair) -> Source | None:
-    """The question about answers that a pair was compared for."""
-    for name, source in questions_of(ledger, study).items():
-        if name != "tau" and comparison_name(pair.arm, pair.reference, "estimate") in ledger.parts(source):
-            return source
-    return None
+def pair_of(study: Study, arm: str, against: str, measure: Measure) -> Pair | None:
+    """What the verdict holds an arm against, of that kind; None where nothing."""
+    found = study.run.comparison(arm, against, measure)
+    return None if found is None else found.pair
 
 
-def asks_tau(ledger: Ledger, study: Study) -> bool:
-    """Whether a study can answer what TTT does to tau."""
-    return "tau" in questions_of(ledger, study)
+def of_kind(study: Study, question: str, against: str, ttt: str = "") -> list[Comparison]:
+    """The comparisons of a question with that kind of reference; of arms adapted to this alone, where it is given."""
+    verdict = verdict_of(study, question)
+    every = verdict.comparisons if verdict else ()
+    return [each for each in every if each.pair.against == against and ttt in ("", study.arm(each.arm).ttt)]
 
 
-# -- pairs -------------------------------------------------------------------------------------------------------------
+def largest(comparisons: Sequence[Comparison]) -> Pair | None:
+    """The pair with the largest effect, of those that are surely above where there are any; None of none."""
+    sure = [each for each in comparisons if each.finding == "above"]
+    best = max(sure or comparisons, key=lambda each: each.interval.estimate, default=None)
+    return None if best is None else best.pair
 
 
-def pairs_of(parts: Parts) -> list[Pair]:
-    """The comparisons among the parts of a verdict, in its order."""
-    found = []
-    for name in parts:
-        arm, against, rest = name.partition(" against ")
-        reference, _, part = rest.rpartition(": ")
-        if against and part == "estimate":
-            found.append(Pair(arm, reference))
-    return found
-
-
-def of_kind(study: Study, pairs: Sequence[Pair], arm: str, reference: str) -> list[Pair]:
-    """The pairs whose drafts were adapted to this and that: none, own, wrong or shuffled."""
-    return [
-        pair for pair in pairs if (study.row(pair.arm)["ttt"], study.row(pair.reference)["ttt"]) == (arm, reference)
-    ]
-
-
-def largest(parts: Parts, pairs: Sequence[Pair]) -> Pair | None:
-    """The pair with the largest effect; None where there is none."""
-    return max(pairs, key=lambda pair: _effect(parts, pair), default=None)
-
-
-def trio_of(ledger: Ledger, study: Study) -> Trio | None:
+def trio_of(study: Study) -> Trio | None:
     """The arms that the verdict on tau rests on; None where the study does not ask it."""
-    if not asks_tau(ledger, study):
-        return None
-    parts = ledger.parts(tau_source(study))
-    pairs = pairs_of(parts)
-    best = largest(parts, of_kind(study, pairs, "own", "none"))
+    best = largest(of_kind(study, "tau", NO_TTT, "own"))
     if best is None:
         return None
-    controls = [pair for pair in of_kind(study, pairs, "own", "wrong") if pair.arm == best.arm]
-    return Trio(best.reference, best.arm, controls[0].reference if controls else None)
-
-
-def base_of(study: Study, row: ArmRow) -> ArmRow | None:
-    """The arm of the same mode and settings without TTT; None for an arm without TTT itself."""
-    return None if row["ttt"] == "none" else alike(study.arms, row, ttt="none")
-
-
-def _verdict(study: Study, question: str, rows: Iterable[ArmRow]) -> Source:
-    return Source(study, "verdict", Selection(tuple(row["id"] for row in rows)), {"question": question})
-
-
-def _effect(parts: Parts, pair: Pair) -> float:
-    value = parts.get(comparison_name(pair.arm, pair.reference, "estimate"))
-    return float(value) if isinstance(value, float | int) else -math.inf
+    control = pair_of(study, best.arm, OTHER_TTT, "tau")
+    return Trio(best.reference, best.arm, control.reference if control else None)

@@ -43,7 +43,7 @@ class Source:
 
     def parts(self) -> Parts:
         """All parts of the quantity, made from the records."""
-        material = Material(self.study.run, self.selection.records(self.study), self.selection.rows(self.study))
+        material = Material(self.study.run, self.selection.records(self.study), self.selection.chosen(self.study))
         return QUANTITIES[self.quantity](material, **self.arguments)
 
 

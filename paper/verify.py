@@ -55,7 +55,7 @@ def _material(said: Mapping[str, Any], study: Study) -> Material | None:
     records = selection.records(study)
     if (len(records), study.digest(records)) != (said["count"], said["sha256"]):
         return None
-    return Material(study.run, records, selection.rows(study))
+    return Material(study.run, records, selection.chosen(study))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 # Before any import of a Hugging Face library, which reads it once. Online: HF_HUB_OFFLINE=0 pytest -m hub
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Before torch is imported, as the package does it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Before Triton is imported: where there is no card its kernels run in its interpreter, on the CPU.
 if not os.path.exists("/dev/nvidia0"):  # noqa: PTH110 - asking torch would import it first
     os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -140,7 +140,7 @@ def train_on_text(pair: Pair, token_ids: Sequence[int], *, steps: int, anchors: 
     draft.rotary.requires_grad_(False)
     prefill = pair.prefill(Prompt(tuple(token_ids)))
     optimizer = torch.optim.AdamW([p for p in draft.parameters() if p.requires_grad], lr=3e-3)
-    spec = TTTSpec(anchors=anchors)
+    spec = TTTSpec(anchors=anchors, held_out=0)
     for step in range(steps):
         loss = block_loss(draft, pair.target, context_batch(draft, prefill, len(prefill), spec, step), loss="kl").loss
         optimizer.zero_grad()

@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dftt.decoding.replay import Candidates, TokenTrace
+from dftt.evaluation.arms_file import write_arms
 from dftt.evaluation.records import RecordStore
 from dftt.evaluation.traces import Trace, append_trace
-from dftt.types import Record
+from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types.arms import Arm
 
-ARMS = ("target", "speculative+none", "speculative+own", "speculative+wrong", "guided@0.2+own", "guided@0.5+own")
+STUDIED = (
+    Arm("target"),
+    *(Arm(ttt=source) for source in ("none", "own", "wrong")),
+    *(Arm("guided", "own", alpha) for alpha in (0.2, 0.5)),
+)
+ARMS = tuple(arm.id for arm in STUDIED)
 WORDS = (" the", " mayor", " goats", "\n", " count", " counts", " boat", " red", ".")
 _TAU = {"none": 1.4, "own": 2.4, "wrong": 1.9}
 
@@ -87,9 +94,12 @@ def made_trace(record: Record, *, texts: Sequence[str] = WORDS) -> Trace:
     return Trace(*record.key, record.spec_hash, tokens, copied, dict(enumerate(texts)))
 
 
-def write_run(folder: Path, records: Sequence[Record], traces: Sequence[Trace] = ()) -> Path:
-    """A run's folder with these records and traces, a config and its provenance."""
+def write_run(
+    folder: Path, records: Sequence[Record], traces: Sequence[Trace] = (), arms: Sequence[Arm] = STUDIED
+) -> Path:
+    """A run's folder with these records and traces, its arms, a config and its provenance."""
     store = RecordStore(folder)
+    write_arms(folder, arms, TTTSpec(steps=12), DecodingSpec())
     lines = "".join(json.dumps(record.to_json()) + "\n" for record in records)
     store.path.write_text(lines)  # at once: append waits for the disk after each
     for trace in traces:

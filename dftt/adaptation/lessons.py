@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from dftt.adaptation.held_out import is_held_out
 from dftt.adaptation.losses import BlockBatch, make_block_batch, slot_weights
 from dftt.adaptation.self_study import Study
 from dftt.models.blocks import select_anchors
@@ -39,31 +40,53 @@ class Lessons:
         study: Study | None = None,
     ) -> None:
         self.draft, self.prefill, self.context_length, self.spec = draft, prefill, context_length, spec
-        self._ids = torch.tensor([prefill.input_ids[:context_length]], device=prefill.features.device)
+        self._ids = _ids_of(prefill, context_length)
         self._study = study
         if study is not None:
             texts = study.texts
-            self._usable = (texts.lengths > texts.starts).nonzero()[:, 0].cpu()
-            if not len(self._usable):
+            usable = (texts.lengths > texts.starts).nonzero()[:, 0].cpu()
+            if not len(usable):
                 raise ValueError("self-study: the target wrote nothing about the context; raise ttt.study_samples")
+            # As of a context's positions, one of each so many texts is never learnt from, where there are as many.
+            places = torch.arange(len(usable))
+            kept = places % spec.held_out == spec.held_out - 1 if spec.held_out else torch.zeros_like(places).bool()
+            self._learnt, self._held_out = usable[~kept], usable[kept]
             self._prefix_features = study.prefix.features.to(texts.features.device)[None]
 
     def __iter__(self) -> Iterator[BlockBatch]:
         return map(self.batch, range(self.spec.steps))
 
-    def batch(self, step: int) -> BlockBatch:
-        """The blocks of a step."""
-        if step < self.spec.steps_of("context") or self._study is None:
-            return context_batch(self.draft, self.prefill, self.context_length, self.spec, step, input_ids=self._ids)
-        return self._study_batch(self._study, step)
+    def batch(self, step: int, *, validation: bool = False) -> BlockBatch:
+        """The blocks of a step, or of one that asks where none was learnt (spec.held_out).
 
-    def _study_batch(self, study: Study, step: int) -> BlockBatch:
-        """Blocks that open in the answers of some texts; those past the end of an answer weigh 0."""
+        Raises:
+            ValueError: If nothing was held out to ask there.
+        """
+        of_context = 0 if validation else self.spec.steps_of("context")
+        if self._study is not None and step >= of_context:
+            return self._study_batch(self._study, step, self._held_out if validation else self._learnt)
+        return context_batch(
+            self.draft,
+            self.prefill,
+            self.context_length,
+            self.spec,
+            step,
+            input_ids=self._ids,
+            validation=validation,
+        )
+
+    def _study_batch(self, study: Study, step: int, usable: Tensor) -> BlockBatch:
+        """Blocks that open in the answers of some of the usable texts; slots past the end of an answer weigh 0."""
+        if not len(usable):
+            raise ValueError(
+                f"nothing to validate on: of {len(study.texts)} texts ttt.held_out {self.spec.held_out} keeps none out "
+                "of training; raise ttt.study_samples, or lower ttt.held_out"
+            )
         texts, size = study.texts, self.draft.config.block_size
         generator = _generator(self.spec, step)
-        count = min(len(self._usable), -(-self.spec.anchors // BLOCKS_PER_TEXT))
+        count = min(len(usable), -(-self.spec.anchors // BLOCKS_PER_TEXT))
         blocks = -(-self.spec.anchors // count)
-        chosen = self._usable[torch.randperm(len(self._usable), generator=generator)[:count]]
+        chosen = usable[torch.randperm(len(usable), generator=generator)[:count]]
         fractions = torch.rand(count, blocks, generator=generator)
         device = texts.features.device
         chosen, fractions = chosen.to(device), fractions.to(device)
@@ -97,24 +120,49 @@ def context_batch(
     step: int,
     *,
     input_ids: Tensor | None = None,  # (1, T)
+    validation: bool = False,
 ) -> BlockBatch:
-    """Blocks that open in the context's own text; `input_ids` are its tokens on the device, where they are at hand."""
+    """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones.
+
+    Args:
+        draft: Says how large a block is.
+        prefill: Covers the context.
+        context_length: Tokens of the context.
+        spec: How many blocks are drawn, and from where.
+        step: Number of the step.
+        input_ids: The context's tokens on the device, where they are at hand.
+        validation: Draw from the positions that training leaves out (spec.held_out) instead of all others.
+
+    Raises:
+        ValueError: If there is no position to draw from.
+    """
+    held_out = is_held_out(context_length, spec.held_out)
+    if validation and not held_out.any():
+        raise ValueError(
+            f"nothing to validate on: of a context of {context_length} tokens ttt.held_out {spec.held_out} keeps no "
+            "position out of training; give a number from 2 to the context's tokens - 2"
+        )
     anchors = select_anchors(
         context_length=context_length,
         num_anchors=spec.anchors,
         window=spec.window,
+        allowed=held_out if validation else ~held_out,
         generator=_generator(spec, step),
     )
     device = prefill.features.device
-    ids = torch.tensor([prefill.input_ids[:context_length]], device=device) if input_ids is None else input_ids
+    input_ids = _ids_of(prefill, context_length) if input_ids is None else input_ids
     return make_block_batch(
-        input_ids=ids,
-        supervised=torch.ones_like(ids, dtype=torch.bool),
+        input_ids=input_ids,
+        supervised=torch.ones_like(input_ids, dtype=torch.bool),
         anchors=anchors[None].to(device),
         features=prefill.features[None, :context_length],
         hidden=prefill.hidden[None, :context_length],
         block_size=draft.config.block_size,
     )
+
+
+def _ids_of(prefill: Prefill, context_length: int) -> Tensor:  # (1, T)
+    return torch.tensor([prefill.input_ids[:context_length]], device=prefill.features.device)
 
 
 def _generator(spec: TTTSpec, step: int) -> torch.Generator:

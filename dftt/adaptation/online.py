@@ -15,7 +15,13 @@ import torch
 
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.reuse import reused
-from dftt.adaptation.ttt import Adaptation, Steps, check_start, peak_bytes
+from dftt.adaptation.ttt import (
+    Adaptation,
+    Steps,
+    check_start,
+    outside_inference_mode,
+    peak_bytes,
+)
 from dftt.models import lora
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
@@ -38,16 +44,19 @@ def learning(
         ValueError: If `initial` has another shape than the spec asks for.
     """
     check_start(initial, spec)
-    parameters = lora.attach_(
-        pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
-    )
-    try:
-        if initial is not None:
-            lora.load_weights_(pair.draft, initial.weights)
-        spec = replace(spec, steps=spec.steps_of("generation"))
-        yield GenerationLearner(pair, spec, Steps(pair.draft, pair.target, parameters, spec), answer_tokens)
-    finally:
-        lora.detach_(pair.draft)
+    with lora.only_user(pair.draft):
+        parameters = lora.attach_(
+            pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
+        )
+        try:
+            if initial is not None:
+                lora.load_weights_(pair.draft, initial.weights)
+            spec = replace(spec, steps=spec.steps_of("generation"))
+            with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
+                steps = Steps(pair.draft, pair.target, parameters, spec)
+            yield GenerationLearner(pair, spec, steps, answer_tokens)
+        finally:
+            lora.detach_(pair.draft)
 
 
 class GenerationLearner:
@@ -72,7 +81,7 @@ class GenerationLearner:
     def is_due(self, new_tokens: int) -> bool:
         """Take note of so many more verified tokens; whether enough of them have come for an update."""
         self._since += new_tokens
-        return self._since >= self.spec.every and any(self._shares) and not self.steps.stopped
+        return self._since >= self.spec.every and any(self._shares) and not self.steps.watch.stopped
 
     def learn(self, text: Prefill, answer_length: int) -> None:
         """The steps that are due, over the last `answer_length` tokens of a text; the draft is changed in place."""
@@ -80,13 +89,16 @@ class GenerationLearner:
         due, self._since = divmod(self._since, self.spec.every)
         count = sum(self._shares[:due])
         del self._shares[:due]
-        within = replace(self.spec, window=min(self.spec.window or answer_length, answer_length))
+        # Every token of an answer is learnt from: nothing is ever validated there.
+        within = replace(self.spec, window=min(self.spec.window or answer_length, answer_length), held_out=0)
         with torch.inference_mode(False), torch.enable_grad(), reused(self.pair.draft):
+            text = outside_inference_mode(text)
             for _ in range(count):
                 batch = context_batch(self.pair.draft, text, len(text), within, len(self.steps.losses))
-                if not self.steps.take(batch):
+                self.steps.take(batch)
+                if self.steps.watch.stopped:
                     break
-        self.steps.finish()
+            self.steps.watch.check_update()
         self.seconds += time.perf_counter() - begun
 
     @property
@@ -98,5 +110,5 @@ class GenerationLearner:
             losses=tuple(self.steps.losses),
             seconds=self.seconds,
             peak_bytes=peak_bytes(self.pair.target.device),
-            stopped=self.steps.stopped,
+            stopped=self.steps.watch.stopped,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,8 +16,10 @@ from dftt.adaptation.fallback import is_out_of_memory, rungs
 from dftt.adaptation.gradients import Capture, CapturedGradients, capture_for
 from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockBatch, block_loss
+from dftt.adaptation.optimizers import lr_factor, make_optimizer
 from dftt.adaptation.reuse import reused
 from dftt.adaptation.self_study import Study, write_study
+from dftt.adaptation.watch import Watch
 from dftt.models import lora
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
@@ -26,7 +28,6 @@ from dftt.models.target import Target
 from dftt.types import Prefill, Prompt, TTTSpec
 
 logger = logging.getLogger(__name__)
-_SMOOTHING = 0.9
 _SLOW_STEPS, _PACE_STEPS = 2, 3  # of an adaptation whose seconds are bounded
 
 
@@ -55,6 +56,7 @@ class Adaptation:
     study_seconds: float = 0.0
 
 
+@torch.inference_mode(False)
 def ttt_adapt(
     pair: Pair,
     prompt: Prompt,
@@ -65,7 +67,9 @@ def ttt_adapt(
     study: Study | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Adaptation:
-    """An adapter for the prompt's context; the pair is left bitwise as it was.
+    """An adapter for the prompt's context; the pair is left bitwise as it was, and so is every random generator.
+
+    It may be called inside `torch.no_grad()` and `torch.inference_mode()`, with a prefill that was made there.
 
     Where memory runs out, it starts again with gradient checkpointing, then with fewer anchors, then with LoRA on fc
     only; each of these is logged and noted in the result.
@@ -92,6 +96,7 @@ def ttt_adapt(
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
+    pair.check_prefill(prefill)
     if not spec.steps_of("self_study"):
         study = None
     elif study is None:
@@ -102,8 +107,9 @@ def ttt_adapt(
             fallbacks.append(given_up)
             logger.warning("ttt_adapt ran out of memory and starts again with %s", given_up)
         try:
-            made = _adapt(pair, prefill, length, cheaper, initial, on_step, study)
-            return replace(made, fallbacks=tuple(fallbacks))
+            with lora.only_user(pair.draft):
+                adaptation = _adapt(pair, prefill, length, cheaper, initial, on_step, study)
+            return replace(adaptation, fallbacks=tuple(fallbacks))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -139,8 +145,9 @@ def _adapt(
     try:
         if initial is not None:
             lora.load_weights_(draft, initial.weights)
-        on_device = replace(prefill, features=prefill.features.to(target.device))  # they may be kept in host memory
-        with torch.inference_mode(False), torch.enable_grad(), reused(draft):
+        learnable = outside_inference_mode(prefill)
+        on_device = replace(learnable, features=learnable.features.to(target.device))  # they may be in host memory
+        with torch.enable_grad(), reused(draft):
             steps = Steps(draft, target, parameters, spec, capture=capture_for(target.device, spec.steps))
             lessons = Lessons(draft, on_device, context_length, spec, study)
             _train(steps, lessons, on_step, allowed=spec.seconds - study.seconds if study and spec.seconds else 0.0)
@@ -153,25 +160,18 @@ def _adapt(
         losses=tuple(steps.losses),
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_bytes(target.device),
-        stopped=steps.stopped,
+        stopped=steps.watch.stopped,
         study=study.answers() if study is not None else (),
         study_seconds=study.seconds if study is not None else 0.0,
     )
 
 
-def make_optimizer(
-    parameters: Sequence[nn.Parameter], spec: TTTSpec
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW without weight decay, and its schedule, advanced once a step."""
-    optimizer = torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=0.0)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, spec))
-
-
-def lr_factor(step: int, spec: TTTSpec) -> float:
-    """Linear warm-up over spec.warmup steps, then linear decay to spec.decay at the last step."""
-    warm = min(1.0, (step + 1) / (spec.warmup + 1))
-    progress = min(1.0, max(0, step - spec.warmup) / max(1, spec.steps - 1 - spec.warmup))
-    return warm * (1 - (1 - spec.decay) * progress)
+def outside_inference_mode(prefill: Prefill) -> Prefill:
+    """The prefill, with copies of the tensors that autograd would refuse because they were made in inference mode."""
+    features, hidden = (
+        tensor.clone() if tensor.is_inference() else tensor for tensor in (prefill.features, prefill.hidden)
+    )
+    return replace(prefill, features=features, hidden=hidden)
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -182,13 +182,13 @@ def peak_bytes(device: torch.device) -> int:
 
 
 class Steps:
-    """Optimiser steps on an adapter, taken back where they lead to no finite number.
+    """Optimiser steps on an adapter, as long as its watch allows them.
 
     Args:
         draft: Carries the adapter.
         target: The frozen target.
         parameters: The adapter's.
-        spec: Rate, schedule, bound and loss.
+        spec: Rate, schedule, bound, patience and loss.
         capture: Makes the gradients of a step ready for replay, where all steps have batches of one shape.
     """
 
@@ -201,25 +201,19 @@ class Steps:
         *,
         capture: Capture | None = None,
     ) -> None:
-        self.draft, self.target, self.parameters, self.spec = draft, target, parameters, spec
+        self.draft, self.target, self.spec = draft, target, spec
         compute = partial(_gradients, draft, target, parameters, spec)
         self._gradients = compute if capture is None else CapturedGradients(compute, capture)
         self.losses: list[float] = []  # before each step
-        self.stopped = ""  # why no more steps are to be taken
+        self.watch = Watch(parameters, spec.patience)
         self._optimizer, self._schedule = make_optimizer(parameters, spec)
-        self._good = [parameter.detach().clone() for parameter in parameters]
 
     def take(self, batch: BlockBatch) -> bool:
         """One step; False where it could not be taken, and the weights are those before it."""
         loss, norm = self._gradients(batch)
         value = loss.item()
-        if not torch.isfinite(norm + value):
-            _copy_(self.parameters, self._good)
-            self.stopped = f"non-finite loss or gradient at step {len(self.losses)}: kept the weights before it"
-            logger.warning("ttt_adapt stopped: %s", self.stopped)
+        if not self.watch.allows(value, norm.item()):
             return False
-        # The weights that gave this finite loss are good; the update below is proven by the next step only.
-        _copy_(self._good, self.parameters)
         self._optimizer.step()
         self._schedule.step()
         self.losses.append(value)
@@ -230,17 +224,11 @@ class Steps:
         self.spec = spec = replace(self.spec, steps=min(steps, self.spec.steps))
         self._schedule.lr_lambdas = [lambda step: lr_factor(step, spec)]
 
-    def finish(self) -> None:
-        """Take the last update back if it is not finite."""
-        if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
-            _copy_(self.parameters, self._good)
-            self.stopped = "the last update was not finite: kept the weights before it"
-
 
 def _gradients(
     draft: DFlashDraft, target: Target, parameters: list[nn.Parameter], spec: TTTSpec, batch: BlockBatch
 ) -> tuple[Tensor, Tensor]:
-    """Loss, and norm of the clipped gradients, which are left in the parameters."""
+    """Loss, and norm of the gradients before they are clipped and left in the parameters."""
     loss = block_loss(draft, target, batch, loss=spec.loss).loss
     for parameter in parameters:
         parameter.grad = None
@@ -252,25 +240,17 @@ def _train(
     steps: Steps, lessons: Iterable[BlockBatch], on_step: Callable[[int, float], None] | None, *, allowed: float
 ) -> None:
     """All steps, or as many as fit in the seconds that are allowed (0: all)."""
-    spec, clock = steps.spec, _Clock(allowed)
-    best, best_step, smooth = float("inf"), 0, 0.0
+    clock = _Clock(allowed)
     for step, batch in enumerate(lessons):
         if step >= steps.spec.steps:
             break
-        if not steps.take(batch):
-            return
-        value = steps.losses[-1]
-        if on_step is not None:
-            on_step(step, value)
+        if steps.take(batch) and on_step is not None:
+            on_step(step, steps.losses[-1])
+        if steps.watch.stopped:
+            break
         if fitting := clock.steps_that_fit(step + 1):
             steps.shorten(fitting)
-        smooth = value if step == 0 else _SMOOTHING * smooth + (1 - _SMOOTHING) * value
-        if smooth < best:
-            best, best_step = smooth, step
-        elif spec.patience and step - best_step >= spec.patience:
-            steps.stopped = f"no better loss for {spec.patience} steps"
-            return
-    steps.finish()
+    steps.watch.check_update()
 
 
 class _Clock:
@@ -292,9 +272,3 @@ class _Clock:
         if not self._allowed or done != _SLOW_STEPS + _PACE_STEPS:
             return 0
         return done + max(0, int((self._allowed - passed) / (passed - self._slow) * _PACE_STEPS))
-
-
-@torch.no_grad()
-def _copy_(to: Sequence[Tensor], source: Sequence[Tensor]) -> None:
-    for destination, origin in zip(to, source, strict=True):
-        destination.copy_(origin)

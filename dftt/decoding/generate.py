@@ -19,8 +19,9 @@ from dftt.decoding.schedule import BlockScheduler
 from dftt.models.lora import Adapter, applied
 from dftt.models.pair import Pair
 from dftt.models.spans import KEYS_PER_TILE
-from dftt.models.target import check_window
+from dftt.models.target import check_tokens, check_window
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
+from dftt.types.checks import finite, whole
 
 
 class HasAdapter(Protocol):
@@ -115,34 +116,27 @@ def generate(
     Raises:
         ValueError: If a prompt and its answer do not fit the target's window, the spec does not fit the draft, or the
             rule of guidance lacks a material, or a learner is given with another mode, or with several prompts, or
-            alphas are given that cannot be followed, or something that proposes is passed in beside lookup.
+            alphas, names, rows or prefills are given that cannot be followed, or a token is none of the target's, or
+            something that proposes is passed in beside lookup.
     """
     prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
-    if not prompts:
-        raise ValueError("no prompt given: pass at least one")
-    if rows < 0:
-        raise ValueError(f"rows must be >= 1, or 0 for all prompts at once, got {rows}")
-    if spec.drafter != "draft" and (drafter, scheduler, learner) != (None, None, None):
-        raise ValueError(
-            f"decoding.drafter {spec.drafter} goes with no drafter, scheduler or learner that is passed in"
-        )
-    if drafter is not None and 0 < rows < len(prompts):
-        raise ValueError(f"a given drafter proposes for all {len(prompts)} prompts at once: leave out rows, got {rows}")
-    _check_alphas(alphas, spec, len(prompts))
     materials = materials or Materials()
-    if len(materials.without_context) not in (0, len(prompts)):
-        raise ValueError(
-            f"{len(materials.without_context)} prompts without context given for {len(prompts)} prompts: give one each"
-        )
+    _check_batch(prompts, rows, drafter, materials)
+    _check_alphas(alphas, spec, len(prompts))
+    if spec.drafter != "draft" and (drafter, scheduler, learner) != (None, None, None):
+        raise ValueError(f"decoding.drafter {spec.drafter} goes with no drafter, scheduler or learner passed in")
     spec = resolve_sizes(spec, pair.draft.config.block_size)
+    for each in (*prompts, *materials.without_context):
+        check_tokens(pair.target.vocab_size, each.input_ids)
+    check_tokens(pair.target.vocab_size, spec.eos_token_ids, name="decoding.eos_token_ids")
     for each in prompts:
         check_window(pair.target.window, len(each), spec.max_new_tokens)
-    names = sample_names or [hashlib.sha256(repr(each.input_ids).encode()).hexdigest() for each in prompts]
+    names = _names(prompts, sample_names)
     batch = _Batch(
         pair,
         spec,
         prompts,
-        _matching(prompts, prefill),
+        _matching(pair, prompts, prefill),
         [sample_key(spec.seed, name) for name in names],
         materials,
         drafter,
@@ -244,6 +238,29 @@ def resolve_sizes(spec: DecodingSpec, trained: int) -> DecodingSpec:
     return replace(spec, block_size=block, verify_size=verify)
 
 
+def _check_batch(prompts: Sequence[Prompt], rows: int, drafter: Drafter | None, materials: Materials) -> None:
+    if not prompts:
+        raise ValueError("no prompt given: pass at least one")
+    whole("rows", rows)
+    if rows < 0:
+        raise ValueError(f"rows must be >= 1, or 0 for all prompts at once, got {rows}")
+    if drafter is not None and 0 < rows < len(prompts):
+        raise ValueError(f"a given drafter proposes for all {len(prompts)} prompts at once: leave out rows, got {rows}")
+    if len(materials.without_context) not in (0, len(prompts)):
+        raise ValueError(
+            f"{len(materials.without_context)} prompts without context given for {len(prompts)} prompts: give one each"
+        )
+
+
+def _names(prompts: Sequence[Prompt], given: Sequence[str] | None) -> Sequence[str]:
+    """What keys the noise of each prompt: the names given, or the prompts' own tokens."""
+    if given is None:
+        return [hashlib.sha256(repr(each.input_ids).encode()).hexdigest() for each in prompts]
+    if isinstance(given, str) or len(given) != len(prompts):
+        raise ValueError(f"sample_names {given!r} given for {len(prompts)} prompts: give a list with one name for each")
+    return given
+
+
 def _check_alphas(alphas: Sequence[float], spec: DecodingSpec, count: int) -> None:
     if not alphas:
         return
@@ -251,18 +268,24 @@ def _check_alphas(alphas: Sequence[float], spec: DecodingSpec, count: int) -> No
         raise ValueError(f"alphas need mode guided and an alpha in the spec, got mode {spec.mode}, {spec.rule.alpha}")
     if len(alphas) != count:
         raise ValueError(f"{len(alphas)} alphas given for {count} prompts: give one for each")
+    for number, alpha in enumerate(alphas):
+        finite(f"alphas[{number}]", alpha)
     if 0 in alphas:
         raise ValueError(f"alphas {list(alphas)}: at 0 nothing guides; decode that prompt in mode target")
 
 
-def _matching(prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None) -> list[Prefill | None]:
-    """One prefill per prompt, or None; ValueError where one is not of the prompt's first tokens."""
+def _matching(
+    pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None
+) -> list[Prefill | None]:
+    """One prefill per prompt, or None; ValueError where one is not the pair's, or not of the prompt's first tokens."""
     given: list[Prefill | None] = (
         [prefill] * len(prompts) if prefill is None or isinstance(prefill, Prefill) else list(prefill)
     )
     if len(given) != len(prompts):
         raise ValueError(f"{len(given)} prefills given for {len(prompts)} prompts: give one for each, or one for all")
     for each, known in zip(prompts, given, strict=True):
+        if known is not None:
+            pair.check_prefill(known)
         if known is not None and each.input_ids[: len(known)] != known.input_ids:
             raise ValueError(
                 f"a prefill of {len(known)} tokens is not of the first tokens of its prompt ({len(each)} tokens)"

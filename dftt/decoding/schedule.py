@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dftt.types.checks import at_least, positive, share, whole
+
 StepCosts = Mapping[int, Mapping[int, float]]  # rows -> block size -> seconds of a cycle
 
 _DOUBT = 2.0  # observations that a slot's prior guess is worth
@@ -32,10 +34,15 @@ class BlockScheduler:
         sizes = {tuple(sorted(each)) for each in costs.values()}
         if len(sizes) != 1 or not next(iter(sizes)):
             raise ValueError(f"costs must give the same block sizes for every row count, got {sorted(sizes)}")
-        if not all(seconds > 0 for each in costs.values() for seconds in each.values()):
-            raise ValueError("costs must be positive seconds for every row count and block size")
-        if memory < 1 or not 0 <= probing < 1:
-            raise ValueError(f"memory must be >= 1 and probing in [0, 1), got {memory} and {probing}")
+        for rows, each in costs.items():
+            whole("row count of costs", rows, 1)
+            for size, seconds in each.items():
+                whole("block size of costs", size, 1)
+                positive(f"costs of {rows} rows at block size {size}", seconds)
+        at_least("memory", memory, 1)
+        share("probing", probing)
+        if probing == 1:
+            raise ValueError("probing must be below 1: nothing but probes would be left")
         self.sizes: tuple[int, ...] = sizes.pop()
         self.costs = {rows: dict(each) for rows, each in sorted(costs.items())}
         self.probing = probing

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from dftt.evaluation.number_rules import NUMBER_RULES
 from dftt.evaluation.statistics import ratio_interval, wilson_interval
 from dftt.evaluation.summary import Row, interval_row
 from dftt.evaluation.tables import align, decimal, number, value_range
@@ -29,7 +31,8 @@ def break_down(records: Sequence[Record]) -> list[Row]:
     rubrics of the scored answers, with `rubric_low` and `rubric_high` (by contexts, no narrower than Wilson's);
     `stated` and `stated_rate`, the answers with an overall score of the judge's own and the share of 1 among them
     (the official figure, which leaves out what was not judged), and `disagreements`, where that score is not what
-    the judge's list says. Answers that name no group are left out of that grouping.
+    the judge's list says. Answers that name no group are left out of that grouping. Where answers are scored by several
+    named rules (GSM8K), there is a row by "rule" for each of them.
 
     Args:
         records: Of any number of arms, in any order; see `with_missing` for answers that have none.
@@ -43,7 +46,24 @@ def break_down(records: Sequence[Record]) -> list[Row]:
                 if record.arm == arm and (group := group_of(record)):
                     groups.setdefault(group, []).append(record)
             rows += [{"arm": arm, "by": by, "group": group, **_rates(groups[group])} for group in sorted(groups)]
+        of_arm = [record for record in records if record.arm == arm]
+        rows += [
+            {"arm": arm, "by": "rule", "group": rule, **_rates(under)}
+            for rule in NUMBER_RULES
+            if (under := _under_rule(of_arm, rule))
+        ]
     return rows
+
+
+def _under_rule(records: Sequence[Record], rule: str) -> list[Record]:
+    """Records that have this rule among their rubrics, as scored by it alone."""
+    under = []
+    for record in records:
+        kinds = [rubric.get("type") for rubric in record.rubrics if isinstance(rubric, Mapping)]
+        if rule in kinds:
+            status = record.statuses[kinds.index(rule)] if record.passed is not None else None
+            under.append(replace(record, passed=status, statuses=() if status is None else (status,)))
+    return under
 
 
 def with_missing(records: Sequence[Record], tasks: Iterable[Task]) -> list[Record]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from dftt.evaluation.arm_roles import Measure, Pair
-from dftt.evaluation.statistics import Interval, holm, paired_difference, score_interval, sign_flip_p, student_p
+from dftt.evaluation.statistics import Interval, holm, paired_difference, score_interval, sign_flip_p, swapped_ratios_p
 from dftt.evaluation.tables import number
 from dftt.types import Record
 
@@ -30,8 +30,8 @@ class Comparison:
     Args:
         pair: What is compared, and for which question.
         interval: The difference over the pairs that can be used; its n counts them.
-        p: Of no difference, whole contexts swapped for pass rates and Student's for tau; NaN where there is none. Where
-            pairs are unscored, the largest of those that they allow.
+        p: Of no difference, both arms swapped in whole contexts; NaN where there is none. Where pairs are unscored, the
+            largest of those that they allow.
         num_tasks: Tasks that the pairs are of.
         unusable: Pairs in which either answer is unscored, missing, or took no step.
         at_least: Lower end where every unscored answer had turned out against the arm; of tau the interval's own.
@@ -156,15 +156,17 @@ def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def _of_tau(pair: Pair, every: Sequence[Both]) -> Comparison:
     used = [(a, b) for a, b in every if a and b and a.acceptance_lengths and b.acceptance_lengths]
-    interval = paired_difference(
-        [sum(a.acceptance_lengths) for a, _ in used],
-        [sum(b.acceptance_lengths) for _, b in used],
-        [a.context_id for a, _ in used],
-        steps_a=[len(a.acceptance_lengths) for a, _ in used],
-        steps_b=[len(b.acceptance_lengths) for _, b in used],
+    tokens_a, tokens_b = (
+        [sum(each.acceptance_lengths) for each in arm] for arm in ([a for a, _ in used], [b for _, b in used])
     )
+    steps_a, steps_b = (
+        [len(each.acceptance_lengths) for each in arm] for arm in ([a for a, _ in used], [b for _, b in used])
+    )
+    contexts = [a.context_id for a, _ in used]
+    interval = paired_difference(tokens_a, tokens_b, contexts, steps_a=steps_a, steps_b=steps_b)
+    p = swapped_ratios_p(tokens_a, tokens_b, contexts, steps_a=steps_a, steps_b=steps_b)
     tasks, unusable = len({a.task_id for a, _ in used}), len(every) - len(used)
-    return Comparison(pair, interval, student_p(interval), tasks, unusable, interval.low, interval.high)
+    return Comparison(pair, interval, p, tasks, unusable, interval.low, interval.high)
 
 
 def _of_passes(pair: Pair, every: Sequence[Both]) -> Comparison:
@@ -194,7 +196,7 @@ def _difference(pairs: Sequence[Both], *, unscored: tuple[bool, bool]) -> tuple[
         by_task.setdefault(record.task_id if record else "", []).append(a - b)
     means = [sum(each) / len(each) for each in by_task.values()]
     low, high = score_interval(sum(m for m in means if m > 0), -sum(m for m in means if m < 0), len(means))
-    return interval.widened(low, high), sign_flip_p([a - b for a, b in passes], clusters)
+    return interval.widened(low, high).within(-1, 1), sign_flip_p([a - b for a, b in passes], clusters)
 
 
 def _passed(record: Record | None, otherwise: bool) -> bool:

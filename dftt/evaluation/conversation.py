@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from dftt.models.target import encode
 from dftt.types import Generation, Task
 
 LATER_TURNS = "later_turns"  # metadata key of what the user says after the first answer, a list
@@ -17,6 +19,14 @@ def later_turns(task: Task) -> tuple[str, ...]:
 def whole_conversation(task: Task) -> tuple[Mapping[str, str], ...]:
     """All that the user says, the answers left empty: what a conversation takes of the window besides its answers."""
     return messages_after(task, [""] * len(later_turns(task)))
+
+
+def conversation_length(task: Task, tokenizer: Any) -> int:
+    """Tokens of `whole_conversation`; ValueError, with the task's name, where its messages make no prompt."""
+    try:
+        return len(encode(tokenizer, whole_conversation(task)))
+    except ValueError as error:
+        raise ValueError(f"task {task.task_id}: {error}") from None
 
 
 def messages_after(task: Task, answers: Sequence[str]) -> tuple[Mapping[str, str], ...]:

@@ -19,9 +19,10 @@ def tau_line(made: Sequence[Comparison]) -> Line:
         made: Adapted to the own context against not adapted, for each setting.
     """
     if raised := [each for each in made if each.finding == "above"]:
+        if worthwhile := [each for each in raised if each.at_least > WORTHWHILE_TAU]:
+            text = f"TTT raises tau by more than {WORTHWHILE_TAU}{_among(worthwhile, made)}"
+            return "worthwhile", text, largest(worthwhile)
         best, where = largest(raised), _among(raised, made)
-        if any(each.at_least > WORTHWHILE_TAU for each in raised):
-            return "worthwhile", f"TTT raises tau by more than {WORTHWHILE_TAU}{where}", best
         if all(each.finding != "too few" and each.at_most < WORTHWHILE_TAU for each in made):
             return "small", f"TTT raises tau, by less than {WORTHWHILE_TAU}{where}", best
         return "raised", f"TTT raises tau{where}; whether by {WORTHWHILE_TAU} cannot be told", best

@@ -139,8 +139,8 @@ def wanted_records(folder: str | Path, intended: Intended | None = None) -> Want
         if twice := len(versions) - len({record.key for record in versions}):
             raise ValueError(
                 f"{folder} holds records of more than one study ({twice} under other settings than others of the same "
-                f"task, arm and seed) and no {STUDY_FILE} that says which is meant: run the study you mean there again, "
-                "which makes nothing anew that fits it"
+                f"task, arm and seed) and no {STUDY_FILE} that says which is meant: run the one you mean there again; "
+                "its records are kept"
             )
         return Wanted(load_records(folder), None, [])
     own = [record for record in versions if intended.hashes.get(record.key) == record.spec_hash]

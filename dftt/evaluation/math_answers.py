@@ -1,34 +1,32 @@
-"""Are two mathematical answers the same? Rules for the notation of MATH, without a computer algebra system.
+"""Are two mathematical answers the same? The rules for MATH: structure and notation here, formulas by math-verify.
 
-Fractions, roots, mixed numbers, thousands separators, units, degrees, dollars and percent signs are read in their
-usual ways. Formulas are compared by value at random points, so an equivalent form passes even where a problem asks for
-one form (factored, simplified). Tuples, intervals and matrices are compared part by part in order, sets and lists in
-any order.
+Tuples, intervals and matrices are compared part by part in order, sets and lists in any order, each part as often as it
+stands there. Each part is a word, a number in a base, or a formula, an equation or an inequality; the latter three go
+to math-verify with exact numbers, so an equivalent form passes even where a problem asks for one form.
 
-Limits: a rounded decimal does not equal the fraction it is rounded from; a number in base b needs its subscript; words
-must agree but for case; units are dropped, not converted; what the notation of latex_expressions.py does not cover must
-agree letter by letter.
+Limits: a rounded decimal does not equal the number it is rounded from; a number in base b needs its subscript; words
+must agree but for case; a unit may be left out, but is not converted; what math-verify cannot read must agree letter by
+letter.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
-from dftt.evaluation.latex_expressions import MAX_LENGTH, ExpressionError, value
+from dftt.evaluation.math_notation import split_unit
+from dftt.evaluation.math_process import SHARED
 
-_TRIALS = 3
-_TOLERANCE = 1e-9
-_SPACING = re.compile(r"\\[!,;: ]|\\q?quad\b|~|\$|\\(?:left|right|displaystyle|bigl?|bigr?)(?![a-zA-Z])")
-_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
-_UNIT = re.compile(r"(?<=[\d}\)])\s*\\(?:text|mbox|mathrm)\s*\{[^{}]*\}\s*(?:\^\{?\d\}?)?$")
-_WORDS_AFTER_NUMBER = re.compile(r"(?<=[\d}])\s+[a-z]{2,}(?:[ .]+[a-z]{2,})*\.?(?:\^\{?\d\}?)?$", re.IGNORECASE)
-_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_MATRIX = re.compile(r"\\begin\{[pbv]?matrix\}(.*)\\end\{[pbv]?matrix\}", re.DOTALL)
-_ASSIGNED = re.compile(r"[a-zA-Z](?:\([a-z]\))?\s*(?:=|\\in\b)\s*(?!.*=)(.+)", re.DOTALL)
+MAX_LENGTH = 300  # characters; longer answers, and deeper ones, must agree letter by letter
+_MAX_DEPTH = 20
+_MATRIX = re.compile(r"\(?\s*\\begin\{(?:[pbv]?matrix|array)\}(?:\{[clr|]+\})?(.*)\\end\{\w+\}\s*\)?", re.DOTALL)
+_ASSIGNED = re.compile(r"([a-zA-Z](?:\([a-z]\))?)\s*(?:=|\\in\b)\s*(?!.*=)(.+)", re.DOTALL)
+_COMPARED = re.compile(r"<|>|\\(?:l|g)(?:t|eq?|eqslant)(?![a-zA-Z])")
+_IN_BASE = re.compile(r"[0-9A-Z]+_\d+")
 _OPENING, _CLOSING = "([{", ")]}"
-_SYMBOLS = {"π": "\\pi ", "∞": "\\infty ", "∪": "\\cup ", "×": "\\times ", "·": "\\cdot ", "−": "-", "°": ""}  # noqa: RUF001
+# Letters that stand beside each other in products: "xy" is "yx", but "no" is not "on".
+_NO_VARIABLE = frozenset("eilo")
+_NEAR = 3
 
 
 def boxed(answer: str) -> str | None:
@@ -51,29 +49,16 @@ def same_answer(given: str, reference: str) -> bool:
     Args:
         given: What the model put into its box.
         reference: The answer that is right.
+
+    Raises:
+        TimeoutError: math-verify did not decide it in time.
     """
-    if max(len(given), len(reference)) > MAX_LENGTH:
+    if max(len(given), len(reference)) > MAX_LENGTH or max(_depth(given), _depth(reference)) > _MAX_DEPTH:
         return given == reference
-    given, reference = normalise(given), normalise(reference)
+    (given, unit), (reference, wanted_unit) = split_unit(given), split_unit(reference)
+    if unit and wanted_unit and unit != wanted_unit:
+        return False
     return given == reference or _same(given, reference)
-
-
-def normalise(text: str) -> str:
-    """The answer with one notation for what has several, and without what carries no meaning."""
-    for symbol, plain in _SYMBOLS.items():
-        text = text.replace(symbol, plain)
-    text = text.replace("\\$", "").replace("\\%", "").replace("%", "").replace("{,}", ",")
-    text = text.replace("\\\\", ";")  # the end of a matrix row, before a spacing command is seen in it
-    text = re.sub(r",\s*\\!\s*", ",\\!", text)  # the thousands separator of MATH
-    text = re.sub(r"(?<=\d),\\!(?=\d{3})", "", text)
-    text = _SPACING.sub(" ", text)
-    text = re.sub(r"\\[dt]frac", r"\\frac", text)
-    text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|\\degree", "", text)
-    text = re.sub(r"_\{(\w+)\}", r"_\1", text)
-    text = _UNIT.sub("", text.strip().rstrip("."))
-    text = _TEXT.sub(r" \1 ", text)
-    text = _WORDS_AFTER_NUMBER.sub("", re.sub(r"\s+", " ", text).strip())
-    return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 
 def _same(given: str, reference: str) -> bool:
@@ -81,9 +66,12 @@ def _same(given: str, reference: str) -> bool:
         given, reference = _bare(given), _bare(reference)
     for split, ordered in ((_union, False), (_listed, False), (_rows, True), (_entries, True), (_enclosed, True)):
         left, right = split(given), split(reference)
-        if left is not None or right is not None:
-            return left is not None and right is not None and _same_parts(left, right, ordered)
-    return _same_equation(given, reference) if "=" in reference and "=" in given else _same_scalar(given, reference)
+        if left is not None and right is not None:
+            return _same_parts(left, right, ordered or len(_names(left) | _names(right)) > 1)
+        # 1 < x < 2 and (1, 2) are the same; no other two structures are.
+        if (left is not None or right is not None) and not (_COMPARED.search(given) or _COMPARED.search(reference)):
+            return False
+    return _same_leaf(given, reference)
 
 
 def _same_parts(given: Sequence[str], reference: Sequence[str], ordered: bool) -> bool:
@@ -100,46 +88,53 @@ def _same_parts(given: Sequence[str], reference: Sequence[str], ordered: bool) -
     return True
 
 
-def _same_scalar(given: str, reference: str) -> bool:
-    if _word(given) == _word(reference):
-        return True
-    if {given, reference} & {"\\infty", "-\\infty"}:
+def _same_leaf(given: str, reference: str) -> bool:
+    left, right = _word(given), _word(reference)
+    if left == right:
+        return bool(left)
+    if any(_is_words(text) or _IN_BASE.fullmatch(text) for text in (left, right)):
         return False
-    try:
-        return all(_close(value(given, trial), value(reference, trial)) for trial in range(_TRIALS))
-    except ExpressionError:
-        return False
-
-
-def _same_equation(given: str, reference: str) -> bool:
-    """Both sides' difference of one is a constant multiple of that of the other: x - y = 1 is 2x = 2y + 2."""
-    try:
-        ratios = [_difference(given, trial) / _difference(reference, trial) for trial in range(_TRIALS)]
-    except (ExpressionError, ZeroDivisionError):
-        return False
-    return abs(ratios[0]) > _TOLERANCE and all(_close(ratio, ratios[0]) for ratio in ratios)
-
-
-def _difference(equation: str, trial: int) -> complex:
-    left, _, right = equation.partition("=")
-    return value(left, trial) - value(right, trial)
-
-
-def _close(a: complex, b: complex) -> bool:
-    return math.isfinite(abs(a)) and abs(a - b) <= _TOLERANCE * max(1.0, abs(a), abs(b))
+    return bool(SHARED.same(given, reference))
 
 
 def _word(text: str) -> str:
-    """A word, or a choice such as (C), whatever its case and brackets; other text as it is, without spaces."""
-    bare = re.sub(r"\s+", "", text)
+    """A word, or a choice such as (C), whatever its case and brackets; other text as it is, without needless spaces."""
+    bare = re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text) if not _is_words(text) else " ".join(text.casefold().split())
     choice = re.fullmatch(r"\(([A-Za-z])\)", bare)
-    return choice.group(1).casefold() if choice else bare.casefold() if len(bare) > 1 and bare.isalpha() else bare
+    return choice.group(1) if choice else bare
+
+
+def _is_words(text: str) -> bool:
+    """Whether the text is made of words, not of a product of variables."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z' .-]*", text):
+        return False
+    return any(len(word) > 1 and not _is_product(word) for word in re.findall(r"[A-Za-z']+", text))
+
+
+def _is_product(word: str) -> bool:
+    letters = set(word.casefold())
+    near = ord(max(letters)) - ord(min(letters)) <= _NEAR
+    return len(word) <= 3 and near and not letters & _NO_VARIABLE
+
+
+def _depth(text: str) -> int:
+    """How deeply brackets stand in each other."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in _OPENING) - (character in _CLOSING)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _bare(text: str) -> str:
     """An answer without the name it is given: "x = 5" is 5, "y = 2x" is 2x, "x \\in [0, 1]" is [0, 1]."""
     assigned = _ASSIGNED.fullmatch(text.strip())
-    return assigned.group(1).strip() if assigned else text.strip()
+    return assigned.group(2).strip() if assigned else text.strip()
+
+
+def _names(parts: Sequence[str]) -> set[str]:
+    """What the parts are called: of "x = 1, y = 2" the order tells what the names did."""
+    return {assigned.group(1) for part in parts if (assigned := _ASSIGNED.fullmatch(part))}
 
 
 def _union(text: str) -> list[str] | None:

@@ -25,6 +25,14 @@ def without_context(task: Task, tasks: Sequence[Task]) -> Messages:
     return () if asked == tuple(map(dict, task.messages)) else asked
 
 
+def passage_of(task: Task) -> Messages:
+    """The messages of a task with its question cut out where it says it; none where nothing else is said."""
+    *before, last = map(dict, task.messages)
+    text, found, rest = last["content"].rpartition(task.question) if task.question else ("", "", last["content"])
+    messages = (*before, {**last, "content": (text + rest if found else last["content"]).strip()})
+    return messages if any(message["content"] for message in messages) else ()
+
+
 def _behind_what_is_shared(task: Task, tasks: Sequence[Task]) -> Messages:
     columns = list(zip(*(each.messages for each in tasks), strict=False))
     shared = len(list(takewhile(lambda column: all(each == column[0] for each in column), columns)))

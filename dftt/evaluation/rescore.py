@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dftt.command import command_line
+from dftt.evaluation.arms_file import ARMS_FILE
 from dftt.evaluation.breakdown import break_down, format_breakdown, with_missing
 from dftt.evaluation.judges.base import Judge
 from dftt.evaluation.judges.chat import ChatJudge
@@ -25,24 +27,22 @@ from dftt.evaluation.judges.programmatic import ProgrammaticJudge
 from dftt.evaluation.judging import BackgroundJudging, is_judgeable, with_score
 from dftt.evaluation.leaderboard import compare, format_comparison
 from dftt.evaluation.licence import NOTICE, clbench_contexts
-from dftt.evaluation.records import Key, RecordStore, load_records
-from dftt.evaluation.suites.registry import score_record
+from dftt.evaluation.manifest import wanted_records
+from dftt.evaluation.records import Key, RecordStore, replace_file
+from dftt.evaluation.suites.registry import get_suite, score_record
 from dftt.evaluation.summary import format_table, summarise
 from dftt.evaluation.tasks import load_tasks
 from dftt.evaluation.taxonomy import UNCLASSIFIED, classify_all, format_transitions, transitions
+from dftt.evaluation.verdict import write_verdict
 from dftt.types import Record, Task
 
 SHARD = "rescored"
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command; bad input prints one line and exits with 2."""
-    options = make_parser().parse_args(args)
-    try:
-        rescore(options)
-    except ValueError as error:
-        print("error:", error, file=sys.stderr)
-        sys.exit(2)
+    """Run the command, as `command_line` does."""
+    with command_line():
+        rescore(make_parser().parse_args(args))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -101,6 +101,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="the study's JSONL file of tasks: gives rubrics to records without any, and counts tasks without a record "
         "as intended and unscored",
     )
+    parser.add_argument(
+        "--suite",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a suite's file: records of its tasks get today's rubrics and metadata, as where the suite's rules have "
+        "changed since; may be given several times, and goes with --all",
+    )
     parser.add_argument("--baseline", default="", help="arm that others are compared with; default as in summary.json")
     parser.add_argument(
         "--taxonomy",
@@ -122,9 +130,10 @@ def rescore(options: argparse.Namespace) -> None:
         ValueError: The folder, the tasks or a setting cannot be used.
     """
     tasks = load_tasks(options.tasks) if options.tasks else []
-    records = load_records(options.run_dir)
+    current = suite_tasks(options.suite)
+    records = wanted_records(options.run_dir).records
     if not records:
-        raise ValueError(f"{options.run_dir} holds no records.*.jsonl; name the folder of a study")
+        raise ValueError(f"{options.run_dir} holds no records.*.jsonl of its study; name the folder of a study")
     judge = make_judge(options)
     judge.keep_replies(options.cache or options.run_dir / "verdicts")
     rescored = score_records(
@@ -132,14 +141,42 @@ def rescore(options: argparse.Namespace) -> None:
         judge,
         RecordStore(options.run_dir, SHARD),
         tasks,
+        current=current,
         every=options.all,
         allow_code_execution=options.allow_code_execution,
     )
-    records = load_records(options.run_dir)
+    wanted = wanted_records(options.run_dir)
+    records = wanted.records
     print(f"{rescored} answers scored anew, {sum(r.passed is None for r in records)} of {len(records)} unscored")
+    if wanted.note:
+        print(wanted.note)
     report(options, with_missing(records, tasks), judge)
     if usage := judge.usage():
         print(usage)
+
+
+def suite_tasks(files: Sequence[str]) -> dict[str, Task]:
+    """Tasks by their id, of files given as "NAME=FILE".
+
+    Raises:
+        ValueError: One is not of that form, or cannot be read.
+    """
+    tasks: dict[str, Task] = {}
+    for given in files:
+        name, _, path = given.partition("=")
+        if not path:
+            raise ValueError(f"--suite {given}: must be NAME=FILE, such as babi=babi.jsonl")
+        tasks |= {task.task_id: task for task in get_suite(name).tasks(path)}
+    return tasks
+
+
+def _as_today(record: Record, tasks: Mapping[str, Task]) -> Record:
+    """The record with the rubrics and the metadata that its task has today; what the arm found out is kept."""
+    task = tasks.get(record.task_id)
+    if task is None or task.metadata["suite"] != record.metadata.get("suite"):
+        return record
+    kept = {key: value for key, value in record.metadata.items() if key not in ("distractor", "distractors")}
+    return replace(record, rubrics=task.rubrics, metadata={**kept, **task.metadata})
 
 
 def make_judge(options: argparse.Namespace) -> Judge:
@@ -169,6 +206,7 @@ def score_records(
     store: RecordStore,
     tasks: Sequence[Task] = (),
     *,
+    current: Mapping[str, Task] | None = None,
     every: bool = False,
     allow_code_execution: bool = False,
 ) -> int:
@@ -179,6 +217,7 @@ def score_records(
         judge: Reads rubrics in words.
         store: Takes the new scores.
         tasks: Give rubrics to records that carry none.
+        current: Tasks by id, whose rubrics and metadata take the place of the records'.
         every: Also score records that have a score.
         allow_code_execution: Run answers that are programs, in the sandbox.
     """
@@ -188,7 +227,7 @@ def score_records(
         for old in records:
             if old.finish_reason == "error" or (old.passed is not None and not every):
                 continue
-            record = replace(old, rubrics=old.rubrics or rubrics.get(old.task_id, ()))
+            record = _as_today(replace(old, rubrics=old.rubrics or rubrics.get(old.task_id, ())), current or {})
             if is_judgeable(record):
                 # A program would only replace the reason why a judge has not scored it.
                 if not isinstance(judge, ProgrammaticJudge):
@@ -208,10 +247,14 @@ def report(options: argparse.Namespace, records: Sequence[Record], judge: Judge)
     """Print the tables and write what they hold beside the records."""
     folder: Path = options.run_dir
     baseline = options.baseline or _baseline(folder)
-    rows, parts = summarise(records, baseline or None), break_down(records)
+    judgement = write_verdict(folder, records) if (folder / ARMS_FILE).is_file() else None
+    rows = summarise(records, baseline or None, judgement.comparisons if judgement else ())
+    parts = break_down(records)
     _write(folder / "summary.json", rows)
     _write(folder / "breakdown.json", parts)
     print(format_table(rows), format_breakdown(parts), sep="\n\n")
+    if judgement is not None:
+        print("", judgement, sep="\n")
     if options.taxonomy != "none":
         classes, reasons = _classes(records, judge if options.taxonomy == "judge" else None)
         _write(
@@ -262,10 +305,7 @@ def _as_tasks(records: Sequence[Record]) -> list[Task]:
 
 
 def _write(path: Path, rows: object) -> None:
-    # Written beside and renamed, so that a killed call leaves the old file or the new one.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    replace_file(path, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def run_python(program: str, limits: Limits = Limits()) -> Run:
     """Run a Python program confined as this module says, and tell how it ended.
 
     Args:
-        program: Source text, run as `__main__` in a folder of its own, which is removed afterwards.
+        program: Source text, run in a folder of its own, which is removed afterwards; it is not `__main__`.
         limits: What it may use.
     """
     missing = missing_layer()

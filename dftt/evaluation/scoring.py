@@ -6,30 +6,29 @@ A checkable rubric is a mapping with a `type`:
 - `{"type": "excludes", "any_of": ["bathroom"]}`: the answer holds none of them.
 - `{"type": "number", "value": 18, "tolerance": 0}`: the last number of the answer is the value.
 - `{"type": "regex", "pattern": "^yes"}`: the pattern occurs in the answer, whatever the case.
+- `{"type": "strict-match", "value": "18"}`, `{"type": "flexible-extract", "value": "18"}`: the rules of GSM8K
+  (number_rules.py).
 
-Phrases are compared word by word after Unicode normalisation (NFKC), without case, articles and punctuation
-around words. Words are what spaces separate, so phrases inside unspaced scripts are not found.
+A phrase counts where the answer states it; phrases.py says what that means.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dftt.evaluation.final_answer import final_answer
+from dftt.evaluation.number_rules import NUMBER_RULES
+from dftt.evaluation.phrases import has_words, names, plain, states, without_thousands
 from dftt.types import Score, Task
 
-ARTICLES = frozenset({"a", "an", "the"})
-
-# NFKC leaves typographic quotes, dashes and the minus sign as they are.
-_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": " - ", "−": "-"})  # noqa: RUF001
-_AROUND_WORD = re.compile(r"^[\W_]+|[\W_]+$")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # A minus after a word or a bracket is no sign; digits after a letter belong to a name such as H2.
 _NUMBER = re.compile(r"(?<![\w.])(?:(?<![)\]])-)?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+
+# A number before another one, with nothing but a separator between them.
+_LISTED = re.compile(r"\d[\s*_$]*(?:[,;/]|,?\s(?:and|or)\b|\s)[\s*_$]*$")
 
 
 def score(task: Task, answer: str) -> Score:
@@ -104,40 +103,10 @@ def read_rubric(rubric: object) -> str | Mapping[str, Any]:
     return rubric
 
 
-def contains_phrase(text: str, phrase: str) -> bool:
-    """Whether the phrase occurs in the text as whole words; "12" is neither in "112" nor in "12.5"."""
-    words = _words(phrase)
-    # The option "A" is nothing but an article: then articles count, and case tells the two apart.
-    articles_only = all(word.casefold() in ARTICLES for word in words)
-    wanted = _join(words, articles_only)
-    if not wanted:
-        return False
-    before = r"(?<!\d[.,])" if wanted[0].isdigit() else ""
-    after = r"(?![.,]\d)" if wanted[-1].isdigit() else ""
-    pattern = rf"(?<![^\W_]){before}{re.escape(wanted)}(?![^\W_]){after}"
-    return re.search(pattern, _join(_words(text), articles_only)) is not None
-
-
 def last_number(text: str) -> float | None:
     """The last number written in digits, thousands separators allowed; None where there is none."""
-    found = _NUMBER.findall(_THOUSANDS.sub("", _plain(text)))
+    found = _NUMBER.findall(without_thousands(text))
     return float(found[-1]) if found else None
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).translate(_PLAIN)
-
-
-def _words(text: str) -> list[str]:
-    plain = _THOUSANDS.sub("", _plain(text))
-    stripped = (_AROUND_WORD.sub("", word) for word in plain.split())
-    return [word for word in stripped if word]
-
-
-def _join(words: list[str], as_written: bool) -> str:
-    if as_written:
-        return " ".join(words)
-    return " ".join(word for word in map(str.casefold, words) if word not in ARTICLES)
 
 
 def _read_phrases(rubric: Mapping[str, Any]) -> None:
@@ -145,7 +114,7 @@ def _read_phrases(rubric: Mapping[str, Any]) -> None:
     if not isinstance(phrases, list | tuple) or not phrases:
         raise ValueError(f"rubric {rubric['type']}: `any_of` must be a non-empty list of phrases, got {phrases!r}")
     for phrase in phrases:
-        if not isinstance(phrase, str) or not _words(phrase):
+        if not isinstance(phrase, str) or not has_words(phrase):
             raise ValueError(f"rubric {rubric['type']}: a phrase must hold a letter or digit, got {phrase!r}")
 
 
@@ -168,20 +137,37 @@ def _read_regex(rubric: Mapping[str, Any]) -> None:
 
 
 def _contains(rubric: Mapping[str, Any], answer: str) -> bool:
-    return any(contains_phrase(answer, phrase) for phrase in rubric["any_of"])
+    return any(states(answer, phrase, rubric.get("question", "")) for phrase in rubric["any_of"])
 
 
 def _excludes(rubric: Mapping[str, Any], answer: str) -> bool:
-    return not _contains(rubric, answer)
+    return not any(names(answer, phrase, rubric.get("question", "")) for phrase in rubric["any_of"])
 
 
 def _number(rubric: Mapping[str, Any], answer: str) -> bool:
     found = last_number(answer)
-    return found is not None and abs(found - rubric["value"]) <= rubric.get("tolerance", 0)
+    is_near = found is not None and abs(found - rubric["value"]) <= rubric.get("tolerance", 0)
+    return is_near and _is_one_number(answer)
+
+
+def _is_one_number(answer: str) -> bool:
+    """Whether the last number is stated, and not the end of a list of numbers."""
+    text = without_thousands(answer)
+    last = list(_NUMBER.finditer(text))[-1]
+    return states(answer, last.group()) and _LISTED.search(text[: last.start()]) is None
 
 
 def _regex(rubric: Mapping[str, Any], answer: str) -> bool:
-    return re.search(rubric["pattern"], _plain(answer), re.IGNORECASE) is not None
+    return re.search(rubric["pattern"], plain(answer), re.IGNORECASE) is not None
+
+
+def _read_value(rubric: Mapping[str, Any]) -> None:
+    if not isinstance(rubric.get("value"), str) or not rubric["value"].strip():
+        raise ValueError(f"rubric {rubric['type']}: `value` must be a number as text, got {rubric.get('value')!r}")
+
+
+def _number_rule(rubric: Mapping[str, Any], answer: str) -> bool:
+    return NUMBER_RULES[rubric["type"]](answer, rubric["value"])
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, Any], str], bool]] = {
@@ -189,10 +175,12 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any], str], bool]] = {
     "excludes": _excludes,
     "number": _number,
     "regex": _regex,
+    **dict.fromkeys(NUMBER_RULES, _number_rule),
 }
 _READERS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "contains": _read_phrases,
     "excludes": _read_phrases,
     "number": _read_number,
     "regex": _read_regex,
+    **dict.fromkeys(NUMBER_RULES, _read_value),
 }

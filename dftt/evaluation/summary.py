@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,15 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "no records"
     return align([_cells(row) for row in rows])
+
+
+def format_failures(records: Sequence[Record], most: int = 5) -> str:
+    """A line on each reason why answers could not be made, the commonest first; empty where all could."""
+    reasons = Counter(record.explanation for record in records if record.finish_reason == "error").most_common()
+    lines = [f"not made: {count} answers, since: {reason}" for reason, count in reasons[:most]]
+    if left := sum(count for _, count in reasons[most:]):
+        lines.append(f"not made: {left} answers for other reasons, which their records say")
+    return "\n".join(lines)
 
 
 def _arm_row(arm: str, records: Sequence[Record]) -> Row:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dftt.evaluation.rows import Row, read_rows, read_text, text_of
-from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric
+from dftt.evaluation.conversation import LATER_TURNS
+from dftt.evaluation.phrases import contains_phrase
+from dftt.evaluation.rows import Row, holds_rows, id_of, phrases_of, read_rows, read_text, text_of
+from dftt.evaluation.scoring import last_number, read_rubric
+from dftt.evaluation.shared_context import check_contexts
 from dftt.types import Prompt, Task, check_file
 
 _FORMS = "accepted are rows with `messages`, with `context` and `question`, or with `prompt`"
@@ -19,12 +22,12 @@ LENGTH_BUCKETS: tuple[str, ...] = (*(name for _, name in _BUCKETS), _LONGEST)
 
 
 def load_tasks(path: str | Path) -> list[Task]:
-    """Tasks of a JSONL file, one a row, in file order; a name that ends in .gz is decompressed.
+    """Tasks of a file, one a row, in file order; a name that ends in .gz is decompressed.
 
     Rows are in one of the forms that `task_from_row` reads.
 
     Args:
-        path: The .jsonl or .jsonl.gz file.
+        path: The file: one JSON row a line, or one JSON list of rows.
 
     Raises:
         ValueError: The file or a row cannot be read; the message names file and line.
@@ -41,10 +44,11 @@ def make_tasks(rows: Iterable[Row], make: Callable[[Mapping[str, Any], str], Tas
         source: Where the rows come from, for the message that there are none.
 
     Raises:
-        ValueError: A row cannot be read, two rows have the same task_id, or there is no row; the message names the
-            place.
+        ValueError: A row cannot be read, two rows have the same task_id, rows of one context_id have different
+            contexts, or there is no row; the message names the place.
     """
     tasks: dict[str, Task] = {}
+    places: list[str] = []
     for row in rows:
         try:
             task = make(row.values, row.default_id)
@@ -53,8 +57,10 @@ def make_tasks(rows: Iterable[Row], make: Callable[[Mapping[str, Any], str], Tas
         except ValueError as error:
             raise ValueError(f"{row.place}: {error}") from None
         tasks[task.task_id] = task
+        places.append(row.place)
     if not tasks:
         raise ValueError(f"{source} holds no tasks; write one JSON row a line")
+    check_contexts(zip(places, tasks.values(), strict=True))
     return list(tasks.values())
 
 
@@ -62,8 +68,9 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     """The task that a row describes in one of three forms.
 
     CL-bench's: `messages`, `rubrics`, `metadata`, and `question` where it is known apart from the context. Checkable
-    suites: `context`, `question`, `answer` and optionally `distractor` (or lists `answers`, `distractors`), which
-    become one user message and rubrics "contains" and "excludes". Bare prompts: `prompt`, whose `answer` becomes a
+    suites: `context`, `question`, `answer` and optionally `distractor` (each a text, a number or a list of them, which
+    may be called `answers`, `distractors`); they become one user message and rubrics "contains" and "excludes". A row
+    without an answer has no rubric, so it is unscored. Bare prompts: `prompt`, whose `answer` becomes a
     rubric where it is a number; another reference answer (code, a formula, an essay) stays in the metadata, because
     finding it as a phrase proves nothing. `rubrics` in a row replace those made of its answer. A row that names no
     context is a context of its own.
@@ -81,7 +88,7 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     elif "context" in row and "question" in row:
         question = text_of(row, "question")
         messages = _user_message(text_of(row, "context", may_be_blank=True), question)
-        rubrics, used = _phrase_rubrics(row), {"context", "question"}
+        rubrics, used = phrase_rubrics(row, _repeatable(row, question)), {"context", "question"}
     elif "prompt" in row:
         messages = ({"role": "user", "content": text_of(row, "prompt")},)
         rubrics, used, question = _number_rubrics(row.get("answer")), {"prompt"}, ""
@@ -91,8 +98,8 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     if not isinstance(given, list):
         raise ValueError(f"`rubrics` must be a list, got {type(given).__name__}")
     metadata = _metadata(row, used | {"rubrics", "metadata"})
-    task_id = str(metadata.get("task_id", metadata.get("id", default_id)))
-    context_id = str(metadata.get("context_id", task_id))
+    task_id = id_of(metadata, ("task_id", "id"), default_id)
+    context_id = id_of(metadata, ("context_id",), task_id)
     read = tuple(read_rubric(rubric) for rubric in given)
     return Task(task_id, context_id, messages, read, metadata, question.strip())
 
@@ -101,13 +108,13 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
     """One task per document and question, the question last.
 
     Args:
-        path: A UTF-8 text file (.txt, .md), whose context is named like the file, or a .jsonl(.gz) file whose rows have
-            `id` and `text`.
+        path: A UTF-8 text file (.txt, .md), whose context is named like the file, or a file of rows with `text` and,
+            where they have one, an `id`.
         questions: At least one question, none of them blank.
 
     Raises:
-        ValueError: The file is missing, a document is empty or not text, or a question is missing; the message names
-            it.
+        ValueError: The file is missing, a document is empty or not text, two documents have one id, or a question is
+            missing; the message names it.
     """
     path = check_file("document", path)
     if not questions:
@@ -115,8 +122,7 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
     for number, question in enumerate(questions, start=1):
         if not question.strip():
             raise ValueError(f"question {number} on {path} is blank; write it or leave it out")
-    in_rows = path.name.endswith((".jsonl", ".jsonl.gz"))
-    documents = _text_rows(path) if in_rows else {path.stem: read_text(path)}
+    documents = _text_rows(path) if holds_rows(path) else {path.stem: read_text(path)}
     if empty := [name for name, document in documents.items() if not document.strip()]:
         raise ValueError(f"{path}: document {empty[0]!r} is empty; give a document with text")
     return [
@@ -153,21 +159,35 @@ def length_bucket(num_tokens: int) -> str:
 
 
 def _text_rows(path: Path) -> dict[str, str]:
-    """`text` by `id` of a JSONL file's rows."""
-    documents = {}
+    """`text` by id of a file's rows."""
+    documents: dict[str, tuple[str, str]] = {}
     for row in read_rows(path):
         try:
-            documents[text_of(row.values, "id")] = text_of(row.values, "text")
+            name, text = id_of(row.values, ("id",), row.default_id), text_of(row.values, "text")
+            place, earlier = documents.setdefault(name, (row.place, text))
+            if earlier != text:
+                raise ValueError(f"id {name!r} is that of {place}, which has another text; give each document its own")
         except ValueError as error:
             raise ValueError(f"{row.place}: {error}") from None
-    return documents
+    if not documents:
+        raise ValueError(f"{path} holds no documents; write one JSON row with `text` a line")
+    return {name: text for name, (_, text) in documents.items()}
 
 
 def _metadata(row: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
+    metadata = {key: value for key, value in row.items() if key not in used} | metadata_of(row)
+    later = metadata.get(LATER_TURNS, [])
+    if not isinstance(later, list) or not all(isinstance(turn, str) and turn.strip() for turn in later):
+        raise ValueError(f"`{LATER_TURNS}` must be a list of what the user says, got {later!r}")
+    return metadata
+
+
+def metadata_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The `metadata` of a row, empty where it has none; ValueError where it is no object."""
     metadata = row.get("metadata", {})
     if not isinstance(metadata, dict):
         raise ValueError(f"`metadata` must be a JSON object, got {type(metadata).__name__}")
-    return {key: value for key, value in row.items() if key not in used} | metadata
+    return metadata
 
 
 def _messages(messages: object) -> tuple[Mapping[str, str], ...]:
@@ -176,6 +196,8 @@ def _messages(messages: object) -> tuple[Mapping[str, str], ...]:
     for number, message in enumerate(messages, start=1):
         if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
             raise ValueError(f"message {number} needs `role` and `content`, both strings")
+        if more := [key for key, value in message.items() if key not in ("role", "content") and value is not None]:
+            raise ValueError(f"message {number} has `{more[0]}`, which no prompt would hold; leave it out")
     if not any(message["content"].strip() for message in messages):
         raise ValueError("empty context: no message has content; give at least one with text")
     return tuple({"role": message["role"], "content": message["content"]} for message in messages)
@@ -186,21 +208,26 @@ def _user_message(context: str, question: str) -> tuple[Mapping[str, str], ...]:
     return ({"role": "user", "content": f"{context.rstrip()}\n\n{question.strip()}".lstrip("\n")},)
 
 
-def _phrase_rubrics(row: Mapping[str, Any]) -> list[Any]:
-    answers = _phrases(row, "answer")
+def phrase_rubrics(row: Mapping[str, Any], repeated: str = "") -> list[Any]:
+    """Rubrics "contains" of a row's answers and "excludes" of its distractors; none where it has no answer.
+
+    Args:
+        row: `answer` or `answers`, `distractor` or `distractors`.
+        repeated: Lines of the prompt that say nothing where an answer repeats them.
+    """
+    answers, wrong = phrases_of(row, "answer"), phrases_of(row, "distractor")
+    if not answers:  # nobody says what is right: an answer that avoids what is wrong would pass whatever it says
+        return []
     # "Smith" as distractor of "John Smith" would make the task impossible to pass.
-    distractors = [
-        wrong for wrong in _phrases(row, "distractor") if not any(contains_phrase(right, wrong) for right in answers)
-    ]
-    rubrics = [{"type": "contains", "any_of": answers}] if answers else []
-    return rubrics + ([{"type": "excludes", "any_of": distractors}] if distractors else [])
+    distractors = [phrase for phrase in wrong if not any(contains_phrase(right, phrase) for right in answers)]
+    known = {"question": repeated} if repeated else {}
+    rubrics: list[Any] = [{"type": "contains", "any_of": answers, **known}]
+    return rubrics + ([{"type": "excludes", "any_of": distractors, **known}] if distractors else [])
 
 
-def _phrases(row: Mapping[str, Any], key: str) -> list[str]:
-    phrases = row.get(f"{key}s", [row[key]] if key in row else [])
-    if not isinstance(phrases, list):
-        raise ValueError(f"`{key}s` must be a list of phrases, got {type(phrases).__name__}")
-    return [str(phrase) for phrase in phrases]
+def _repeatable(row: Mapping[str, Any], question: str) -> str:
+    """The question, unless it offers the answer: then one that repeats it may well say something."""
+    return "" if any(contains_phrase(question, right) for right in phrases_of(row, "answer")) else question
 
 
 def _number_rubrics(answer: object) -> list[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from dftt.evaluation.final_answer import final_answer
-from dftt.evaluation.scoring import contains_phrase
+from dftt.evaluation.phrases import contains_phrase, names, states
 from dftt.evaluation.summary import Row
 from dftt.evaluation.tables import align
 from dftt.types import Record
@@ -29,9 +29,25 @@ UNCLASSIFIED = "unclassified"
 
 Key = tuple[str, str, int]
 
+_TEXT = r"(?:documents?|passages?|stor(?:y|ies)|texts?|contexts?|articles?|paragraphs?|excerpts?|questions?)"
+_SAID = (
+    r"(?:given|stated|specified|mentioned|said|provided|named|described|explained|indicated|known|clear|listed|"
+    r"included|available|possible|enough|sufficient)"
+)
+_SAY = (
+    r"(?:say|state|mention|specify|give|tell|provide|contain|include|indicate|answer|describe|explain|name|reveal|"
+    r"address|have|hold|list|show)"
+)
 _REFUSAL = re.compile(
-    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)|i (?:can(?:'t|not)|won't|do not|don't) "
-    r"(?:help|answer|assist|provide|comply|know|have)|as an ai\b|(?:is|was) not (?:given|stated|specified|mentioned))",
+    rf"\b(?:i(?:'m| am) (?:sorry|unable|not able|not sure)|"
+    rf"i (?:can(?:'t|not| not)|won't|do not|don't|could not|couldn't) "
+    rf"(?:help|answer|assist|provide|comply|know|have|tell|find|determine|see|say)|as an ai\b|"
+    rf"{_TEXT} (?:does not|doesn't|do not|don't|did not|didn't|never) (?:\w+ly )?{_SAY}|"
+    rf"(?:is|are|was|were) (?:not|never) (?:\w+ly )?{_SAID}|(?:is|are|was|were)n't (?:\w+ly )?{_SAID}|"
+    rf"can(?:not|'t| not) (?:be )?(?:answer|determin|tell|told|know|infer|say|said|found|find)\w*|"
+    rf"no (?:mention|information|answer|indication|way to (?:know|tell|say))|not enough information|"
+    rf"insufficient information|unable to|impossible to (?:say|tell|know|answer|determine)|unanswerable|"
+    rf"(?:is|are) (?:unknown|unclear))",
     re.IGNORECASE,
 )
 
@@ -53,8 +69,7 @@ def classify(record: Record) -> ErrorClass | None:
     ignored = _phrases(record.metadata, "prior_answer") + _phrases(record.metadata, "distractors")
     if _holds(answer, ignored, right):
         return "context-ignored"
-    given = any(contains_phrase(answer, phrase) for phrase in right)
-    if given and not _breaks_an_exclusion(record):
+    if any(states(answer, phrase) for phrase in right) and not _breaks_an_exclusion(record):
         return "format"
     if _holds(answer, _phrases(record.metadata, "entities"), right):
         return "context-misused"
@@ -140,7 +155,5 @@ def _breaks_an_exclusion(record: Record) -> bool:
 
 
 def _holds(answer: str, phrases: Sequence[str], right: Sequence[str]) -> bool:
-    """Whether the answer holds one of the phrases that is no part of a right answer."""
-    return any(
-        contains_phrase(answer, phrase) for phrase in phrases if not any(contains_phrase(ok, phrase) for ok in right)
-    )
+    """Whether the answer gives one of the phrases that is no part of a right answer, or offers it among others."""
+    return any(names(answer, phrase) for phrase in phrases if not any(contains_phrase(ok, phrase) for ok in right))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dftt.command import command_line
 from dftt.evaluation.arm_roles import (
     MATCHED,
     NO_TTT,
@@ -43,7 +44,6 @@ from dftt.evaluation.comparison import (
 from dftt.evaluation.decision_tables import Line, baselines_line, control_line, guidance_line, tau_line
 from dftt.evaluation.manifest import Wanted, read_intended, wanted_records
 from dftt.evaluation.metrics import tau_of
-from dftt.evaluation.records import load_records
 from dftt.evaluation.rules import difference, rules
 from dftt.evaluation.statistics import Interval
 from dftt.types import Record
@@ -98,10 +98,12 @@ class Judgement:
 
     Args:
         verdicts: On each question that its arms can answer.
+        num_records: Records that it was made from.
         notes: What a reader must know besides: that it was judged by other rules than it began under.
     """
 
     verdicts: tuple[Verdict, ...]
+    num_records: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -232,8 +234,8 @@ def judge(folder: Path, records: Sequence[Record] | None = None) -> Judgement:
         intended = len(wanted.intended.hashes)
         so_far = f"Unfinished, {intended - len(wanted.missing)} of {intended} answers are there. So far: "
         made = [replace(each, answer="unfinished", sentence=so_far + each.sentence) for each in made]
-    notes = [note for note in (difference(began.rules, rules()), wanted.note) if note]
-    return Judgement(tuple(made), tuple(notes))
+    changed = difference(began.rules, rules())
+    return Judgement(tuple(made), len(wanted.records), (changed,) if changed else ())
 
 
 def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more: Sequence[Verdict] = ()) -> Judgement:
@@ -248,7 +250,7 @@ def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more
     made = replace(made, verdicts=(*made.verdicts, *more))
     limits = {"margins": MARGINS, "min_pairs": MIN_PAIRS, "min_contexts": MIN_CONTEXTS, "max_unscored": MAX_UNSCORED}
     rows = [verdict.to_json() for verdict in made.verdicts]
-    said = {"verdicts": rows, "notes": list(made.notes), "rules": rules() | limits}
+    said = {"verdicts": rows, "records": made.num_records, "notes": list(made.notes), "rules": rules() | limits}
     (folder / VERDICT_FILE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     return made
 
@@ -266,7 +268,7 @@ def read_verdict(folder: Path) -> Judgement | None:
         said = json.loads(path.read_text(encoding="utf-8"))
         if "version" not in said.get("rules", {}):
             return None
-        return Judgement(tuple(map(Verdict.from_json, said["verdicts"])), tuple(said["notes"]))
+        return Judgement(tuple(map(Verdict.from_json, said["verdicts"])), said["records"], tuple(said["notes"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); write it again by python -m dftt.evaluation.verdict {folder}"
@@ -274,19 +276,22 @@ def read_verdict(folder: Path) -> Judgement | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the verdicts of a run."""
+    """Print the verdicts of a run, as `command_line` runs commands."""
+    with command_line():
+        _judge(arguments)
+
+
+def _judge(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description="The verdict of a study, from its records alone.")
     parser.add_argument("run", type=Path, help="folder of the study")
     parser.add_argument("--standard", type=Path, help="folder of a study on standard sets, to compare tau with")
     parser.add_argument("--arm", default="speculative+none", help="arm whose tau is compared")
     options = parser.parse_args(arguments)
-    try:
-        more = []
-        if options.standard is not None:
-            more = [contexts_verdict(load_records(options.run), load_records(options.standard), options.arm)]
-        print(write_verdict(options.run, more=more))
-    except ValueError as error:
-        parser.error(str(error))
+    wanted, more = wanted_records(options.run), []
+    if options.standard is not None:
+        standard = wanted_records(options.standard).records
+        more = [contexts_verdict(wanted.records, standard, options.arm)]
+    print(write_verdict(options.run, wanted.records, more=more), *([wanted.note] if wanted.note else []), sep="\n")
 
 
 if __name__ == "__main__":

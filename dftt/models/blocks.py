@@ -23,6 +23,7 @@ def select_anchors(
     context_length: int,
     num_anchors: int,
     window: int = 0,
+    allowed: Tensor | None = None,  # (T,), bool
     generator: torch.Generator,
 ) -> Tensor:  # (N,) sorted, distinct
     """Positions that may open a block, drawn uniformly without replacement, sorted; all of them where fewer than asked.
@@ -33,20 +34,23 @@ def select_anchors(
         context_length: Tokens of the context.
         num_anchors: How many to draw.
         window: Draw from the last so many context tokens only; 0 draws from all.
+        allowed: Which positions may be drawn; by default all.
         generator: Source of randomness, on the CPU.
 
     Raises:
         ValueError: If the context is too short for a single anchor.
     """
     first = max(1, context_length - window) if window else 1
-    candidates = context_length - 1 - first
-    if candidates < 1:
+    positions = torch.arange(first, max(first, context_length - 1))
+    if allowed is not None:
+        positions = positions[allowed[positions]]
+    if len(positions) < 1:
         raise ValueError(
             f"context of {context_length} tokens (window {window or 'whole'}) is too short to adapt to: "
-            "it needs at least 3 tokens, and a window of at least 2"
+            "it needs at least 3 tokens, and a window of at least 3"
         )
-    drawn = torch.randperm(candidates, generator=generator)[:num_anchors]
-    return (drawn + first).sort().values
+    drawn = torch.randperm(len(positions), generator=generator)[:num_anchors]
+    return positions[drawn].sort().values
 
 
 def block_positions(anchors: Tensor, block_size: int) -> Tensor:  # (R, N) -> (R, N*K)

@@ -101,17 +101,25 @@ class RowCache(Cache):
     def fill_row(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         """Copy (Hkv, T, Dh) keys and values, one pair per layer, into the first T positions of a row.
 
-        What is shared is taken from row 0's.
+        What is shared is taken from row 0's. Empty ones are of layers that write nothing (`read_row`).
         """
         first = self.shared if row else 0
         for layer, key, value in zip(self._row_layers, keys, values, strict=True):
+            if not key.numel():
+                continue
             stored_keys, stored_values = layer.storage(key[None], value[None])
             stored_keys[row, :, first : key.shape[1]] = key[:, first:]
             stored_values[row, :, first : value.shape[1]] = value[:, first:]
 
     def read_row(self, row: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Views of all keys and values of a row, one (Hkv, capacity, Dh) tensor per layer; row 0 has what is shared."""
-        written = [layer.written() for layer in self._row_layers]
+        """Views of all keys and values of a row, one (Hkv, capacity, Dh) tensor per layer; row 0 has what is shared.
+
+        Layers that read another layer's keys and write none themselves have empty ones.
+        """
+        if not any(layer.is_initialized for layer in self._row_layers):
+            raise RuntimeError("cache is empty: no pass has written to it")
+        nothing = (torch.empty(self.rows, 0), torch.empty(self.rows, 0))
+        written = [layer.written() if layer.is_initialized else nothing for layer in self._row_layers]
         return tuple(keys[row] for keys, _ in written), tuple(values[row] for _, values in written)
 
     def copy_rows(self, rows: Sequence[int], other: RowCache) -> None:
@@ -121,6 +129,8 @@ class RowCache(Cache):
         """
         width = min(self.capacity, other.capacity)
         for own, copied in zip(self._row_layers, other._row_layers, strict=True):
+            if not copied.is_initialized:
+                continue
             for stored, new in zip(own.written(), copied.written(), strict=True):
                 index = torch.tensor(rows, device=stored.device)
                 stored[index, :, self.shared : width] = new[:, :, self.shared : width]

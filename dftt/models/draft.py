@@ -36,8 +36,8 @@ class DraftConfig:
         num_kv_heads: Key/value heads.
         head_dim: Width of a head.
         intermediate_size: Width of the MLP.
-        vocab_size: Rows of the target's embedding.
-        num_target_layers: Layers of the target it was made for.
+        vocab_size: Rows of the target's embedding; None where its checkpoint does not say.
+        num_target_layers: Layers of the target it was made for; None where its checkpoint does not say.
         tap_ids: Hidden-state indices it reads: 0 is the embedding output, i the output of layer i (counted from 1).
         block_size: Slots per block, anchor included.
         mask_token_id: Token that fills the slots after the anchor.
@@ -55,8 +55,8 @@ class DraftConfig:
     num_kv_heads: int
     head_dim: int
     intermediate_size: int
-    vocab_size: int
-    num_target_layers: int
+    vocab_size: int | None
+    num_target_layers: int | None
     tap_ids: tuple[int, ...]
     block_size: int
     mask_token_id: int
@@ -74,6 +74,8 @@ class DraftConfig:
             raise ValueError(f"block_size must be >= 2 (the anchor and at least one proposal), got {self.block_size}")
         if len(self.layer_types) != self.num_layers:
             raise ValueError(f"draft has {self.num_layers} layers but {len(self.layer_types)} layer_types")
+        if not set(self.layer_types) <= {FULL, SLIDING}:
+            raise ValueError(f"layer_types must be {FULL} or {SLIDING}, got {self.layer_types}")
         if SLIDING in self.layer_types and not self.sliding_window:
             raise ValueError("draft has sliding_attention layers but no sliding_window")
 
@@ -113,6 +115,8 @@ class DFlashDraft(nn.Module):
         super().__init__()
         self.config = config
         self.checkpointing = False  # recompute activations in the backward pass instead of keeping them
+        # Embedding and head that its checkpoint holds beside it, by name, until they are compared with the target's.
+        self.own_vocabulary: dict[str, Tensor] = {}
         self.kept_features: Tensor | None = None  # (L*D,): 1 where features are read, 0 where not; None reads all
         self.fc = nn.Linear(len(config.tap_ids) * config.hidden_size, config.hidden_size, bias=False)
         self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)

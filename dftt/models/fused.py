@@ -28,11 +28,7 @@ def fuse_norms_(model: nn.Module, *, everywhere: bool = False) -> int:
         eps, weight = _eps_of(module), getattr(module, "weight", None)
         if isinstance(module, FusedNorm) or eps is None or not isinstance(weight, Tensor) or weight.dim() != 1:
             continue
-        probe = torch.linspace(-3, 5, 4 * weight.numel(), device=weight.device).view(4, -1).to(weight.dtype)
-        # transformers computes in float32 whatever the weights are in.
-        tolerance = 4 * max(torch.finfo(weight.dtype).eps, torch.finfo(torch.float32).eps)
-        by_one_kernel = F.rms_norm(probe, weight.shape, weight, eps)
-        if torch.allclose(module(probe), by_one_kernel, rtol=tolerance, atol=tolerance):
+        if _is_rms_norm(module, weight, eps):
             module.__class__ = _fused_class(type(module))
             cast(FusedNorm, module).everywhere = everywhere
             fused += 1
@@ -57,6 +53,17 @@ class FusedNorm(nn.Module):
             return super().forward(hidden)
         weight = cast(Tensor, self.weight)
         return F.rms_norm(hidden, weight.shape, weight, _eps_of(self))
+
+
+def _is_rms_norm(module: nn.Module, weight: Tensor, eps: float) -> bool:
+    probe = torch.linspace(-3, 5, 4 * weight.numel(), device=weight.device).view(4, -1).to(weight.dtype)
+    # transformers computes in float32 whatever the weights are in.
+    tolerance = 4 * max(torch.finfo(weight.dtype).eps, torch.finfo(torch.float32).eps)
+    try:
+        own = module(probe)
+    except Exception:  # a norm that takes a gate as well, or images: it may raise anything
+        return False
+    return torch.allclose(own, F.rms_norm(probe, weight.shape, weight, eps), rtol=tolerance, atol=tolerance)
 
 
 def _eps_of(module: nn.Module) -> float | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -23,6 +25,25 @@ from dftt.types import check_lora
 _PREFIX = "base_model.model."  # what PEFT puts before every tensor name in its files
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
+_READ_FIELDS = {"peft_type", "r", "lora_alpha", "target_modules"}
+# Fields of adapter_config.json that change nothing once an adapter has its weights, and why.
+NEUTRAL_FIELDS = {
+    "task_type": "which head PEFT looks for",
+    "auto_mapping": "the class of the base model",
+    "peft_version": "who wrote the file",
+    "base_model_name_or_path": "where the base model came from",
+    "revision": "where the base model came from",
+    "inference_mode": "whether PEFT freezes what it loads",
+    "lora_dropout": "for training by PEFT; nothing is dropped here",
+    "qalora_group_size": "read with use_qalora only, which is refused",
+    "megatron_core": "read with megatron_config only, which is refused",
+}
+# Starts that leave the base weights alone; the others (pissa, olora, loftq, ...) belong to changed base weights.
+_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+
+# Beside the drafts, since a lock cannot be copied or pickled with one.
+_LOCKS: WeakKeyDictionary[DFlashDraft, threading.RLock] = WeakKeyDictionary()
+_CHOOSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,9 @@ class Adapter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "modules", tuple(self.modules))
         check_lora("adapter", self.rank, self.lora_alpha, self.modules)
+        for name, tensor in self.weights.items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"adapter: {name} holds numbers that are not finite; train it again")
 
     @property
     def identity(self) -> tuple[int, float, tuple[str, ...]]:
@@ -78,32 +102,76 @@ class Adapter:
         for name in (_CONFIG, _WEIGHTS):
             if not (folder / name).is_file():
                 raise ValueError(f"adapter {folder} has no {name}; give a PEFT folder")
-        config = json.loads((folder / _CONFIG).read_text())
-        if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("rank_pattern"):
-            raise ValueError(f"adapter {folder} is not a plain LoRA adapter (peft_type {config.get('peft_type')!r})")
-        weights = load_file(folder / _WEIGHTS)
+        config = _read_plain_config(folder)
+        weights = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(folder / _WEIGHTS).items()}
+        strangers = [name for name in weights if not is_adapter_key(name)]
+        if strangers:
+            raise ValueError(
+                f"adapter {folder} is not a plain LoRA adapter: its weights hold {strangers[0]}; accepted are "
+                "lora_A and lora_B"
+            )
         return cls(
-            rank=int(config["r"]),
+            rank=config["r"],
             lora_alpha=float(config["lora_alpha"]),
             modules=tuple(sorted(config["target_modules"])),
-            weights={name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()},
+            weights=weights,
         )
 
 
+def _read_plain_config(folder: Path) -> dict[str, Any]:
+    """The adapter_config.json of a plain LoRA; ValueError, naming field and value, for anything more than that."""
+    try:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"adapter {folder}: {_CONFIG} is not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"adapter {folder}: {_CONFIG} must hold an object of fields and values, got {config!r}")
+    for field, accepted, fits in _judged(config):
+        if not fits:
+            raise ValueError(
+                f"adapter {folder} is not a plain LoRA adapter: {_CONFIG} says {field}={config.get(field)!r}; accepted "
+                f"is {accepted}"
+            )
+    return config
+
+
+def _judged(config: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Each field that matters, what is accepted there in words, and whether it is that."""
+    rank, alpha, modules = (config.get(name) for name in ("r", "lora_alpha", "target_modules"))
+    yield "peft_type", "'LORA'", config.get("peft_type") == "LORA"
+    yield "r", "a whole number", type(rank) is int
+    yield "lora_alpha", "a number", type(alpha) in (int, float)
+    listed = isinstance(modules, list) and all(isinstance(name, str) for name in modules)
+    yield "target_modules", "a list of module names", listed
+    plain = LoraConfig().to_dict()
+    for field, value in config.items():
+        if field in _READ_FIELDS or field in NEUTRAL_FIELDS:
+            continue
+        if field == "init_lora_weights":
+            yield field, " or ".join(map(repr, _STARTS)), value in _STARTS
+        elif field in plain:
+            yield field, repr(plain[field]), value == plain[field]
+        else:  # of another version of PEFT, whose new fields are off where they say nothing
+            yield field, "a field that is off or left out", not value
+
+
+@torch.inference_mode(False)  # a tensor made in inference mode could never learn
 def attach_(
     draft: DFlashDraft, *, rank: int, lora_alpha: float, modules: Iterable[str], seed: int
 ) -> list[nn.Parameter]:
     """Put a fresh adapter on the draft and return its parameters, in float32 or better whatever the draft's precision.
 
     Only these require gradients; products with them are made in the draft's precision. B starts at zero, so no logit
-    changes; A is drawn from `seed` without touching the global random state.
+    changes; A is drawn from `seed`, the same on every device, without touching any global random state.
     """
     names = tuple(modules)
     check_lora("adapter", rank, lora_alpha, names)
     if is_attached(draft):
         raise ValueError("draft already carries an adapter; detach it first")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # PEFT draws from the global generator. The CPU's alone is seeded, and given back; torch.manual_seed would
+    # seed those of all cards as well.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
         inject_adapter_in_model(_peft_config(rank, lora_alpha, names), draft)
     draft.requires_grad_(False)
     parameters = []
@@ -128,18 +196,31 @@ def detach_(draft: DFlashDraft) -> None:
 
 
 @contextmanager
+def only_user(draft: DFlashDraft) -> Iterator[None]:
+    """Inside the block, no other thread decodes with the draft or adapts it; the thread itself may enter again."""
+    with _CHOOSING:
+        lock = _LOCKS.setdefault(draft, threading.RLock())
+    with lock:
+        yield
+
+
+@contextmanager
 def applied(draft: DFlashDraft, adapter: Adapter | None) -> Iterator[None]:
-    """The draft under `adapter` inside the block, bitwise the base draft after it; None changes nothing."""
-    if adapter is None:
-        yield
-        return
-    attach_(draft, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
-    try:
-        load_weights_(draft, adapter.weights)
-        draft.requires_grad_(False)
-        yield
-    finally:
-        detach_(draft)
+    """The draft under `adapter` inside the block, bitwise the base draft after it; None changes nothing.
+
+    Another thread that wants the same draft waits: whatever the adapter, there is one set of modules.
+    """
+    with only_user(draft):
+        if adapter is None:
+            yield
+            return
+        attach_(draft, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
+        try:
+            load_weights_(draft, adapter.weights)
+            draft.requires_grad_(False)
+            yield
+        finally:
+            detach_(draft)
 
 
 def sharing_copy(draft: DFlashDraft, adapter: Adapter | None) -> DFlashDraft:

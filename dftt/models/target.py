@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,19 +14,23 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dftt.models import bundled
+from dftt.models.agreement import settle_attention
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
+from dftt.models.chat import Messages, chat_ids
 from dftt.models.draft import FULL, SLIDING
+from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported, takes_attention, window_of
 from dftt.models.fused import fuse_norms_
 from dftt.models.gguf import unpacked
 from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
+from dftt.models.rope import fix_frequencies_
 from dftt.models.spans import causal_spans, dense_of_spans, forked_spans
 from dftt.types import Prefill
+from dftt.types.checks import whole_characters
+from dftt.types.inputs import reading
 
-Messages = Sequence[Mapping[str, str]]
 PREFILL_CHUNK = 2048
-_SCALED_HEADS = {"logit_scale": 1.0, "logits_scaling": 1.0, "lm_head_multiplier": 1.0, "output_multiplier_scale": 1.0}
 
 
 class Target:
@@ -38,23 +43,29 @@ class Target:
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        config = model.config.get_text_config()
+        refuse_unsupported(config, name)
         self.model = model.eval().requires_grad_(False)
         fuse_norms_(self.model)
+        fix_frequencies_(self.model)
         self.tokenizer = tokenizer
         self.name = name
-        config = model.config.get_text_config()
         self.config = config
         self.hidden_size: int = config.hidden_size
         self.num_layers: int = config.num_hidden_layers
-        self.window: int = config.max_position_embeddings
-        self._head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.window: int = window_of(config)
+        self._head_dim: int = head_width(config)
         self.layer_types: tuple[str, ...] = tuple(getattr(config, "layer_types", None) or ())
         self._decoder: nn.Module = model.get_decoder()
-        self._layers = _decoder_layers(self._decoder, self.num_layers)
-        self._embeddings: nn.Module = model.get_input_embeddings()
+        self._layers = _decoder_layers(self._decoder, self.num_layers, name)
+        self._embeddings: Any = model.get_input_embeddings()
         self._head: nn.Module = model.get_output_embeddings()
+        if self._embeddings.weight.shape[-1] != self.hidden_size:
+            raise ValueError(
+                f"target {name!r} embeds tokens in width {self._embeddings.weight.shape[-1]}, its layers are "
+                f"{self.hidden_size} wide: this is not supported, since a draft takes embeddings as wide as the layers"
+            )
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
-        self._refuse_unsupported()
 
     @classmethod
     def load(
@@ -68,20 +79,27 @@ class Target:
         """The target of a hub id, a local folder, a .gguf file or `bundled:smollm2-135m`, frozen, on `device`.
 
         Raises:
-            ValueError: If the dtype is unknown, the bundled package is missing or nothing can be loaded by that name.
+            ValueError: If the dtype is unknown, the bundled package is missing, nothing can be loaded by that name, or
+                decoding cannot follow the model: families that are not known by name (`families.PROVEN`) are tried
+                against the model's own attention.
         """
-        dtype = resolve_dtype(dtype)
+        dtype, path = resolve_dtype(dtype), _path_of(name)
         with _named_errors(name):
-            path = _path_of(name)
             config = AutoConfig.from_pretrained(path, revision=revision)
+        refuse_unsupported(config.get_text_config(), str(name))
+        with _named_errors(name):
+            attention = GROUPED_ATTENTION if takes_attention(config) else None
             model = AutoModelForCausalLM.from_pretrained(
-                path, config=config, revision=revision, dtype=dtype, attn_implementation=_attention_for(config)
+                path, config=config, revision=revision, dtype=dtype, attn_implementation=attention
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
         model = cast(nn.Module, model).to(device)  # transformers' own .to() is untyped
         if torch.device(device).type == "cpu":
             pack_(model)
-        return cls(model, tokenizer, str(name))
+        target = cls(model, tokenizer, str(name))
+        if config.model_type not in PROVEN:
+            settle_attention(target)
+        return target
 
     @property
     def device(self) -> torch.device:
@@ -162,7 +180,8 @@ class Target:
             out = self._decoder(
                 input_ids=token_ids,
                 attention_mask=self._masks(placement, cache.shared),
-                position_ids=placement.times,
+                # Proposals may run past the window's end, where they are never committed, and positions end there.
+                position_ids=placement.times.clamp(max=self.window - 1),
                 past_key_values=cache,
                 use_cache=True,
             )
@@ -202,6 +221,7 @@ class Target:
         """
         ids = tuple(int(token) for token in input_ids)
         check_window(self.window, len(ids))
+        check_tokens(self.vocab_size, ids)
         begun = time.perf_counter()
         done = 0 if prefix is None else len(prefix)
         if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
@@ -234,29 +254,21 @@ class Target:
 
         Always explicit: a 4D mask passes through transformers untouched, where None would make it build one of its own.
         """
-        if placement.fork or self.reads_spans:
-            return self._spans(placement, shared)
+        band = band_of(self.config)
+        if SLIDING not in self.layer_types:
+            return self._mask(placement, shared, band)
+        return {FULL: self._mask(placement, shared, None), SLIDING: self._mask(placement, shared, band)}
+
+    def _mask(self, placement: Placement, shared: int, band: int | None) -> Tensor:
+        if placement.fork:
+            spans = forked_spans(placement.positions, placement.fork, band, shared=shared)
+            return spans if self.reads_spans else self._as_attended(dense_of_spans(spans, placement.used))
+        if self.reads_spans:
+            return causal_spans(placement.positions, band, shared=shared)
         keys = torch.arange(placement.used, device=placement.positions.device)
         queries = placement.positions[..., None]
-        causal = (keys <= queries)[:, None]
-        if SLIDING not in self.layer_types:
-            return self._as_attended(causal)
-        band = causal & (keys > queries - self.config.sliding_window)[:, None]
-        return {FULL: self._as_attended(causal), SLIDING: self._as_attended(band)}
-
-    def _spans(self, placement: Placement, shared: int) -> Any:
-        """The masks as spans, spelt out where the kernels do not run."""
-
-        def build(sliding_window: int | None = None) -> Tensor:
-            if placement.fork:
-                spans = forked_spans(placement.positions, placement.fork, sliding_window, shared=shared)
-            else:
-                spans = causal_spans(placement.positions, sliding_window, shared=shared)
-            return spans if self.reads_spans else self._as_attended(dense_of_spans(spans, placement.used))
-
-        if SLIDING not in self.layer_types:
-            return build()
-        return {FULL: build(), SLIDING: build(self.config.sliding_window)}
+        visible = keys <= queries if band is None else (keys <= queries) & (keys > queries - band)
+        return self._as_attended(visible[:, None])
 
     def _as_attended(self, mask: Tensor) -> Tensor:
         """The mask as the attention takes it: eager attention adds it to the scores, where a boolean hides nothing."""
@@ -266,12 +278,14 @@ class Target:
 
     @contextmanager
     def _taps(self, tap_ids: Sequence[int]) -> Iterator[dict[int, Tensor]]:
-        """Catch the wanted hidden states as they pass; the rest is never kept."""
+        """Catch the wanted hidden states as they pass, of this thread alone; the rest is never kept."""
         taps: dict[int, Tensor] = {}
+        own_thread = threading.get_ident()
 
         def catch(tap: int) -> Any:
             def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                taps[tap] = output[0] if isinstance(output, tuple) else output
+                if threading.get_ident() == own_thread:
+                    taps[tap] = output[0] if isinstance(output, tuple) else output
 
             return hook
 
@@ -284,29 +298,18 @@ class Target:
             for handle in handles:
                 handle.remove()
 
-    def _refuse_unsupported(self) -> None:
-        kinds = set(self.layer_types) - {FULL, SLIDING}
-        if kinds:
-            raise ValueError(
-                f"target {self.name!r} has {', '.join(sorted(kinds))} layers, whose state cannot be rolled back after "
-                "a rejected token; speculative decoding needs a target of attention layers only"
-            )
-        for name, neutral in _SCALED_HEADS.items():
-            value = getattr(self.config, name, None)
-            if value is not None and value != neutral:
-                raise ValueError(f"target {self.name!r} scales its logits ({name}={value}), which is not supported yet")
-
 
 def load_tokenizer(name: str | Path) -> tuple[Any, int]:
     """Tokenizer and window of a target, without its weights; ValueError as `Target.load`."""
     with _named_errors(name):
         path = _path_of(name)
-        window = AutoConfig.from_pretrained(path).get_text_config().max_position_embeddings
-        return AutoTokenizer.from_pretrained(path), int(window)
+        return AutoTokenizer.from_pretrained(path), window_of(AutoConfig.from_pretrained(path).get_text_config())
 
 
 def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> list[int]:
     """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
+
+    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are.
 
     Args:
         tokenizer: The target's tokenizer.
@@ -314,22 +317,23 @@ def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> l
         thinking: Let a template that has a thinking mode use it; off by default, as the published drafts were trained.
 
     Raises:
-        ValueError: If the text is empty, or the tokenizer has no chat template for messages.
+        ValueError: If the text is empty, the tokenizer has no chat template for messages, or they do not go into it.
     """
     if isinstance(text, str):
         if not text.strip():
             raise ValueError("prompt is empty: give some text")
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
+        return list(tokenizer(whole_characters("prompt", text), add_special_tokens=False).input_ids)
     if not any(str(message.get("content", "")).strip() for message in text):
         raise ValueError("prompt is empty: no message has content")
     if not tokenizer.chat_template:
         raise ValueError("the target's tokenizer has no chat template; give a plain string instead of messages")
-    messages = [dict(message) for message in text]
-    # Templates without a thinking mode ignore the option.
-    ids = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
-    )
-    return list(ids)
+    return chat_ids(tokenizer, text, thinking=thinking)
+
+
+def check_tokens(vocab_size: int, token_ids: Sequence[int], *, name: str = "prompt") -> None:
+    """Raise ValueError where a token is none of the vocabulary: on a card, reading it would end the process."""
+    if token_ids and max(token_ids) >= vocab_size:
+        raise ValueError(f"{name}: token {max(token_ids)} is not in the target's vocabulary of {vocab_size}")
 
 
 def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: str = "prompt") -> None:
@@ -342,17 +346,12 @@ def check_window(window: int, prompt_tokens: int, new_tokens: int = 0, *, name: 
         )
 
 
-@contextmanager
-def _named_errors(name: str | Path) -> Iterator[None]:
+def _named_errors(name: str | Path) -> AbstractContextManager[None]:
     """transformers' loading errors as one sentence that names the target."""
-    try:
-        yield
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"target {str(name)!r} could not be loaded: give a hub id, a folder with config.json and weights, "
-            f"or {bundled.PREFIX}{bundled.TARGET} ({reason})"
-        ) from error
+    return reading(
+        f"target {str(name)!r} could not be loaded",
+        fix=f"give a hub id, a folder with config.json and weights, or {bundled.PREFIX}{bundled.TARGET}",
+    )
 
 
 def _path_of(name: str | Path) -> str:
@@ -369,15 +368,11 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     return resolved
 
 
-def _attention_for(config: Any) -> str:
-    """Our grouped attention, or eager where the model soft-caps its attention scores."""
-    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else GROUPED_ATTENTION
-
-
-def _decoder_layers(decoder: nn.Module, num_layers: int) -> nn.ModuleList:
+def _decoder_layers(decoder: nn.Module, num_layers: int, name: str) -> nn.ModuleList:
     for module in decoder.children():
         if isinstance(module, nn.ModuleList) and len(module) == num_layers:
             return module
     raise ValueError(
-        f"no list of {num_layers} layers found in {type(decoder).__name__}: this architecture is not supported"
+        f"target {name!r}: no list of {num_layers} layers found in {type(decoder).__name__}, so this architecture is "
+        "not supported; use a decoder of attention layers"
     )

@@ -32,7 +32,9 @@ def check_alone(arm: Arm, decoding: DecodingSpec, ttt: TTTSpec) -> None:
 
 
 def _check_settings(arm: Arm, decoding: DecodingSpec, ttt: TTTSpec) -> None:
-    """Refuse to rerank greedy answers, which are all the same, and to learn from answers that are too short for it."""
+    """Refuse to rerank greedy answers, which are all the same, to set adapters that have learnt nothing against each
+    other, and to learn from answers that are too short for it.
+    """
     if arm.mode == "rerank" and arm.decoding(decoding).temperature == 0:
         raise ValueError(
             f"arm {arm.id}: reranking needs samples that differ, but the temperature is 0; set evaluator.decoding."
@@ -40,6 +42,11 @@ def _check_settings(arm: Arm, decoding: DecodingSpec, ttt: TTTSpec) -> None:
         )
     spec = arm.ttt_spec(ttt)
     arm.check_learning(spec)
+    if "other" in arm.sources and spec.steps == 0:
+        raise ValueError(
+            f"arm {arm.id}: with ttt.steps 0 the adapters of all contexts are equal, so their difference is nothing; "
+            "set model.ttt.steps above 0"
+        )
     if arm.ttt != "none" and spec.learns("generation") and spec.every > decoding.max_new_tokens - 2:
         raise ValueError(
             f"arm {arm.id}: ttt.every {spec.every} leaves no update in an answer of at most {decoding.max_new_tokens} "
@@ -80,6 +87,11 @@ def _check_match(arm: Arm, arms: Sequence[Arm], decoding: DecodingSpec) -> None:
     if arm.matched_to not in guided:
         known = ", ".join(guided) or "there are none"
         raise ValueError(f"arm {arm.id}: matched_to {arm.matched_to!r} is not a guided arm of the study; {known}")
+    if guided[arm.matched_to].rounds > 1:
+        raise ValueError(
+            f"arm {arm.id}: {arm.matched_to} answers in rounds, and the adapter of its last one is not kept to match a "
+            "temperature with; name a guided arm of one round"
+        )
     if guided[arm.matched_to].decoding(decoding).temperature == 0:
         raise ValueError(
             f"arm {arm.id}: a greedy answer has no entropy to match; set evaluator.decoding.temperature, or that of "

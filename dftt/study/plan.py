@@ -95,11 +95,13 @@ def make_plan(
     first = {_settings(arm, ttt, of): (arm, of) for arm, of in wanted}
     # Another context's adaptation is that context's own, where an arm asks for the same one of its own.
     made = [(arm, of) for arm, of in first.values() if of != "wrong" or _settings(arm, ttt, "own") not in first]
-    adaptations = contexts * len(made)
-    steps = contexts * sum(arm.ttt_spec(ttt).before_answer().steps for arm, _ in made)
+    # But that of the first context has been dropped by the time that it is the last one's; of two, it is at hand still.
+    again = [entry for entry in first.values() if entry not in made] if contexts > 2 else []
+    adaptations = contexts * len(made) + len(again)
+    steps = sum(arm.ttt_spec(ttt).before_answer().steps for arm, _ in contexts * made + again)
     prefills = contexts * (1 + sum(of == "shuffled" for _, of in made))
     if contexts > 1:
-        prefills += any(of == "wrong" for _, of in made)  # the first context once more, for the last one
+        prefills += any(of == "wrong" for _, of in made + again)  # the first context once more, for the last one
     later = tasks * len(seeds)
     for arm in arms:
         for number in range(1, arm.rounds):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from dftt.types.checks import at_least, finite, one_of
+from dftt.types.checks import finite, is_finite, of_declared_types, one_of, token_ids, whole
 from dftt.types.guidance import GuidanceSpec
 from dftt.types.learning import LORA_MODULES, LOSSES, LossName, TrainingSpec, TTTSpec, check_lora
 
@@ -44,6 +44,7 @@ Mode = Literal["target", "speculative", "guided"]
 MODES: tuple[str, ...] = ("target", "speculative", "guided")
 DrafterName = Literal["draft", "lookup", "hybrid"]
 DRAFTERS: tuple[str, ...] = ("draft", "lookup", "hybrid")
+LEAST_TEMPERATURE = 1e-6  # logits over less could be infinite, and the first infinity would be drawn
 _TUPLES = ("token_ids", "acceptance_lengths", "statuses", "rubrics")  # of a record; JSON knows lists only
 
 
@@ -60,11 +61,12 @@ class Prompt:
     context_length: int = -1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_ids", tuple(int(token) for token in self.input_ids))
+        object.__setattr__(self, "input_ids", token_ids("prompt", self.input_ids))
         if not self.input_ids:
             raise ValueError("prompt is empty: give at least one token")
         if self.context_length == -1:
             object.__setattr__(self, "context_length", len(self.input_ids))
+        whole("context_length", self.context_length)
         if not 0 < self.context_length <= len(self.input_ids):
             raise ValueError(
                 f"context_length must be between 1 and the prompt's {len(self.input_ids)} tokens, "
@@ -154,21 +156,27 @@ class DecodingSpec:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eos_token_ids", tuple(self.eos_token_ids))
+        of_declared_types("decoding", self)
+        object.__setattr__(self, "eos_token_ids", token_ids("decoding.eos_token_ids", self.eos_token_ids))
         one_of("decoding.mode", self.mode, MODES)
-        at_least("decoding.max_new_tokens", self.max_new_tokens, 1)
+        whole("decoding.max_new_tokens", self.max_new_tokens, 1)
         one_of("decoding.drafter", self.drafter, DRAFTERS)
-        at_least("decoding.lookup_suffix", self.lookup_suffix, 1)
-        at_least("decoding.draft_window", self.draft_window, 0)
-        at_least("decoding.draft_sinks", self.draft_sinks, 0)
+        whole("decoding.lookup_suffix", self.lookup_suffix, 1)
+        whole("decoding.draft_window", self.draft_window, 0)
+        whole("decoding.draft_sinks", self.draft_sinks, 0)
         self._check_drafter()
-        at_least("decoding.top_k", self.top_k, 0)
-        at_least("decoding.verify_size", self.verify_size, 0)
+        whole("decoding.top_k", self.top_k, 0)
+        whole("decoding.verify_size", self.verify_size, 0)
         if self.block_size != 0:
-            at_least("decoding.block_size", self.block_size, 2)
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"decoding.temperature must be finite and >= 0, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
+            whole("decoding.block_size", self.block_size, 2)
+        whole("decoding.seed", self.seed)
+        if not (is_finite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"decoding.temperature must be finite and >= 0, got {self.temperature!r}")
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(
+                f"decoding.temperature must be 0 (greedy) or at least {LEAST_TEMPERATURE:g}, got {self.temperature}"
+            )
+        if not (is_finite(self.top_p) and 0 < self.top_p <= 1):
             raise ValueError(f"decoding.top_p must be in (0, 1], got {self.top_p}")
         finite("decoding.alpha", self.alpha)
         if self.guidance is not None and self.alpha != 0:
@@ -179,9 +187,7 @@ class DecodingSpec:
 
     def _check_drafter(self) -> None:
         if self.drafter != "draft" and self.mode == "guided":
-            raise ValueError(
-                f"decoding.drafter {self.drafter} needs mode speculative, got mode guided: use drafter draft"
-            )
+            raise ValueError(f"decoding.drafter {self.drafter} needs mode speculative, got mode guided; use draft")
         if self.lookup_study and self.drafter == "draft":
             raise ValueError("decoding.lookup_study needs decoding.drafter lookup or hybrid, got draft")
         if self.draft_sinks and not self.draft_window:
@@ -287,6 +293,8 @@ class Record:
         rubrics: The task's, so that the answer can be scored again.
         adaptation: Steps, seconds, peak bytes, losses and settings of the adaptation; empty without one.
         metadata: The task's metadata (category ...), and whatever a suite adds.
+        hashes: Of the parts that spec_hash is made of (`dftt.digests.Digest`), to say what changed where it differs;
+            empty in records of older versions.
     """
 
     task_id: str
@@ -309,6 +317,7 @@ class Record:
     rubrics: tuple[Any, ...] = ()
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -333,7 +342,11 @@ class Record:
 
 
 def check_file(name: str, path: str | Path) -> Path:
-    """The path, or a ValueError saying which setting names a missing file."""
-    if not Path(path).is_file():
-        raise ValueError(f"{name}: no file at {path}")
-    return Path(path)
+    """The path, or a ValueError saying which setting names a file that is missing or cannot be read."""
+    try:
+        if Path(path).is_file():
+            Path(path).open("rb").close()
+            return Path(path)
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be read ({error.strerror})") from None
+    raise ValueError(f"{name}: no file at {path}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, cast
 
 from dftt.types import DecodingSpec, GuidanceSpec, Mode, TTTSpec
+from dftt.types.checks import of_declared_types
 from dftt.types.methods import PowerSpec, RerankSpec, make_method
 
 ArmMode = Literal["target", "speculative", "guided", "power", "rerank"]
@@ -70,6 +71,7 @@ class Arm:
     name: str = ""
 
     def __post_init__(self) -> None:
+        of_declared_types("arm", self)
         if self.mode not in ARM_MODES:
             raise ValueError(f"arm: unknown mode {self.mode!r}; choose from {', '.join(ARM_MODES)}")
         if self.ttt not in SOURCES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import at_least, finite, one_of
+from dftt.types.checks import finite, of_declared_types, one_of, share, whole
 
 Space = Literal["logits", "probability"]
 Adapt = Literal["none", "divergence", "entropy"]
@@ -21,8 +21,8 @@ PLAIN_SOURCES: tuple[str, ...] = (
     "without_context",  # the target, which has read the question alone
     "amateur",  # a smaller model of the same vocabulary
     "uniform",  # the same logit for every token
-    "noise:norm",  # target + Gaussian noise as long as draft - target
-    "noise:spread",  # target + Gaussian noise with the standard deviation of draft - target over the vocabulary
+    "noise:spread",  # target + Gaussian noise as large as draft - target, both without their mean over the vocabulary
+    "noise:norm",  # the same with their mean, which softmax ignores: louder noise, the control of earlier studies
     "dola",  # of some early layers of the target, the one that differs most; the same as dola:low
     "dola:low",
     "dola:high",
@@ -40,8 +40,8 @@ RULES: dict[str, tuple[str, str, float]] = {
     "contrastive": ("target", "amateur", 0.1),  # arXiv 2309.09117: (1 + alpha) expert - alpha amateur
     "contrastive_ratio": ("uniform", "amateur", 0.1),  # arXiv 2210.15097, with alpha = 1: expert - amateur
     "dola": ("uniform", "dola", 0.1),  # arXiv 2309.03883, with alpha = 1
-    "noise_norm": ("noise:norm", "target", 0.0),
     "noise_spread": ("noise:spread", "target", 0.0),
+    "noise_norm": ("noise:norm", "target", 0.0),
 }
 
 
@@ -51,10 +51,10 @@ class GuidanceSpec:
 
     Args:
         rule: Names a numerator, a reference and a plausibility: interpolate, contrast, own_minus_other,
-            own_minus_generic, own_minus_base, cad, contrastive, contrastive_ratio, dola, noise_norm or noise_spread.
+            own_minus_generic, own_minus_base, cad, contrastive, contrastive_ratio, dola, noise_spread or noise_norm.
         alpha: Weight of the difference, of either sign; 0 is the target, whatever else is set.
         numerator: Source of logits in place of the rule's: target, draft, base, other, generic, without_context,
-            amateur, early_exit:LAYER, dola, dola:low, dola:high, dola:LAYER,LAYER, uniform, noise:norm, noise:spread.
+            amateur, early_exit:LAYER, dola, dola:low, dola:high, dola:LAYER,LAYER, uniform, noise:spread, noise:norm.
         reference: As numerator.
         space: Where the difference is added: to logits, or to probabilities (negative ones become 0).
         adapt: Multiplies alpha, token by token, by a number in [0, 1]: divergence (Jensen-Shannon divergence of
@@ -80,18 +80,18 @@ class GuidanceSpec:
     draft_context: DraftContext = "strict"
 
     def __post_init__(self) -> None:
+        of_declared_types("guidance", self)
         one_of("guidance.rule", self.rule, tuple(RULES))
         numerator, reference, plausibility = RULES[self.rule]
         object.__setattr__(self, "numerator", self.numerator or numerator)
         object.__setattr__(self, "reference", self.reference or reference)
         object.__setattr__(self, "plausibility", plausibility if self.plausibility is None else self.plausibility)
         finite("guidance.alpha", self.alpha)
-        at_least("guidance.top_k", self.top_k, 0)
+        whole("guidance.top_k", self.top_k, 0)
         one_of("guidance.space", self.space, ("logits", "probability"))
         one_of("guidance.adapt", self.adapt, ("none", "divergence", "entropy"))
         one_of("guidance.draft_context", self.draft_context, ("strict", "inclusive"))
-        if not 0 <= self.least_plausible <= 1:
-            raise ValueError(f"guidance.plausibility must be between 0 and 1, got {self.plausibility}")
+        share("guidance.plausibility", self.least_plausible)
         _check_source("guidance.numerator", self.numerator)
         _check_source("guidance.reference", self.reference)
         if self.numerator == self.reference:

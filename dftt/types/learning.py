@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dftt.types.checks import at_least, one_of, positive
+from dftt.types.checks import at_least, of_declared_types, one_of, positive, share, whole
 
 LossName = Literal["ce", "kl", "mixed"]
 LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
 LEARNS_FROM: tuple[str, ...] = ("context", "self_study", "generation")
+MAX_SEED = 2**31 - 1  # what is drawn for a step or a batch is seeded by multiples of it, which must fit 64 bits
 LORA_MODULES: tuple[str, ...] = (
     "fc",
     "q_proj",
@@ -39,6 +40,8 @@ class TTTSpec:
         loss: ce (the text's next tokens), kl (the target's distribution at the same positions) or mixed (half of each).
         anchors: Blocks per step, their anchors drawn uniformly without replacement.
         window: Draw anchors from the last so many context tokens only; 0 means the whole context.
+        held_out: One of each so many consecutive positions of the context opens no block, the same ones whatever the
+            seed: `validate` asks there. 0 holds none out.
         seed: Seeds the adapter's start and the anchors.
         max_grad_norm: Gradients are clipped to this norm.
         patience: Stop after so many steps without a new best (smoothed) loss; 0 never stops early.
@@ -71,6 +74,7 @@ class TTTSpec:
     loss: LossName = "kl"
     anchors: int = 16
     window: int = 0
+    held_out: int = 16
     seed: int = 0
     max_grad_norm: float = 1.0
     patience: int = 0
@@ -86,22 +90,25 @@ class TTTSpec:
     store: str = ""
 
     def __post_init__(self) -> None:
+        of_declared_types("ttt", self)
         object.__setattr__(self, "modules", tuple(self.modules))
-        at_least("ttt.steps", self.steps, 0)
-        at_least("ttt.warmup", self.warmup, 0)
-        at_least("ttt.anchors", self.anchors, 1)
-        at_least("ttt.window", self.window, 0)
-        at_least("ttt.patience", self.patience, 0)
-        at_least("ttt.every", self.every, 4)
+        whole("ttt.steps", self.steps, 0)
+        whole("ttt.warmup", self.warmup, 0)
+        whole("ttt.anchors", self.anchors, 1)
+        whole("ttt.window", self.window, 0)
+        whole("ttt.patience", self.patience, 0)
+        if self.held_out != 0:
+            whole("ttt.held_out", self.held_out, 2)
+        whole("ttt.seed", self.seed, 0, MAX_SEED)
+        whole("ttt.every", self.every, 4)
         learning_shares(self.learns_from)
-        at_least("ttt.study_samples", self.study_samples, 1)
-        at_least("ttt.study_tokens", self.study_tokens, 4)
+        whole("ttt.study_samples", self.study_samples, 1)
+        whole("ttt.study_tokens", self.study_tokens, 4)
         positive("ttt.study_temperature", self.study_temperature)
         at_least("ttt.seconds", self.seconds, 0)
         positive("ttt.lr", self.lr)
         positive("ttt.max_grad_norm", self.max_grad_norm)
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"ttt.decay must be between 0 and 1, got {self.decay}")
+        share("ttt.decay", self.decay)
         one_of("ttt.loss", self.loss, LOSSES)
         check_lora("ttt", self.rank, self.lora_alpha, self.modules)
 
@@ -109,9 +116,9 @@ class TTTSpec:
         """How many of the steps are taken on context, self_study or generation; together they are all of them."""
         shares = learning_shares(self.learns_from)
         done, left = 0, self.steps
-        for number, (name, share) in enumerate(shares.items(), 1):
+        for number, (name, weight) in enumerate(shares.items(), 1):
             # The last one takes what rounding has left.
-            count = left if number == len(shares) else min(left, -(-self.steps * share // sum(shares.values())))
+            count = left if number == len(shares) else min(left, -(-self.steps * weight // sum(shares.values())))
             left -= count
             done = count if name == source else done
         return done
@@ -152,12 +159,13 @@ class TrainingSpec:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        of_declared_types("training", self)
         positive("training.lr", self.lr)
         positive("training.max_grad_norm", self.max_grad_norm)
-        at_least("training.warmup", self.warmup, 0)
+        whole("training.warmup", self.warmup, 0)
         at_least("training.weight_decay", self.weight_decay, 0)
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"training.decay must be between 0 and 1, got {self.decay}")
+        share("training.beta2", self.beta2)
+        share("training.decay", self.decay)
         one_of("training.loss", self.loss, LOSSES)
 
 
@@ -182,7 +190,7 @@ def learning_shares(learns_from: str) -> dict[str, int]:
 
 def check_lora(owner: str, rank: int, lora_alpha: float, modules: Sequence[str]) -> None:
     """Raise ValueError, naming the value, unless rank, scale and module names describe a LoRA on the draft."""
-    at_least(f"{owner}.rank", rank, 1)
+    whole(f"{owner}.rank", rank, 1)
     positive(f"{owner}.lora_alpha", lora_alpha)
     if not modules:
         raise ValueError(f"{owner}.modules is empty; name at least one of {', '.join(LORA_MODULES)}")

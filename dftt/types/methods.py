@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from dftt.types.checks import at_least, one_of
+from dftt.types import LEAST_TEMPERATURE
+from dftt.types.checks import at_least, of_declared_types, one_of, whole
 from dftt.types.guidance import RULES, GuidanceSpec
 
 
@@ -37,9 +38,12 @@ class PowerSpec:
     steps: int = 10
 
     def __post_init__(self) -> None:
+        of_declared_types("power", self)
         at_least("power.alpha", self.alpha, 1)
-        at_least("power.blocks", self.blocks, 1)
-        at_least("power.steps", self.steps, 0)
+        if self.alpha > 1 / LEAST_TEMPERATURE:
+            raise ValueError(f"power.alpha must be at most {1 / LEAST_TEMPERATURE:g}, got {self.alpha}")
+        whole("power.blocks", self.blocks, 1)
+        whole("power.steps", self.steps, 0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class RerankSpec:
 
     def __post_init__(self) -> None:
         one_of("rerank.by", self.by, ("target", "draft"))
-        at_least("rerank.samples", self.samples, 2)
+        of_declared_types("rerank", self)
+        whole("rerank.samples", self.samples, 2)
 
 
 Method = GuidanceSpec | PowerSpec | RerankSpec

@@ -25,6 +25,7 @@ MODULES = (
     "benchmarks.memory",
     "benchmarks.budget",
     "benchmarks.pair",
+    "benchmarks.busy",
     "benchmarks.sharing",
     "benchmarks.margins",
     "benchmarks.growth",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dftt.evaluation.arm_roles import NO_TTT
 from dftt.evaluation.comparison import MIN_CONTEXTS
 from dftt.evaluation.report.budget import cost_of
-from paper.roles import Pair, Trio, asks_tau, base_of, trio_of
+from paper.quantities import comparison_name
+from paper.roles import Trio, pair_of, questions_of, trio_of, verdict_source
 from paper.studies import Selection, Study, groups_of
 from paper.tables.table import ARM, ENDS, SIGNED, Table
 from paper.tex import fixed, said, whole
@@ -18,23 +20,23 @@ _TAU = ("tau", "tau_low", "tau_high")
 def tau(ledger: Ledger, studies: Sequence[Study]) -> Table:
     """One row per lossless arm."""
     caption = (
-        r"Acceptance length under lossless decoding. Intervals are at 95\,\%, whole contexts resampled; "
+        r"Acceptance length under lossless decoding. Intervals are at 95\,\%, by contexts; "
         r"$\Delta\tau$ is paired by task and seed."
     )
     columns = [("arm", ARM), (r"$\tau$ [95\,\%]", "l"), ("per prompt", "r")]
     columns += [(r"$\Delta\tau$ against no TTT [95\,\%]", "l"), ("answers", "r")]
     table = Table("tau", caption, columns, studies)
     for study in studies:
-        rows = [row for row in study.arms if row["mode"] == "speculative" and study.has(row["id"])]
-        for each in rows if asks_tau(ledger, study) else ():
-            row, source = table.row(ledger, study), Source(study, "arm", Selection((each["id"],)))
-            row.arm(each["id"])
+        lossless = [arm for arm in study.arms if arm.mode == "speculative" and study.has(arm.id)]
+        for arm in lossless if "tau" in questions_of(study) else ():
+            row, source = table.row(ledger, study), Source(study, "arm", Selection((arm.id,)))
+            row.arm(arm.id)
             row.estimate(source, _TAU)
             row.add(source, "tau_per_prompt", fixed(2))
-            if base := base_of(study, each):
-                difference = tau_difference(study, Pair(each["id"], base["id"]))
-                row.estimate(difference, ENDS, SIGNED)
-                row.add(difference, "n", whole)
+            if pair := pair_of(study, arm.id, NO_TTT, "tau"):
+                verdict = verdict_source(study, "tau")
+                row.estimate(verdict, [comparison_name(pair.arm, pair.reference, part) for part in ENDS], SIGNED)
+                row.add(verdict, comparison_name(pair.arm, pair.reference, "n"), whole)
             else:
                 row.text("")
                 row.add(Source(study, "size", source.selection), "records", whole)
@@ -52,7 +54,7 @@ def tau_by_group(ledger: Ledger, studies: Sequence[Study]) -> Table:
     columns += [(r"own $-$ no TTT [95\,\%]", "l"), (r"own $-$ wrong [95\,\%]", "l"), ("answers", "r")]
     table = Table("tau_by_group", caption, columns, studies, size=r"\footnotesize\setlength{\tabcolsep}{4pt}")
     for study in studies:
-        if (trio := trio_of(ledger, study)) is not None:
+        if (trio := trio_of(study)) is not None:
             for by in ("suite", "category", "length"):
                 for group in groups_of(study, by):
                     _group(ledger, table, study, trio, by, group)
@@ -70,33 +72,26 @@ def costs(ledger: Ledger, studies: Sequence[Study]) -> Table:
     table = Table("costs", caption, columns, studies)
     for study in studies:
         for each in study.arms:
-            chosen = Selection((each["id"],))
-            if each["mode"] == "guided" or not cost_of(chosen.records(study)).decoding_s:
+            chosen = Selection((each.id,))
+            if each.mode == "guided" or not cost_of(chosen.records(study)).decoding_s:
                 continue
             row, source = table.row(ledger, study), Source(study, "cost", chosen)
-            row.arm(each["id"])
+            row.arm(each.id)
             row.add(source, "seconds_per_token", fixed(3))
             row.add(source, "tokens", whole)
             row.add(source, "adapting_s", fixed(1))
             row.add(source, "peak_gib", fixed(2))
-            if base := base_of(study, each):
-                pays = break_even(study, Pair(each["id"], base["id"]))
+            if pair := pair_of(study, each.id, NO_TTT, "tau"):
+                pays = break_even(study, pair.arm, pair.reference)
                 row.add(pays, *(("tokens", whole) if ledger.parts(pays)["pays"] == "yes" else ("pays", said)))
             else:
                 row.text("")
     return table
 
 
-def tau_difference(study: Study, pair: Pair, by: str = "", group: str = "") -> Source:
-    """Tau of an arm minus that of its reference, in all or in a group."""
-    arguments = {"arm": pair.arm, "reference": pair.reference, "measure": "tau"}
-    return Source(study, "comparison", Selection((pair.arm, pair.reference), by, group), arguments)
-
-
-def break_even(study: Study, pair: Pair) -> Source:
+def break_even(study: Study, arm: str, reference: str) -> Source:
     """When an arm's adaptation has paid for itself."""
-    arguments = {"arm": pair.arm, "reference": pair.reference}
-    return Source(study, "break_even", Selection((pair.arm, pair.reference)), arguments)
+    return Source(study, "break_even", Selection((arm, reference)), {"arm": arm, "reference": reference})
 
 
 def _group(ledger: Ledger, table: Table, study: Study, trio: Trio, by: str, group: str) -> None:
@@ -112,9 +107,15 @@ def _group(ledger: Ledger, table: Table, study: Study, trio: Trio, by: str, grou
         if reference is None:
             row.text("")
             continue
-        difference = tau_difference(study, Pair(trio.own, reference), by, group)
+        difference = _difference(study, trio.own, reference, by, group)
         if int(ledger.parts(difference)["num_clusters"] or 0) < MIN_CONTEXTS:
             row.add(difference, "estimate", SIGNED)
         else:
             row.estimate(difference, ENDS, SIGNED)
-    row.add(tau_difference(study, Pair(trio.own, trio.none), by, group), "n", whole)
+    row.add(_difference(study, trio.own, trio.none, by, group), "n", whole)
+
+
+def _difference(study: Study, arm: str, reference: str, by: str, group: str) -> Source:
+    """A comparison of the verdict on tau, in a group alone."""
+    arguments = {"arm": arm, "reference": reference, "measure": "tau"}
+    return Source(study, "comparison", Selection((arm, reference), by, group), arguments)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.evaluation.arm_roles import ArmRow, guide_of, target_of
+from dftt.evaluation.arm_roles import TARGET
+from dftt.types.arms import SOURCES, Arm
 from paper.quantities import comparison_name
-from paper.roles import Pair, question_of
+from paper.roles import pair_of, questions_of, verdict_source
 from paper.studies import Selection, Study, rule_of
 from paper.tables.table import ARM, ENDS, REFERENCE, SIGNED, Table
 from paper.tex import compact, finding, p_value, said, whole, wrapped
@@ -19,16 +20,16 @@ _PASS = ("pass_rate", "pass_low", "pass_high")
 def guidance(ledger: Ledger, studies: Sequence[Study]) -> Table:
     """One row per arm that answers: the target's own, and guided ones."""
     caption = (
-        r"Answers. Pass rates are over scored answers (Wilson); differences are paired by task and seed, whole "
-        r"contexts resampled; p is McNemar's, exact, by Holm within its question; the last column is the finding by "
-        r"the rules of Section~\ref{sec:rules}."
+        r"Answers. Pass rates are over scored answers (Wilson); differences are paired by task and seed, with "
+        r"intervals by contexts; p is exact, whole contexts swapped, by Holm within its question; the last column is "
+        r"the finding by the rules of Section~\ref{sec:rules}."
     )
     columns = [("rule", "l"), (r"$\alpha$", "r"), ("T", "r"), ("TTT", VARIANT), ("passed", "r"), ("scored", "r")]
     columns += [(r"pass rate [95\,\%]", "l"), (r"$-$ target's [95\,\%]", "l"), ("p", "r"), ("finding", "l")]
     table = Table("guidance", caption, columns, studies, size=r"\footnotesize\setlength{\tabcolsep}{4pt}")
     for study in studies:
         scored = any(record.passed is not None for record in study.run.records)
-        rows = [row for row in study.arms if row["mode"] != "speculative" and study.has(row["id"])]
+        rows = [arm for arm in study.arms if arm.mode != "speculative" and study.has(arm.id)]
         for each in sorted(rows, key=_order) if scored and len(rows) > 1 else ():
             _arm(ledger, table, study, each)
     return table
@@ -41,24 +42,24 @@ def mended(ledger: Ledger, studies: Sequence[Study]) -> Table:
     table = Table("mended", caption, columns, studies)
     for study in studies:
         for each in sorted(study.arms, key=_order):
-            target = target_of(study.arms, each)
-            if guide_of(each) == "nothing" or target is None or not (study.has(each["id"]) and study.has(target["id"])):
+            pair = pair_of(study, each.id, TARGET, "pass rate")
+            if pair is None:
                 continue
-            pair = {"arm": each["id"], "reference": target["id"]}
-            source = Source(study, "mended", Selection((each["id"], target["id"])), pair)
-            if not study.has(target["id"]) or not ledger.parts(source)["pairs"]:
+            arguments = {"arm": pair.arm, "reference": pair.reference}
+            source = Source(study, "mended", Selection((pair.arm, pair.reference)), arguments)
+            if not ledger.parts(source)["pairs"]:
                 continue
             row = table.row(ledger, study)
-            row.arm(each["id"])
-            row.arm(target["id"])
+            row.arm(pair.arm)
+            row.arm(pair.reference)
             for part in ("fixed", "broken", "pairs"):
                 row.add(source, part, whole)
     return table
 
 
-def _arm(ledger: Ledger, table: Table, study: Study, each: ArmRow) -> None:
-    row, own = table.row(ledger, study), each["mode"] != "target"
-    what, source = (Source(study, quantity, Selection((each["id"],))) for quantity in ("setting", "arm"))
+def _arm(ledger: Ledger, table: Table, study: Study, arm: Arm) -> None:
+    row, own = table.row(ledger, study), arm.mode != "target"
+    what, source = (Source(study, quantity, Selection((arm.id,))) for quantity in ("setting", "arm"))
     row.add(what, "rule", said)
     for part, form in (("alpha", compact), ("temperature", compact), ("variant", wrapped)):
         if own or part == "temperature":
@@ -68,19 +69,17 @@ def _arm(ledger: Ledger, table: Table, study: Study, each: ArmRow) -> None:
     row.add(source, "passed", whole)
     row.add(source, "scored", whole)
     row.estimate(source, _PASS)
-    target = target_of(study.arms, each)
-    pair = Pair(each["id"], target["id"]) if target is not None and own else None
-    asked = None if pair is None else question_of(ledger, study, pair)
-    if asked is None or pair is None:
+    pair = pair_of(study, arm.id, TARGET, "pass rate")
+    if pair is None or pair.question not in questions_of(study):
         row.cells.extend(["", "", ""])
         return
-    row.estimate(asked, [comparison_name(pair.arm, pair.reference, part) for part in ENDS], SIGNED)
-    row.add(asked, comparison_name(pair.arm, pair.reference, "adjusted"), p_value)
-    row.add(asked, comparison_name(pair.arm, pair.reference, "finding"), finding)
+    verdict = verdict_source(study, pair.question)
+    row.estimate(verdict, [comparison_name(pair.arm, pair.reference, part) for part in ENDS], SIGNED)
+    row.add(verdict, comparison_name(pair.arm, pair.reference, "adjusted"), p_value)
+    row.add(verdict, comparison_name(pair.arm, pair.reference, "finding"), finding)
 
 
-def _order(row: ArmRow) -> tuple[object, ...]:
+def _order(arm: Arm) -> tuple[object, ...]:
     """The target first, then rule by rule, each by what the draft was adapted to and by alpha."""
-    sources = ("none", "own", "wrong", "shuffled")
-    heat = -1.0 if row["temperature"] is None else row["temperature"]
-    return row["mode"] != "target", row["mode"], rule_of(row), heat, sources.index(row["ttt"]), row["alpha"], row["id"]
+    heat = -1.0 if arm.temperature is None else arm.temperature
+    return arm.mode != "target", arm.mode, rule_of(arm), heat, SOURCES.index(arm.ttt), arm.alpha, arm.id

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dftt.evaluation.arm_roles import Pair
 from paper.quantities import FINDINGS, comparison_name
-from paper.roles import Pair, pairs_of, questions_of
+from paper.roles import questions_of, verdict_of, verdict_source
 from paper.studies import Study
 from paper.tables.table import ARM, ENDS, REFERENCE, SIGNED, Table
 from paper.tex import finding, p_value, said, typed, whole
@@ -24,8 +25,8 @@ def verdicts(ledger: Ledger, studies: Sequence[Study]) -> Table:
     columns = [("question", "l"), ("verdict", r">{\raggedright\arraybackslash}p{0.62\linewidth}")]
     table = Table("verdicts", "The verdicts: the line of the decision table that holds.", columns, studies)
     for study in studies:
-        for question, source in questions_of(ledger, study).items():
-            row = table.row(ledger, study)
+        for question in questions_of(study):
+            row, source = table.row(ledger, study), verdict_source(study, question)
             row.text(_TITLES[question])
             row.add(source, "sentence", said)
     return table
@@ -36,8 +37,8 @@ def findings(ledger: Ledger, studies: Sequence[Study]) -> Table:
     columns = [("question", "l"), ("comparisons", "r"), *((finding(each), "r") for each in FINDINGS)]
     table = Table("findings", "What came of the comparisons of each question, counted.", columns, studies)
     for study in studies:
-        for question, source in questions_of(ledger, study).items():
-            row = table.row(ledger, study)
+        for question in questions_of(study):
+            row, source = table.row(ledger, study), verdict_source(study, question)
             row.text(_TITLES[question])
             for part in ("comparisons", *FINDINGS):
                 row.add(source, part, whole)
@@ -56,9 +57,10 @@ def comparisons(ledger: Ledger, studies: Sequence[Study]) -> Table:
     size = r"\footnotesize\setlength{\tabcolsep}{4pt}"
     table = Table("comparisons", caption, columns, studies, size=size, breaks=True)
     for study in studies:
-        for source in questions_of(ledger, study).values():
-            for pair in pairs_of(ledger.parts(source)):
-                _comparison(ledger, table, study, source, pair)
+        for question in questions_of(study):
+            verdict = verdict_of(study, question)
+            for each in verdict.comparisons if verdict else ():
+                _comparison(ledger, table, study, verdict_source(study, question), each.pair)
     return table
 
 

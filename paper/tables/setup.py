@@ -39,7 +39,7 @@ def setup(ledger: Ledger, studies: Sequence[Study]) -> Table:
             _line(table, title, [(source, part, form) for source in sources], ledger)
     for part in _SIZE:
         _line(table, part, [(Source(study, "size"), part, whole) for study in studies], ledger)
-    adapted = {study.name: next((row["id"] for row in study.arms if row["ttt_settings"]), None) for study in studies}
+    adapted = {study.name: next((arm.id for arm in study.arms if arm.ttt != "none"), None) for study in studies}
     for name in _TTT if all(adapted.values()) else ():
         sources = [Source(study, "setting", Selection((adapted[study.name] or "",))) for study in studies]
         _line(table, f"TTT: {name}", [(source, f"ttt.{name}", compact) for source in sources], ledger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,6 +49,13 @@ def refused(commands: Commands, capfd: pytest.CaptureFixture[str]) -> Callable[.
         (["--data.shard=[2, 2]"], "data.shard must be [number, of how many], counted from 0"),
         (["--ckpt_path=last"], "ckpt_path: no file at last"),
         (["--ckpt_path=absent.ckpt"], "ckpt_path: no file at absent.ckpt"),
+        (["--seed_everything=-1"], "seed_everything must be between 0 and 4294967295, got -1"),
+        (["--data.max_tasks=-3"], "data.max_tasks must be >= 0, got -3"),
+        (["--data.max_contexts=-1"], "data.max_contexts must be >= 0, got -1"),
+        (["--trainer.devices=x"], "trainer: TypeError: `devices`"),
+        (["--trainer.strategy=nope"], "trainer: ValueError: You selected an invalid strategy"),
+        (["--model.target=" + "x" * 4000], "could not be loaded: OSError: "),
+        (["--data.path=" + "x" * 5000], "cannot be read (File name too long)"),
     ],
 )
 def test_refused_by_name(refused: Callable[..., str], flags: list[str], message: str) -> None:
@@ -98,6 +106,14 @@ def test_alpha_must_be_finite(refused: Callable[..., str], flag: str, alpha: str
         ("--evaluator.arms=[{mode: target}, {mode: target}]", "names target more than once"),
         ("--evaluator.baseline=none", "evaluator.baseline 'none' is not an arm"),
         ("--evaluator.bogus=1", "--evaluator.bogus"),
+        ("--evaluator.grid={alpha: [abc], mode: [guided]}", "arm.alpha must be a number, got 'abc'"),
+        ("--evaluator.grid={temperature: [hot]}", "arm.temperature must be a number or null, got 'hot'"),
+        ("--evaluator.grid={taps: [null]}", "arm.taps must be a name or a whole number, got None"),
+        ("--evaluator.grid={source: [own], steps: [2.5]}", "ttt.steps must be a whole number, got 2.5"),
+        ("--evaluator.grid={source: [own], modules: [3]}", "ttt.modules must be a list, each of it text, got 3"),
+        ("--evaluator.grid={mode: [guided], guidance: [{rule: [a]}]}", "guidance.rule must be text, got ['a']"),
+        ("--evaluator.arms=[{mode: power, parameters: {blocks: x}}]", "power.blocks must be a whole number, got 'x'"),
+        ("--evaluator.arms=[{ttt: own, ttt_overrides: {lr: true}}]", "ttt.lr must be a number, got True"),
         ("--evaluator.rows=0", "evaluator.rows must be >= 1, got 0"),
         ("--trainer.inference_mode=true", "test back-propagates into the adapter: set trainer.inference_mode to false"),
         ("--evaluator.decoding.max_new_tokens=500", "do not fit the target's window of 512"),
@@ -145,9 +161,31 @@ def test_bad_row_is_named_by_file_and_line(
     assert message in line
 
 
+def test_a_message_that_does_not_reach_the_prompt_is_named_with_its_row(
+    refused: Callable[..., str], commands: Commands
+) -> None:
+    target = Path(shutil.copytree(commands.target, commands.root / "target"))
+    template = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    (target / "chat_template.jinja").write_text(template)
+    data = commands.write([{"messages": [{"role": "Human", "content": "Who counts the goats?"}]}], "human.jsonl")
+    for flags in ((), ("--model.allow_long=true",)):
+        line = refused("test", f"--model.target={target}", *flags, data=data)
+        assert line.startswith("error: task human/1: message 1 (role Human) does not reach the prompt")
+
+
+def test_one_context_id_of_two_suites_is_refused(commands: Commands, capfd: pytest.CaptureFixture[str]) -> None:
+    """They were one context, of which the second's tasks were asked on the first's passage."""
+    rows = {"context_id": "1", "question": "Where is she?", "answer": "garden"}
+    babi = commands.write([{**rows, "id": "a", "context": "Mary is in the garden."}], "babi.jsonl")
+    swap = commands.write([{**rows, "id": "b", "context": "Bob Dylan was born in a park."}], "swap.jsonl")
+    flags = ("--data=ContextDataModule", f"--data.suites={{babi: {babi}, nqswap: {swap}}}")
+    line = commands.refused(capfd, *commands.arguments("test", *flags))
+    assert "suite nqswap, task b: context_id '1' is that of suite babi, task a, which has another context" in line
+
+
 def test_empty_document(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "manual.md").write_text(" \n")
-    line = refused("predict", "--data.questions=[Why?]", data=tmp_path / "manual.md")
+    line = refused("predict", "--data.question=Why?", data=tmp_path / "manual.md")
     assert "document 'manual' is empty" in line
 
 
@@ -273,6 +311,72 @@ def test_checkpoint_names_its_pair_by_itself(commands: Commands, checkpoint: Pat
     assert (cli.model.target_name, cli.model.draft_name) == (str(commands.target), str(commands.draft))
 
 
+# -- files of models --------------------------------------------------------------------------------------------------
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def broken(source: Path, folder: Path, name: str, text: str) -> Path:
+    """A copy of a model's folder with one other file."""
+    shutil.copytree(source, folder)
+    (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('no such role') }}", "TemplateError: no such role"),
+        ("{% if %}", "TemplateSyntaxError"),
+        ("{{ messages[0]['content'] + 1 }}", "TypeError"),
+        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "RecursionError"),
+        ("{{ messages[9].content.x }}", "UndefinedError"),
+    ],
+)
+def test_a_template_that_fails_is_one_sentence(
+    refused: Callable[..., str], commands: Commands, tmp_path: Path, template: str, reason: str
+) -> None:
+    target = broken(commands.target, tmp_path / "target", "chat_template.jinja", template)
+    line = refused("test", f"--model.target={target}")
+    assert f"the target's chat template refuses the messages: {reason}" in line
+
+
+@pytest.mark.parametrize(("name", "text"), [("config.json", "{"), ("config.json", DEEP), ("tokenizer.json", "{}")])
+def test_a_broken_target_is_one_sentence(
+    refused: Callable[..., str], commands: Commands, tmp_path: Path, name: str, text: str
+) -> None:
+    target = broken(commands.target, tmp_path / "target", name, text)
+    assert f"target '{target}' could not be loaded: " in refused("test", f"--model.target={target}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("config.json", DEEP), ("config.json", "[]"), ("model.safetensors", "not tensors")]
+)
+def test_a_broken_draft_is_one_sentence(
+    refused: Callable[..., str], commands: Commands, tmp_path: Path, name: str, text: str
+) -> None:
+    draft = broken(commands.draft, tmp_path / "draft", name, text)
+    assert f"draft {draft} could not be loaded: " in refused("test", f"--model.draft={draft}")
+
+
+def test_weights_that_are_none_are_one_sentence(commands: Commands, tmp_path: Path, capfd: Any) -> None:
+    target = broken(commands.target, tmp_path / "target", "model.safetensors", "not tensors")
+    arguments = commands.arguments("test", f"--model.target={target}", data=commands.contexts())
+    assert "could not be loaded: SafetensorError" in commands.refused_late(capfd, *arguments)
+
+
+@pytest.mark.parametrize("text", ["model: " + "[" * 5000, "a: [1", "\0"])
+def test_a_broken_config_file_is_one_sentence(refused: Callable[..., str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "broken.yaml").write_text(text)
+    assert refused("test", f"--config={tmp_path / 'broken.yaml'}")
+
+
+def test_a_broken_adapter_is_one_sentence(refused: Callable[..., str], tmp_path: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_text(DEEP)
+    assert f"evaluator.generic_adapter {tmp_path}: " in refused("test", f"--evaluator.generic_adapter={tmp_path}")
+
+
 # -- our own mistakes -------------------------------------------------------------------------------------------------
 
 
@@ -291,7 +395,6 @@ def test_shell_sees_one_line_and_code_2() -> None:
         text=True,
         check=False,
     )
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("Seed set to")]
     assert done.returncode == 2
-    assert lines == ["error: tasks: no file at absent.jsonl"]
+    assert done.stderr.splitlines() == ["error: tasks: no file at absent.jsonl"]
     assert done.stdout == ""

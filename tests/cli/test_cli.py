@@ -70,7 +70,7 @@ def test_the_one_context_is_chosen_by_id(commands: Commands) -> None:
 
 def test_predict_reads_a_document_with_questions(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
     (commands.root / "manual.md").write_text("The pump has two valves.")
-    flags = ("--data.questions=[How many?, Why?]", "--evaluator.decoding.max_new_tokens=4", "--model.ttt.steps=1")
+    flags = ('--data.questions=["How many?", "Why?"]', "--evaluator.decoding.max_new_tokens=4", "--model.ttt.steps=1")
     cli = commands("predict", *flags, data=commands.root / "manual.md")
     assert capsys.readouterr().out.count("tokens, tau ") == 2
     assert len((log_dir(cli) / "records.0.jsonl").read_text().splitlines()) == 2

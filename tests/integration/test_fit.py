@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dftt import module
+from dftt.adaptation import lessons, ttt
 from dftt.adaptation.corpus.tokens import TokenCorpus
+from dftt.adaptation.lessons import context_batch
+from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.cli import DfttCLI
 from dftt.evaluation.tasks import load_tasks
@@ -54,6 +61,17 @@ def stored(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
 
 
+def broken(at: int) -> Callable[..., BlockLoss]:
+    """The block loss, which is not a number at its call `at`."""
+    calls = iter(range(1000))
+
+    def loss(*args: Any, **kwargs: Any) -> BlockLoss:
+        result = block_loss(*args, **kwargs)
+        return replace(result, loss=result.loss * math.nan) if next(calls) == at else result
+
+    return loss
+
+
 @pytest.mark.parametrize("steps", [1, 4])
 def test_fit_on_one_context_gives_the_adapter_of_ttt_adapt(
     commands: Commands, tiny_pair: Callable[..., Pair], steps: int
@@ -70,17 +88,28 @@ def test_fit_on_one_context_gives_the_adapter_of_ttt_adapt(
     assert any(weight.abs().sum() for name, weight in expected.adapter.weights.items() if "lora_B" in name)
 
 
-def test_killed_after_5_steps_and_resumed_equals_10_steps(commands: Commands) -> None:
-    data = commands.contexts("rules")
-    whole = commands("fit", *TTT, data=data)
-    killed = commands("fit", *TTT, "--trainer.max_steps=5", *SAVE_AT_5, data=data)
-    resumed = commands(
-        "fit", *TTT, "--trainer.max_steps=10", f"--ckpt_path={last_checkpoint(killed)}", *SAVE_AT_5, data=data
-    )
+KEEP_ALL = (
+    "--trainer.callbacks=ModelCheckpoint",
+    "--trainer.callbacks.every_n_train_steps=1",
+    "--trainer.callbacks.save_top_k=-1",
+    "--trainer.callbacks.filename={step}",
+)
 
-    assert not same(adapter_of(killed), adapter_of(whole))
+
+def checkpoint_at(cli: DfttCLI, step: int) -> Path:
+    """What a run that is killed after a step leaves, of a run with KEEP_ALL."""
+    return log_dir(cli) / "checkpoints" / f"step={step}.ckpt"
+
+
+@pytest.mark.parametrize("step", [1, 4, 9])
+def test_fit_on_a_context_killed_anywhere_equals_an_uninterrupted_one(commands: Commands, step: int) -> None:
+    data = commands.contexts("rules")
+    whole = commands("fit", *TTT, *KEEP_ALL, data=data)
+    resumed = commands("fit", *TTT, f"--ckpt_path={checkpoint_at(whole, step)}", data=data)
+
+    assert resumed.trainer.global_step == 10
+    assert not same(stored(checkpoint_at(whole, step))["state_dict"], stored(checkpoint_at(whole, 10))["state_dict"])
     assert same(adapter_of(resumed), adapter_of(whole))
-    assert stored(last_checkpoint(resumed))["global_step"] == 10
 
 
 def test_checkpoint_holds_exactly_the_adapter(commands: Commands) -> None:
@@ -173,29 +202,136 @@ def test_corpus_fit_learns(commands: Commands, corpus: Path) -> None:
     assert all(parameter.grad is None for parameter in long.model.target.model.parameters())
 
 
-def test_corpus_fit_resumed_after_an_epoch_equals_an_uninterrupted_one(commands: Commands, corpus: Path) -> None:
-    # Constant rate: the cosine ends where max_steps says, which a killed run would not have changed.
-    flags = ("--model.training.decay=1", "--trainer.reload_dataloaders_every_n_epochs=1")
-    whole = train(commands, corpus, *flags, "--trainer.max_steps=9")
-    killed = train(commands, corpus, *flags, "--trainer.max_steps=6", *SAVE_LAST)
-    resumed = train(commands, corpus, *flags, "--trainer.max_steps=9", f"--ckpt_path={last_checkpoint(killed)}")
-    complete, half, continued = (
-        load_file(log_dir(cli) / "draft" / "model.safetensors") for cli in (whole, killed, resumed)
-    )
-
-    assert whole.trainer.num_training_batches == 3
-    assert not same(half, complete)
-    assert same(continued, complete)
-
-
-def test_every_epoch_of_a_corpus_has_its_own_anchors(commands: Commands, corpus: Path) -> None:
-    seen: list[Tensor] = []
+@contextmanager
+def batches_seen() -> Iterator[list[tuple[list[int], list[int]]]]:
+    """First tokens of the sequences, and anchors, of each batch that is trained on."""
+    seen: list[tuple[list[int], list[int]]] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            DraftTTTModule, "on_train_batch_start", lambda self, batch, _: seen.append(batch.anchors), raising=False
+            DraftTTTModule,
+            "on_train_batch_start",
+            lambda self, batch, _: seen.append((batch.input_ids[:, 0].tolist(), batch.anchors.flatten().tolist())),
+            raising=False,
         )
-        train(commands, corpus, "--trainer.reload_dataloaders_every_n_epochs=1", "--trainer.max_steps=6")
-    assert len({tuple(anchors.flatten().tolist()) for anchors in seen}) == 6
+        yield seen
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """Sixteen sequences of 20 to 65 tokens, each with a first token of its own."""
+    generator = torch.Generator().manual_seed(5)
+    sequences = [
+        [number, *torch.randint(0, 256, (19 + 3 * number,), generator=generator).tolist()] for number in range(16)
+    ]
+    TokenCorpus.of(sequences, [4] * 16).save(tmp_path / "uneven.safetensors")
+    return tmp_path / "uneven.safetensors"
+
+
+@pytest.mark.parametrize("flags", [(), ("--trainer.accumulate_grad_batches=2",)], ids=["", "accumulated"])
+def test_corpus_fit_killed_anywhere_equals_an_uninterrupted_one(commands, uneven: Path, flags: tuple[str, ...]) -> None:
+    """In the middle of an epoch, at its end and beyond; validation runs in between."""
+    flags = (*flags, "--trainer.max_steps=9")
+    with batches_seen() as every:
+        whole = train(commands, uneven, *KEEP_ALL, *flags)
+    expected = load_file(log_dir(whole) / "draft" / "model.safetensors")
+    per_epoch = int(whole.trainer.num_training_batches)
+    assert 1 < per_epoch < len(every)
+    for step in range(1, 9):
+        with batches_seen() as rest:
+            resumed = train(commands, uneven, *flags, f"--ckpt_path={checkpoint_at(whole, step)}")
+        assert rest == every[len(every) - len(rest) :], step
+        assert resumed.trainer.global_step == 9
+        assert same(load_file(log_dir(resumed) / "draft" / "model.safetensors"), expected), step
+
+
+def test_a_run_ended_by_max_steps_in_mid_epoch_goes_on(commands: Commands, uneven: Path) -> None:
+    # Constant rate: the cosine ends where max_steps says, which a killed run would not have changed.
+    flags = ("--model.training.decay=1", *SAVE_LAST)
+    with batches_seen() as every:
+        whole = train(commands, uneven, *flags, "--trainer.max_steps=9")
+    first = train(commands, uneven, *flags, "--trainer.max_steps=2")
+    second = train(commands, uneven, *flags, "--trainer.max_steps=7", f"--ckpt_path={last_checkpoint(first)}")
+    with batches_seen() as rest:
+        third = train(commands, uneven, *flags, "--trainer.max_steps=9", f"--ckpt_path={last_checkpoint(second)}")
+    assert rest == every[7:]
+    assert same(*(load_file(log_dir(cli) / "draft" / "model.safetensors") for cli in (third, whole)))
+
+
+def test_a_pass_over_a_corpus_takes_every_sequence_once(commands: Commands, uneven: Path) -> None:
+    with batches_seen() as seen:
+        train(commands, uneven, "--trainer.max_steps=40", "--trainer.limit_val_batches=0")
+    firsts = [first for batch, _ in seen for first in batch]
+    passes = [tuple(firsts[start : start + 13]) for start in range(0, len(firsts) - 13, 13)]
+    assert len({frozenset(each) for each in passes}) == 1
+    assert len(set(firsts)) == 13
+    assert len(set(passes)) == len(passes) > 5  # always in another order
+    assert len({tuple(anchors) for _, anchors in seen}) == 40
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--data.seed=2", "data.seed is 2, there 1"),
+        ("--data.tokens_per_batch=150", "data.tokens_per_batch is 150, there 120"),
+        ("--data.anchors_per_batch=8", "data.anchors_per_batch is 8, there 16"),
+        ("--data.val_sequences=2", "data.val_sequences is 2, there 3"),
+    ],
+)
+def test_resuming_with_other_batches_is_refused(commands, corpus, capfd, flag: str, message: str) -> None:
+    path = last_checkpoint(train(commands, corpus, "--trainer.max_steps=2", *SAVE_LAST))
+    with pytest.raises(SystemExit):
+        train(commands, corpus, f"--ckpt_path={path}", flag)
+    assert message in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_non_finite_loss_stops_fit_as_it_stops_ttt_adapt(commands, tiny_pair, monkeypatch, caplog, at: int) -> None:
+    data = commands.contexts("rules")
+    pair = tiny_pair()
+    prompt = context_of([encode(pair.target.tokenizer, task.messages) for task in load_tasks(data)])
+    monkeypatch.setattr(ttt, "block_loss", broken(at))
+    expected = ttt_adapt(pair, prompt, SPEC)
+    monkeypatch.setattr(module, "block_loss", broken(at))
+    cli = commands("fit", *TTT, *KEEP_ALL, data=data)
+
+    assert expected.stopped == f"non-finite loss or gradient at step {at}: kept the weights before it"
+    assert caplog.text.count(expected.stopped) == 2
+    assert cli.trainer.global_step == at + 1
+    assert same(adapter_of(cli), expected.adapter.weights)
+    kept = stored(checkpoint_at(cli, at + 1))["state_dict"].values()
+    assert all(tensor.isfinite().all() for tensor in kept)
+
+
+def test_a_stop_after_resuming_leaves_the_weights_of_an_uninterrupted_run(commands, monkeypatch) -> None:
+    """The weights that are kept are older than the checkpoint."""
+    data = commands.contexts("rules")
+    monkeypatch.setattr(module, "block_loss", broken(4))
+    whole = commands("fit", *TTT, *KEEP_ALL, data=data)
+    monkeypatch.setattr(module, "block_loss", broken(0))
+    resumed = commands("fit", *TTT, f"--ckpt_path={checkpoint_at(whole, 4)}", data=data)
+    assert not same(stored(checkpoint_at(whole, 4))["state_dict"], stored(checkpoint_at(whole, 5))["state_dict"])
+    assert same(adapter_of(resumed), adapter_of(whole))
+
+
+PATIENT = ("--model.ttt.steps=60", "--model.ttt.lr=1e-12", "--model.ttt.patience=4", "--model.ttt.anchors=4")
+
+
+def test_patience_stops_fit_where_it_stops_ttt_adapt(commands: Commands, tiny_pair: Callable[..., Pair]) -> None:
+    data = commands.contexts("rules")
+    pair = tiny_pair()
+    prompt = context_of([encode(pair.target.tokenizer, task.messages) for task in load_tasks(data)])
+    expected = ttt_adapt(pair, prompt, TTTSpec(steps=60, lr=1e-12, patience=4, anchors=4))
+    whole = commands("fit", *PATIENT, *KEEP_ALL, data=data)
+    steps = whole.trainer.global_step
+    resumed = commands("fit", *PATIENT, f"--ckpt_path={checkpoint_at(whole, 2)}", data=data)
+    again = commands("fit", *PATIENT, f"--ckpt_path={checkpoint_at(whole, steps)}", data=data)
+
+    assert expected.stopped == "no better loss for 4 steps"
+    assert len(expected.losses) == steps < 60
+    assert same(adapter_of(whole), expected.adapter.weights)
+    for other in (resumed, again):
+        assert other.trainer.global_step == steps
+        assert same(adapter_of(other), adapter_of(whole))
 
 
 # -- validate ---------------------------------------------------------------------------------------------------------
@@ -207,6 +343,34 @@ def test_validate_logs_loss_estimated_tau_and_accuracies(commands: Commands) -> 
     assert {"val/loss", "val/estimated_tau", "val/accuracy_slot_1", "val/accuracy_slot_3"} <= set(metrics)
     assert 1 <= float(metrics["val/estimated_tau"]) <= 4
     assert float(metrics["val/loss"]) > 0
+
+
+def test_validate_asks_where_fit_was_not_trained(commands: Commands) -> None:
+    """All positions are trained on but every sixteenth, and validation asks at these."""
+    data, anchors = commands.contexts("rules"), {True: set(), False: set()}
+
+    def spied(*args: Any, validation: bool, **kwargs: Any) -> BlockBatch:
+        batch = context_batch(*args, validation=validation, **kwargs)
+        anchors[validation].update(batch.anchors.flatten().tolist())
+        return batch
+
+    many = ("--model.ttt.steps=3", "--model.ttt.anchors=1000", "--model.ttt.seed=3")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lessons, "context_batch", spied)
+        fitted = commands("fit", *many, *SAVE_LAST, data=data)
+        commands("validate", f"--ckpt_path={last_checkpoint(fitted)}", data=data)
+    length = max(anchors[False]) + 2
+    assert not anchors[True] & anchors[False]
+    assert anchors[True] | anchors[False] == set(range(1, length - 1))
+    assert len(anchors[True]) == (length - 2) // 16 > 2
+
+
+def test_validating_a_checkpoint_that_held_out_nothing_is_refused(commands: Commands, capfd) -> None:
+    data = commands.contexts("rules")
+    fitted = commands("fit", *TTT, "--model.ttt.held_out=0", *SAVE_LAST, data=data)
+    arguments = commands.arguments("validate", f"--ckpt_path={last_checkpoint(fitted)}", data=data)
+    line = commands.refused_late(capfd, *arguments)
+    assert "model.ttt.held_out is 16, but the checkpoint was fitted with 0" in line
 
 
 def test_validate_is_better_under_the_adapter_of_the_same_context(commands: Commands) -> None:

@@ -1,5 +1,6 @@
 """Decoding against transformers: every mode, token for token, in float32 on the CPU."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
+from dftt.decoding.guidance.materials import Materials
 from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import EOS_ID, ScriptedDrafter, random_prompt
@@ -205,9 +207,9 @@ def test_the_same_prompt_under_another_name_draws_other_tokens(tiny_pair: Callab
 
 @pytest.mark.skipif(not HAS_NATIVE_DFLASH, reason="this transformers has no DFlash decoding of its own")
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3-moe"])
-@pytest.mark.parametrize("count", [1, 8, NEW])
+@pytest.mark.parametrize("count", [1, 8, 40])
 def test_our_loop_equals_the_native_dflash_loop(good_pair, reference, family: str, count: int) -> None:
-    """Tokens exactly; target calls within 2, since the native loop shortens its last blocks."""
+    """Tokens exactly; target calls within 2, since the native loop shortens its last blocks. Both accept proposals."""
     pair, prompt = good_pair(family)
     model, calls = reference(family), []
     handle = model.register_forward_pre_hook(lambda *_: calls.append(1))
@@ -220,8 +222,8 @@ def test_our_loop_equals_the_native_dflash_loop(good_pair, reference, family: st
     ours = generate(pair, prompt, replace(GREEDY, max_new_tokens=count))
     assert ours.token_ids == native
     assert abs(len(calls) - 1 - ours.target_calls) <= 2
-    if count == 40:
-        assert len(calls) < 40 / 1.5
+    if count == 40:  # else both might be plain autoregression
+        assert max(len(calls), ours.target_calls) < 40 / 1.5
 
 
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
@@ -282,6 +284,50 @@ def test_a_spec_that_does_not_fit_is_refused_before_decoding(tiny_pair, change: 
 def test_no_prompt_is_refused(tiny_pair: Callable[..., Pair]) -> None:
     with pytest.raises(ValueError, match="no prompt given"):
         generate(tiny_pair("qwen3"), [])
+
+
+@pytest.mark.parametrize("alpha", [math.nan, math.inf, -math.inf, 0.0])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_alpha_that_guides_nowhere_is_refused(tiny_pair: Callable[..., Pair], alpha: float, place: int) -> None:
+    alphas = [0.5, 0.5]
+    alphas[place] = alpha
+    with pytest.raises(ValueError, match="alphas"):
+        generate(tiny_pair("qwen3"), PROMPTS[:2], DecodingSpec(mode="guided", alpha=0.3), alphas=alphas)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": 1.5}, "rows must be a whole number, got 1.5"),
+        ({"rows": math.nan}, "rows must be a whole number, got nan"),
+        ({"sample_names": ["a"]}, r"sample_names \['a'\] given for 2 prompts"),
+        ({"sample_names": ["a", "b", "c"]}, "given for 2 prompts: give a list with one name for each"),
+        ({"sample_names": "ab"}, "sample_names 'ab' given for 2 prompts"),
+        ({"sample_names": []}, r"sample_names \[\] given for 2 prompts"),
+        ({"alphas": [0.5]}, "1 alphas given for 2 prompts"),
+        ({"adaptation": [None]}, "1 adaptations given for 2 prompts"),
+        ({"spec": DecodingSpec(eos_token_ids=(288,))}, "decoding.eos_token_ids: token 288 is not in the target's"),
+        ({"materials": Materials(without_context=[Prompt((288,))] * 2)}, "token 288 is not in the target's vocabulary"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(tiny_pair, options: dict, message: str) -> None:
+    spec = options.pop("spec", DecodingSpec(mode="guided", alpha=0.3))
+    with pytest.raises(ValueError, match=message):
+        generate(tiny_pair("qwen3"), PROMPTS[:2], spec, **options)
+
+
+@pytest.mark.parametrize("call", [generate, lambda pair, prompt: ttt_adapt(pair, prompt, TTTSpec(steps=1))])
+def test_a_token_that_the_target_does_not_have_is_refused(tiny_pair: Callable[..., Pair], call: Any) -> None:
+    with pytest.raises(ValueError, match="prompt: token 288 is not in the target's vocabulary of 288"):
+        call(tiny_pair("qwen3"), Prompt((5, 6, 288, 7, 8, 9)))
+
+
+@pytest.mark.parametrize("call", [generate, lambda pair, prompt, **rest: ttt_adapt(pair, prompt, TTTSpec(), **rest)])
+def test_a_prefill_of_another_pair_is_refused(tiny_pair: Callable[..., Pair], call: Any) -> None:
+    prompt = random_prompt(20)
+    other = tiny_pair("qwen3", taps=(1, 2)).prefill(prompt)
+    with pytest.raises(ValueError, match=r"features and hidden states have shapes \[\(20, 64\), .* make it with"):
+        call(tiny_pair("qwen3"), prompt, prefill=other)
 
 
 def test_a_wrong_number_of_prefills_is_refused(tiny_pair: Callable[..., Pair]) -> None:

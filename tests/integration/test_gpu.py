@@ -180,6 +180,23 @@ def test_loss_on_the_card_is_the_loss_on_the_cpu(tiny_target, tiny_draft) -> Non
     assert values[1] == pytest.approx(values[0], rel=1e-3)
 
 
+def test_adapting_and_decoding_on_the_card_leave_its_random_state(tiny_target, tiny_draft) -> None:
+    """With captured steps and cycles; the adapter's start is the one that is drawn on a CPU."""
+    starts = []
+    for device in ("cpu", "cuda"):
+        pair = load_pair(tiny_target("qwen3"), tiny_draft(), device=device)
+        with torch.device(device):  # as Lightning loads models
+            starts.append(ttt_adapt(pair, random_prompt(60), TTTSpec(steps=0)).adapter.weights)
+    assert all(torch.equal(starts[0][name], tensor) for name, tensor in starts[1].items())
+
+    torch.rand(5, device="cuda")
+    before = torch.get_rng_state(), torch.cuda.get_rng_state()
+    adaptation = ttt_adapt(pair, random_prompt(60), TTTSpec(steps=12))
+    generate(pair, random_prompt(60), DecodingSpec(max_new_tokens=8, temperature=1.0), adaptation=adaptation)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.equal(torch.cuda.get_rng_state(), before[1])
+
+
 def test_guided_on_the_card_keeps_its_endpoints(pair: Pair, prompts: list[Prompt]) -> None:
     spec = DecodingSpec(mode="guided", alpha=0.0, verify_size=1, max_new_tokens=24, ignore_eos=True)
     plain = generate(pair, prompts[0], replace(spec, mode="target"))

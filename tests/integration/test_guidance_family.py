@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.captured import plain_cycle
@@ -18,16 +20,13 @@ from dftt.decoding.engine import Engine
 from dftt.decoding.forced import forced_logits
 from dftt.decoding.generate import generate, resolve_sizes
 from dftt.decoding.guidance.materials import Materials
-from dftt.decoding.guidance.rules import guide
-from dftt.decoding.guidance.sources import furthest, scaled_like
-from dftt.decoding.sampling import gumbel_noise, normal_noise, sample_key
-from dftt.models.blocks import block_input_ids, block_positions
-from dftt.models.draft import GradContext
+from dftt.decoding.sampling import sample_key
 from dftt.models.lora import applied, sharing_copy
 from dftt.models.pair import Pair
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, TTTSpec
 from dftt.types.guidance import RULES
+from tests import by_hand
 from tests.fakes import random_prompt, tiny_target_dir
 
 SPEC = DecodingSpec(mode="guided", max_new_tokens=8, ignore_eos=True)
@@ -55,8 +54,19 @@ def label(spec: GuidanceSpec) -> str:
 
 
 @pytest.fixture(scope="module")
-def amateur(tmp_path_factory: pytest.TempPathFactory) -> Target:
-    return Target.load(tiny_target_dir(tmp_path_factory.mktemp("amateur"), "llama"), dtype="float64")
+def amateur_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_target_dir(tmp_path_factory.mktemp("amateur"), "llama")
+
+
+@pytest.fixture(scope="module")
+def amateur(amateur_folder: Path) -> Target:
+    return Target.load(amateur_folder, dtype="float64")
+
+
+@pytest.fixture(scope="module")
+def amateur_reference(amateur_folder: Path) -> Any:
+    """The amateur as transformers runs it by itself."""
+    return AutoModelForCausalLM.from_pretrained(amateur_folder, dtype=torch.float64).eval()
 
 
 @pytest.fixture(scope="module")
@@ -76,70 +86,67 @@ def materials(good_pair: Callable[..., Any], amateur: Target) -> Materials:
 
 
 class Naive:
-    """Sources of logits for the next token by their definitions, everything read anew, no cache."""
+    """Tokens of a rule by its definition: everything read anew by transformers' own model and by plain arithmetic."""
 
-    def __init__(self, pair: Pair, own: Adaptation, materials: Materials, model: Any, prompt: Prompt, key: int) -> None:
-        self.pair, self.own, self.materials, self.model, self.prompt, self.key = (
-            pair,
-            own,
-            materials,
-            model,
-            prompt,
-            torch.tensor([key]),
-        )
+    def __init__(
+        self, pair: Pair, own: Adaptation, materials: Materials, model: Any, amateur: Any, prompt: Prompt
+    ) -> None:
+        self.own, self.materials, self.model, self.amateur, self.prompt = own, materials, model, amateur, prompt
+        self.weights, self.config = dict(pair.draft.named_parameters()), pair.draft.config
+        self.key = by_hand.key_of(0, "x")
 
-    def next_logits(self, model: Any, ids: list[int]) -> Any:
+    @staticmethod
+    def read(model: Any, ids: list[int]) -> Any:
         return model(torch.tensor([ids]), output_hidden_states=True, use_cache=False)
 
     def draft(self, ids: list[int], out: Any, adapter: Any, *, inclusive: bool) -> Tensor:
-        draft, target, last = self.pair.draft, self.pair.target, len(ids) - 1
-        features = torch.cat([out.hidden_states[tap] for tap in draft.config.tap_ids], dim=-1)
-        features = features[:, : last + int(inclusive)]
-        with applied(draft, adapter), torch.no_grad():
-            context = GradContext(draft.read_context(features, torch.arange(features.shape[1])[None]))
-            block = block_input_ids(torch.tensor([[ids[-1]]]), draft.config.block_size, draft.config.mask_token_id)
-            positions = block_positions(torch.tensor([[last]]), draft.config.block_size)
-            hidden = draft(target.embed(block), positions, context, {"full_attention": None})
-        return self.model.lm_head(hidden[0, 1])
+        anchor = len(ids) - 1
+        features = torch.cat([out.hidden_states[tap][0] for tap in self.config.tap_ids], dim=-1)
+        masks = [self.config.mask_token_id] * (self.config.block_size - 1)
+        block = self.model.get_input_embeddings().weight[[ids[-1], *masks]]
+        weights = by_hand.merged(self.weights, adapter)
+        return self.model.lm_head(
+            by_hand.slot_one(weights, self.config, features[: anchor + int(inclusive)], block, anchor)
+        )
 
     def source(self, name: str, ids: list[int], out: Any, inclusive: bool) -> Tensor:
         target = out.logits[0, -1]
         kind, _, argument = name.partition(":")
         adapters = {"draft": self.own.adapter, "base": None, **self.materials.adapters}
+        if kind == "target":
+            return target
         if kind in adapters:
             return self.draft(ids, out, adapters[kind], inclusive=inclusive)
         if kind == "uniform":
             return torch.zeros_like(target)
         if kind == "without_context":
             rest = list(self.materials.without_context[0].input_ids) + ids[len(self.prompt) :]
-            return self.next_logits(self.model, rest).logits[0, -1]
-        if kind == "amateur" and self.materials.amateur is not None:
-            return self.next_logits(self.materials.amateur.model, ids).logits[0, -1]
+            return self.read(self.model, rest).logits[0, -1]
+        if kind == "amateur":
+            return self.read(self.amateur, ids).logits[0, -1]
         if kind == "early_exit":
             return self.model.lm_head(self.model.model.norm(out.hidden_states[int(argument)][0, -1]))
         if kind == "dola":
-            layers = [int(layer) for layer in (argument or "1").split(",")]
-            return furthest(target, torch.stack([self.model.lm_head(out.hidden_states[n][0, -1]) for n in layers]))
+            early = [self.model.lm_head(out.hidden_states[int(n)][0, -1]) for n in (argument or "1").split(",")]
+            return max(early, key=lambda each: float(by_hand.divergence(target.softmax(-1), each.softmax(-1))))
         if kind == "noise":
             difference = self.draft(ids, out, self.own.adapter, inclusive=inclusive) - target
-            noise = normal_noise(self.key, torch.tensor([[len(ids)]]), len(target))[0, 0]
-            return target + scaled_like(noise, difference, argument)
+            noise = by_hand.normal(self.key, len(ids), len(target))
+            size = {"norm": lambda each: each.square().sum().sqrt(), "spread": lambda each: each.std()}[argument]
+            return target + noise * size(difference) / size(noise)
         raise AssertionError(name)
 
+    @torch.no_grad()
     def answer(self, rule: GuidanceSpec, spec: DecodingSpec) -> tuple[int, ...]:
         ids = list(self.prompt.input_ids)
         for _ in range(spec.max_new_tokens):
-            out = self.next_logits(self.model, ids)
-            target, inclusive = out.logits[0, -1], rule.draft_context == "inclusive"
-            numerator, reference = (
-                target if name == "target" else self.source(name, ids, out, inclusive)
-                for name in (rule.numerator, rule.reference)
-            )
-            logits = guide(rule, target, numerator, reference)
+            out = self.read(self.model, ids)
+            inclusive = rule.draft_context == "inclusive"
+            numerator, reference = (self.source(name, ids, out, inclusive) for name in (rule.numerator, rule.reference))
+            scores = by_hand.guided(rule, out.logits[0, -1], numerator, reference)
             if spec.temperature:
-                noise = gumbel_noise(self.key, torch.tensor([[len(ids)]]), len(target))[0, 0]
-                logits = logits / spec.temperature + noise
-            ids.append(int(logits.argmax()))
+                scores = scores / spec.temperature + by_hand.gumbel(self.key, len(ids), len(scores))
+            ids.append(int(scores.argmax()))
         return tuple(ids[len(self.prompt) :])
 
 
@@ -157,9 +164,12 @@ def answer(good_pair, own, materials) -> Callable[..., tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("rule", VARIANTS, ids=label)
-def test_every_rule_decodes_what_it_means(good_pair, reference, own, materials, answer, rule: GuidanceSpec) -> None:
+def test_every_rule_decodes_what_it_means(
+    good_pair, reference, amateur_reference, own, materials, answer, rule: GuidanceSpec
+) -> None:
     pair, prompt = good_pair("qwen3", dtype="float64")
-    naive = Naive(pair, own, materials, reference("qwen3", torch.float64), prompt, sample_key(0, "x"))
+    model = reference("qwen3", torch.float64)
+    naive = Naive(pair, own, materials, model, amateur_reference, prompt)
     for alpha, temperature in QUICK:
         spec = replace(SPEC, temperature=temperature)
         assert answer(rule, alpha, temperature) == naive.answer(replace(rule, alpha=alpha), spec), alpha

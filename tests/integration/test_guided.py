@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from dftt.adaptation.losses import run_blocks
 from dftt.adaptation.ttt import ttt_adapt
@@ -22,7 +23,34 @@ ALPHAS = [0.1, 0.3, 0.5, 1.0]
 TEMPERATURES = [0.0, 0.6]
 
 
-def naive_guided(model: Any, pair: Pair, prompt: Prompt, spec: DecodingSpec, name: str) -> tuple[int, ...]:
+Mix = Callable[[Tensor, Tensor, DecodingSpec], Tensor]
+
+
+def filtered(logits: Tensor, spec: DecodingSpec) -> Tensor:
+    """Logits (V,) after temperature, top-k and top-p, by transformers' own code."""
+    filters = [TemperatureLogitsWarper(spec.temperature)]
+    filters += [TopKLogitsWarper(spec.top_k)] if spec.top_k else []
+    filters += [TopPLogitsWarper(spec.top_p)] if spec.top_p < 1 else []
+    for each in filters:
+        logits = each(torch.empty(0), logits[None])[0]  # pyright: ignore[reportArgumentType]
+    return logits
+
+
+def mixed_then_filtered(target: Tensor, draft: Tensor, spec: DecodingSpec) -> Tensor:
+    """What a token is drawn from, by the definition."""
+    logits = target + spec.alpha * (draft - target)
+    return filtered(logits, spec) if spec.temperature else logits
+
+
+def filtered_then_mixed(target: Tensor, draft: Tensor, spec: DecodingSpec) -> Tensor:
+    """The other order: only what the target would have kept may be drawn."""
+    logits = (target + spec.alpha * (draft - target)) / spec.temperature
+    return logits.masked_fill(filtered(target, spec).isneginf(), -torch.inf)
+
+
+def naive_guided(
+    model: Any, pair: Pair, prompt: Prompt, spec: DecodingSpec, name: str, mix: Mix = mixed_then_filtered
+) -> tuple[int, ...]:
     """The guided distribution by its definition: the whole text read anew for every token, no cache."""
     ids = list(prompt.input_ids)
     key = torch.tensor([sample_key(spec.seed, name)])
@@ -38,10 +66,9 @@ def naive_guided(model: Any, pair: Pair, prompt: Prompt, spec: DecodingSpec, nam
                 anchors=anchor,
                 anchor_ids=torch.tensor([[ids[-1]]]),
             )
-        target, draft = out.logits[0, -1], model.lm_head(blocks[0, 0, 1])
-        logits = target + spec.alpha * (draft - target)
+        logits = mix(out.logits[0, -1], model.lm_head(blocks[0, 0, 1]), spec)
         if spec.temperature:
-            logits = logits / spec.temperature + gumbel_noise(key, anchor + 1, len(logits))[0, 0]
+            logits = logits + gumbel_noise(key, anchor + 1, len(logits))[0, 0]
         ids.append(int(logits.argmax()))
     return tuple(ids[len(prompt) :])
 
@@ -144,13 +171,19 @@ def test_alpha_one_is_slot_one_of_the_draft(good_pair, drawn_logits) -> None:
     torch.testing.assert_close(logits, pair.target.head(blocks[0, :, 1]), atol=1e-9, rtol=0)
 
 
-def test_top_k_and_top_p_apply_to_the_mixed_logits(good_pair: Callable[..., Any]) -> None:
-    pair, prompt = good_pair("qwen3")
-    spec = replace(SPEC, alpha=0.3, temperature=1.0)
-    assert (
-        generate(pair, prompt, replace(spec, top_k=1)).token_ids
-        == generate(pair, prompt, replace(SPEC, alpha=0.3)).token_ids
-    )
+@pytest.mark.parametrize(
+    "limits", [{"top_k": 3}, {"top_p": 0.5}, {"top_k": 20, "top_p": 0.8}], ids=["top-k", "top-p", "both"]
+)
+@pytest.mark.parametrize("verify_size", [1, 4])
+def test_top_k_and_top_p_apply_to_the_mixed_logits(good_pair, reference, limits: Any, verify_size: int) -> None:
+    """Not to the target's before mixing: that would give other tokens, and so would no limit."""
+    pair, prompt = good_pair("qwen3", dtype="float64")
+    model = reference("qwen3", torch.float64)
+    spec = replace(SPEC, alpha=0.5, temperature=1.5, verify_size=verify_size, max_new_tokens=16, **limits)
+    answer = generate(pair, prompt, spec, sample_names=["x"]).token_ids
+    assert answer == naive_guided(model, pair, prompt, spec, "x")
+    assert answer != naive_guided(model, pair, prompt, spec, "x", filtered_then_mixed)
+    assert answer != generate(pair, prompt, replace(spec, top_k=0, top_p=1.0), sample_names=["x"]).token_ids
 
 
 def test_guided_generate_is_generate_in_mode_guided(good_pair: Callable[..., Any]) -> None:

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.evaluation.records import load_records
 from tests.commands import QUESTIONS, Commands, row
+from tests.fakes import MASK_ID
 from tests.integration.test_evaluator import outcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +51,38 @@ def test_jobs_that_share_a_study_leave_the_records_of_one(commands: Commands) ->
     assert (folders[0] / "summary.json").read_text() == (folders[1] / "summary.json").read_text()
 
 
+def in_processes(arguments: list[str]) -> None:
+    """Run the command line as a process of its own, which starts the others itself."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "NODE_RANK")}
+    call = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_corpus_fit_of_two_processes_killed_in_mid_epoch_equals_an_uninterrupted_one(commands: Commands) -> None:
+    generator = torch.Generator().manual_seed(5)
+    sequences = [torch.randint(0, 256, (20 + 3 * number,), generator=generator).tolist() for number in range(16)]
+    TokenCorpus.of(sequences, [4] * 16).save(commands.root / "corpus.safetensors")
+    flags = (
+        *("--model.draft=new", "--model.trainable=full", "--model.new_layers=2", "--model.new_block_size=4"),
+        *("--model.new_taps=3", f"--model.new_mask_token_id={MASK_ID}", "--model.training.warmup=1"),
+        *("--data=CorpusDataModule", f"--data.paths=[{commands.root / 'corpus.safetensors'}]"),
+        *("--data.val_sequences=3", "--data.tokens_per_batch=120", "--data.anchors_per_batch=16"),
+        *("--trainer.max_steps=5", "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.logger=CSVLogger"),
+        *("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=1"),
+        *("--trainer.callbacks.save_top_k=-1", "--trainer.callbacks.filename={step}"),
+    )
+    whole, resumed = commands.root / "whole", commands.root / "resumed"
+    in_processes(commands.arguments("fit", *flags, f"--trainer.logger.save_dir={whole}"))
+    (path,) = whole.rglob("step=2.ckpt")
+    assert 2 < torch.load(path, weights_only=True)["CorpusDataModule"]["taken"] == 4  # of 7 in an epoch
+    in_processes(commands.arguments("fit", *flags, f"--trainer.logger.save_dir={resumed}", f"--ckpt_path={path}"))
+    one, two = (load_file(next(folder.rglob("draft/model.safetensors"))) for folder in (whole, resumed))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 @pytest.mark.slow
 def test_two_processes_leave_the_records_of_one(commands: Commands) -> None:
     """Three contexts over two processes: a share that is filled up would count one of them twice."""
@@ -55,12 +91,7 @@ def test_two_processes_leave_the_records_of_one(commands: Commands) -> None:
     for folder, devices in zip(folders, (1, 2), strict=True):
         flags = (*FLAGS, f"--evaluator.run_dir={folder}", f"--trainer.devices={devices}")
         flags += ("--trainer.strategy=ddp", "--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={folder}")
-        call = [sys.executable, ROOT / "cli.py", *commands.arguments("test", *flags, data=data)]
-        environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "NODE_RANK")}
-        done = subprocess.run(
-            list(map(str, call)), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        in_processes(commands.arguments("test", *flags, data=data))
         values.append(next(folder.rglob("metrics.csv")).read_text())
     one, two = map(load_records, folders)
     assert sorted(path.name for path in folders[1].glob("records.*")) == ["records.0.jsonl", "records.1.jsonl"]

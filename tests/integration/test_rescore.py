@@ -52,6 +52,33 @@ def passes(folder: Path) -> list[bool | None]:
     return [record.passed for record in load_records(folder)]
 
 
+def test_records_get_the_rubrics_that_a_suite_has_today(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record of bAbI held the file's one distractor, and passed where it named every other place."""
+    row = {"id": "t0", "context": "Ann is in the hall. Bo went to the garden, the kitchen and the office."}
+    (tmp_path / "babi.jsonl").write_text(json.dumps(row | {"question": "Where is Bo?", "answer": "office"}))
+    old = ({"type": "contains", "any_of": ["office"]}, {"type": "excludes", "any_of": ["garden"]})
+    metadata = {"suite": "babi", "answer": "office", "distractors": ["garden"], "tau_note": 1}
+    run = make_run(
+        tmp_path / "run", 1, answer="In the kitchen or the office", rubrics=old, metadata=metadata, passed=True
+    )
+    main([str(run), "--all", "--suite", f"babi={tmp_path / 'babi.jsonl'}"])
+    (record,) = load_records(run)
+    assert (record.passed, record.metadata["entities"]) == (False, ["garden", "kitchen"])
+    assert "distractors" not in record.metadata
+    assert record.metadata["tau_note"] == 1
+    (error,) = json.loads((run / "errors.json").read_text())
+    assert error["class"] == "context-misused"
+
+
+@pytest.mark.parametrize("given", ["babi", "babi=", "glue=a.jsonl"])
+def test_a_suite_without_a_file_or_name_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([str(make_run(tmp_path)), "--suite", given])
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_answers_are_scored_and_originals_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (make_run(tmp_path) / "records.0.jsonl").read_bytes()
     with scripted_endpoint([GOOD, BAD]) as endpoint:

@@ -24,10 +24,10 @@ STUDIES = {
     "layers": 16,
     "hardest": 17,
     "rounds": 9,
-    "guidance": 62,
-    "controls": 40,
+    "guidance": 56,
+    "controls": 36,
     "on_policy": 4,
-    "context_use": 55,
+    "context_use": 52,
 }
 MANY = 30  # arms: too long for the default suite
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
@@ -95,7 +95,7 @@ def test_on_the_bundled_pair(
     elif study in ("delta_tau_long", "sweep", "sweep_axes", "layers", "on_policy"):
         lines = (shared_data / "contexts.jsonl").read_text(encoding="utf-8").splitlines()
         path = commands.write([{**json.loads(line), "text": json.loads(line)["text"][:LETTERS]} for line in lines])
-        data = (f"--data.init_args.path={path}", "--data.init_args.max_tasks=1", "--data.init_args.questions=[Why?]")
+        data = (f"--data.init_args.path={path}", "--data.init_args.max_tasks=1", "--data.init_args.question=Why?")
         data += (ONE_DOCUMENT if study in ONE_CONTEXT else "--data.init_args.max_contexts=2",)
     else:
         # Controls need two documents.

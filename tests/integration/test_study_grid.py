@@ -12,7 +12,7 @@ import pytest
 
 import dftt.module
 from dftt.evaluation.records import load_records
-from dftt.models.pair import Pair
+from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target
 from dftt.study.grid import expand
 from dftt.study.plan import make_plan
@@ -146,15 +146,68 @@ def test_changed_context_of_equal_prompt_is_measured_anew(commands: Commands, tm
     assert after["rules/0", "speculative+own", 0] != before["rules/0", "speculative+own", 0]
 
 
+@contextmanager
+def kept(name: str) -> Iterator[list[tuple[Any, Any]]]:
+    """What a function of the module was called with, and what it gave."""
+    calls: list[tuple[Any, Any]] = []
+    function = getattr(dftt.module, name)
+
+    def call(*args: Any, **options: Any) -> Any:
+        made = function(*args, **options)
+        calls.append((args, made))
+        return made
+
+    with patch.object(dftt.module, name, call):
+        yield calls
+
+
+ROUNDS = (
+    "--evaluator.arms=[{mode: speculative, ttt: own, rounds: 2}]",
+    "--evaluator.baseline=speculative+own,rounds=2",
+)
+
+
 def test_rounds_record_what_they_cost(commands: Commands) -> None:
-    arms = "--evaluator.arms=[{mode: speculative, ttt: own}, {mode: speculative, ttt: own, rounds: 2}]"
-    flags = (*SHORT, "--model.ttt.steps=5", arms, "--evaluator.baseline=speculative+own")
-    records = records_of(commands("test", *flags, data=commands.contexts("rules", tasks=1)))
-    one, two = records["rules/0", "speculative+own"], records["rules/0", "speculative+own,rounds=2"]
-    assert (one.adaptation["steps"], two.adaptation["steps"]) == (5, 5)
-    assert two.adaptation["rounds"] == 2
-    assert len(two.adaptation["earlier_taus"]) == 1
-    assert two.token_ids == one.token_ids  # lossless, however the draft was adapted
+    """Seconds, steps and losses of all rounds, and what the answers before the last one took and did."""
+    flags = (*SHORT, "--model.ttt.steps=5", *ROUNDS)
+    with kept("ttt_adapt") as adapted, kept("generate") as generated:
+        (record,) = records_of(commands("test", *flags, data=commands.contexts("rules", tasks=1))).values()
+    adaptations, answers = [made for _, made in adapted], [made for _, made in generated]
+    assert [len(each.losses) for each in adaptations] == [3, 2]  # of 5 steps
+    costs = record.adaptation
+    assert (costs["rounds"], costs["steps"]) == (2, 5)
+    assert costs["seconds"] == sum(each.seconds for each in adaptations) > 0
+    assert costs["peak_bytes"] == max(each.peak_bytes for each in adaptations)
+    assert costs["losses"] == [round(loss, 4) for each in adaptations for loss in each.losses]
+    first, last = answers
+    assert (costs["earlier_decoding_seconds"], costs["earlier_taus"]) == (first.seconds, [first.tau])
+    assert (record.seconds, record.acceptance_lengths) == (last.seconds, last.acceptance_lengths)
+    assert first.token_ids == last.token_ids == record.token_ids  # lossless, however the draft was adapted
+
+
+def test_a_later_round_learns_from_the_whole_conversation(commands: Commands) -> None:
+    """The second question stands between the answers: without it, the second answers nothing."""
+    data = commands.write([row("Who counts?", task_id="a", context_id="a", later_turns=["And why?"])])
+    with kept("ttt_adapt") as adapted, kept("generate") as generated:
+        commands("test", *SHORT, "--model.ttt.steps=4", *ROUNDS, data=data)
+    (_, (arguments, _)), pair = adapted, load_pair(commands.target, commands.draft)
+    one, two = (made for _, made in generated[:2])
+    said = [
+        {"role": "user", "content": "Who counts?"},
+        {"role": "assistant", "content": one.text},
+        {"role": "user", "content": "And why?"},
+    ]
+    assert arguments[1].input_ids == pair.encode(said).input_ids + two.token_ids
+
+
+def test_no_temperature_is_matched_to_an_arm_of_rounds(commands: Commands, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its last answer was decoded under an adapter that is not kept; that of its first would match another."""
+    guided = "{mode: guided, alpha: 0.3, ttt: own, rounds: 2, temperature: 1.0}"
+    arms = f"--evaluator.arms=[{guided}, {{mode: target, matched_to: 'guided@0.3+own,T=1,rounds=2'}}]"
+    baseline = "--evaluator.baseline=guided@0.3+own,T=1,rounds=2"
+    line = commands.refused(capfd, *commands.arguments("test", *SHORT, arms, baseline, data=commands.contexts()))
+    assert "answers in rounds, and the adapter of its last one is not kept" in line
+    assert "name a guided arm of one round" in line
 
 
 # -- dry run ----------------------------------------------------------------------------------------------------------

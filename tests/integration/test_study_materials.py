@@ -9,7 +9,7 @@ import pytest
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.decoding.guidance.materials import Materials
-from dftt.evaluation.records import load_records
+from dftt.evaluation.manifest import wanted_records
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, Record, TTTSpec
@@ -120,7 +120,8 @@ def test_a_record_follows_the_materials_that_decide_it_and_no_other(commands: Co
     def hashes(context: str, question: str, other: str) -> dict[str, str]:
         rows = [{"context": context, "question": question, "id": "a"}, {"context": other, "question": "W?", "id": "b"}]
         commands("test", *flags, data=commands.write(rows))
-        return {each.arm: each.spec_hash for each in load_records(tmp_path / "study") if each.task_id == "a"}
+        records = wanted_records(tmp_path / "study").records
+        return {each.arm: each.spec_hash for each in records if each.task_id == "a"}
 
     def changed(after: dict[str, str]) -> set[str]:
         return {arm for arm in before if before[arm] != after[arm]}

@@ -72,7 +72,7 @@ def test_answers_are_run_with_leave_only(commands: Commands, allowed: bool, pass
     ("flags", "message"),
     [
         (("--data.suite=glue",), "suite 'glue' is unknown; choose from clbench"),
-        (("--data.suite=gsm8k", "--data.questions=[Why?]"), "gsm8k has questions of its own"),
+        (("--data.suite=gsm8k", "--data.question=Why?"), "gsm8k has questions of its own"),
     ],
 )
 def test_bad_suites_are_refused(

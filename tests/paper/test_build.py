@@ -20,7 +20,7 @@ from paper.build import HERE, build, main
 from paper.engine import SKIPPED, find_engine
 from paper.numbers import write_numbers
 from paper.quantities import QUANTITIES, Material, same
-from paper.roles import pairs_of, questions_of
+from paper.roles import questions_of, verdict_of
 from paper.studies import BY, load_studies
 from paper.trace import TRACE_FILE, Ledger
 from paper.verify import disagreements
@@ -77,7 +77,7 @@ def test_every_number_is_made_again_from_the_records_its_trace_names(folder: Pat
             records = [record for record in everything if not arms or record.arm in arms]
             records = [each for each in records if not said["by"] or BY[said["by"]](each) == said["group"]]
             assert (len(records), digest_of(records)) == (said["count"], said["sha256"])
-            rows = [row for row in study.arms if not arms or row["id"] in arms]
+            rows = [arm for arm in study.arms if not arms or arm.id in arms]
             chosen[records_key] = Material(study.run, records, rows)
         key = json.dumps([entry["quantity"], entry["arguments"], said])
         if key not in made:
@@ -223,15 +223,10 @@ def test_rules_without_the_draft_are_no_evidence_for_the_draft(built: tuple[Path
     assert macro(ledger, "GuidanceComparisons") == 7
 
 
-def test_controls_and_baselines_are_compared_with_what_they_are_there_for(
-    built: tuple[Path, Ledger], folder: Path
-) -> None:
-    ledger = built[1]
+def test_controls_and_baselines_have_their_own_references(folder: Path) -> None:
     (study,) = load_studies([folder])
-    made = {
-        name: {(pair.arm, pair.reference) for pair in pairs_of(ledger.parts(source))}
-        for name, source in questions_of(ledger, study).items()
-    }
+    verdicts = [verdict_of(study, name) for name in questions_of(study)]
+    made = {each.question: {(one.arm, one.reference) for one in each.comparisons} for each in verdicts if each}
     plain, adapted = GUIDED[0].id, GUIDED[1].id
     assert made["controls"] == {
         (adapted, f"target,T={adapted}"),

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dftt.study import Arm
-from dftt.study.description import write_arms
-from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types import Record
 from tests.written_runs import made_record, write_run
 
 TARGET, NONE, OWN, WRONG = Arm("target"), Arm(), Arm(ttt="own"), Arm(ttt="wrong")
@@ -60,6 +59,4 @@ def write_study(
     rates = {CAD.id: 0.9, GUIDED[1].id: 0.5} if rates is None else rates
     folder.mkdir(parents=True)
     records = [study_record(task, arm, tau=tau, rates=rates, answer=answer) for task in range(tasks) for arm in arms]
-    write_run(folder, records)
-    write_arms(folder, arms, TTTSpec(), DecodingSpec())
-    return folder
+    return write_run(folder, records, arms=arms)

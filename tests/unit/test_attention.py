@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from dftt.models.attention import grouped_attention
+from dftt.models.attention import UnknownArgumentError, _for_transformers, grouped_attention
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -50,3 +52,25 @@ def test_causal_equals_a_triangular_mask(kv_heads: int, groups: int) -> None:
     triangle = torch.ones(7, 7, dtype=torch.bool).tril()[None, None]
     out = grouped_attention(query, key, value, None, scale=0.3, causal=True)
     torch.testing.assert_close(out, plain_attention(query, key, value, triangle, 0.3), atol=1e-12, rtol=0)
+
+
+def test_values_may_be_wider_than_keys() -> None:
+    query, key, value = states(2, 3, 4, 9)
+    value = torch.cat([value, value + 1], dim=-1)
+    out = grouped_attention(query, key, value, None, scale=0.3)
+    torch.testing.assert_close(out, plain_attention(query, key, value, None, 0.3), atol=1e-12, rtol=0)
+
+
+def called_by_transformers(**others: Any) -> Tensor:
+    return _for_transformers(torch.nn.Identity(), *states(1, 1, 2, 2), None, **others)[0]
+
+
+@pytest.mark.parametrize("name", ["s_aux", "softcap", "position_bias", "block_indices", "anything"])
+def test_what_a_model_passes_to_its_attention_is_not_swallowed(name: str) -> None:
+    with pytest.raises(UnknownArgumentError, match=f"passes {name} to its attention"):
+        called_by_transformers(**{name: torch.ones(1)})
+
+
+def test_what_is_off_or_neutral_may_be_passed_to_the_attention() -> None:
+    out = called_by_transformers(s_aux=None, dropout=0.0, sliding_window=4)
+    assert out.shape == (2, 2, 1, 8)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dftt.models.checkpoint import load_draft, save_draft
 from dftt.models.draft import DFlashDraft
+from dftt.models.lora import attach_
 from tests.fakes import tiny_draft_config
 
 Rewrite = Callable[[dict[str, Any], dict[str, Tensor]], None]
@@ -110,14 +111,27 @@ def test_weights_may_come_in_several_files(folder: Path, draft: DFlashDraft) -> 
     assert_same_draft(load_draft(folder), draft)
 
 
-def test_the_layout_native_to_transformers_is_read(folder: Path, draft: DFlashDraft) -> None:
+def gapped(tmp_path: Path) -> tuple[DFlashDraft, Path]:
+    """A draft whose taps no rule gives: not next to each other, and the last one is not the target's last layer."""
+    draft = DFlashDraft(tiny_draft_config(taps=(1, 4, 6), num_target_layers=9))
+    draft.reset_parameters(0.2)
+    return draft, save_draft(draft, tmp_path / "gapped")
+
+
+def test_the_layout_native_to_transformers_is_read(tmp_path: Path) -> None:
+    """Its ids count from the first layer, as z-lab's; it says neither vocabulary nor how many layers the target has."""
+    draft, folder = gapped(tmp_path)
+
     def native(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         config |= config.pop("dflash_config")
-        del config["num_target_layers"]
+        del config["num_target_layers"], config["vocab_size"]
         tensors["encoder.fc.weight"] = tensors.pop("fc.weight")
         tensors["encoder.output_norm_enc.weight"] = tensors.pop("hidden_norm.weight")
 
-    assert_same_draft(load_draft(rewritten(folder, native)), draft)
+    loaded = load_draft(rewritten(folder, native))
+    assert json.loads((folder / "config.json").read_text())["target_layer_ids"] == [0, 3, 5]
+    assert (loaded.config.num_target_layers, loaded.config.vocab_size) == (None, None)
+    assert_same_draft(loaded, draft)
 
 
 def speculators(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -126,23 +140,31 @@ def speculators(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     inner = dict(config)
     block_size = inner.pop("block_size")
     inner.pop("num_target_layers")
+    inner.pop("architectures")
     config.clear()
     config |= {
         "speculators_model_type": "dflash",
         "architectures": ["DFlashSpeculator"],
         "transformer_layer_config": inner,
-        "aux_hidden_state_layer_ids": [1, 2, 3],
+        "aux_hidden_state_layer_ids": [layer + 1 for layer in nested["target_layer_ids"]],
         "block_size": block_size,
         "mask_token_id": nested["mask_token_id"],
         "draft_vocab_size": inner["vocab_size"],
     }
-    tensors["embed_tokens.weight"] = torch.zeros(4, 2)
-    tensors["lm_head.weight"] = torch.zeros(4, 2)
-    tensors["t2d"] = torch.ones(4, dtype=torch.bool)
+    tensors["embed_tokens.weight"] = torch.zeros(288, 32)
+    tensors["lm_head.weight"] = torch.zeros(288, 32)
+    tensors["verifier_norm.weight"] = torch.ones(32)
+    tensors["t2d"] = torch.ones(288, dtype=torch.bool)
 
 
-def test_the_speculators_layout_is_read_with_its_own_layer_ids(folder: Path, draft: DFlashDraft) -> None:
-    assert_same_draft(load_draft(rewritten(folder, speculators)), draft)
+def test_the_speculators_layout_is_read_with_its_own_layer_ids(tmp_path: Path) -> None:
+    """Its ids index hidden states; the target's layers are not counted from the last of them."""
+    draft, folder = gapped(tmp_path)
+    loaded = load_draft(rewritten(folder, speculators))
+    assert json.loads((folder / "config.json").read_text())["aux_hidden_state_layer_ids"] == [1, 4, 6]
+    assert loaded.config.num_target_layers is None
+    assert loaded.own_vocabulary.keys() == {"embed_tokens.weight", "lm_head.weight"}
+    assert_same_draft(loaded, draft)
 
 
 def test_a_raw_training_state_is_read(folder: Path, draft: DFlashDraft) -> None:
@@ -245,10 +267,25 @@ def test_a_missing_dflash_field_is_named(folder: Path, name: str) -> None:
         load_draft(rewritten(folder, lambda config, _: config["dflash_config"].pop(name)))
 
 
-def test_a_config_that_is_not_json_is_refused(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe"])
+def test_a_config_that_is_not_json_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "config.json").write_bytes(content)
     with pytest.raises(ValueError, match="is not JSON"):
         load_draft(folder)
+
+
+def test_a_config_that_holds_a_list_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match="must hold an object of keys and values, got list"):
+        load_draft(folder)
+
+
+def test_a_draft_with_an_adapter_is_not_saved(draft: DFlashDraft, tmp_path: Path) -> None:
+    """Its folder could not be loaded: the tensors had the names that PEFT gives them."""
+    attach_(draft, rank=2, lora_alpha=4, modules=("fc",), seed=0)
+    with pytest.raises(ValueError, match=r"draft carries an adapter.* save it by itself with Adapter\.save"):
+        save_draft(draft, tmp_path / "with-adapter")
+    assert not (tmp_path / "with-adapter").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus
 from dftt.data import ContextDataModule, CorpusDataModule
@@ -32,15 +33,15 @@ def path(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_each_contexts_wrong_one_is_the_next(path: str) -> None:
+def test_the_others_of_a_context_begin_with_the_next(path: str) -> None:
     items = ContextDataModule(path).items()
-    assert [(item.context_id, item.other_id) for item in items] == [("a", "b"), ("b", "c"), ("c", "a")]
-    assert [task.task_id for task in items[2].other_tasks] == ["a1", "a2"]
+    assert [[name for name, _ in item.others()] for item in items] == [["b", "c"], ["c", "a"], ["a", "b"]]
+    assert [task.task_id for task in next(items[2].others())[1]] == ["a1", "a2"]
 
 
-def test_a_lone_context_has_no_wrong_one(path: str) -> None:
+def test_a_lone_context_has_no_others(path: str) -> None:
     (item,) = ContextDataModule(path, max_contexts=1).items()
-    assert (item.other_id, item.other_tasks) == ("", ())
+    assert list(item.others()) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_processes_share_the_contexts_and_keep_their_wrong_ones(path: str) -> No
     seen = []
     for rank in (0, 1):
         module.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
-        seen.append([(item.context_id, item.other_id) for item in module.test_dataloader()])
+        seen.append([(item.context_id, next(item.others())[0]) for item in module.test_dataloader()])
     assert seen == [[("a", "b"), ("c", "a")], [("b", "c")]]
 
 
@@ -131,15 +132,51 @@ def test_validation_is_the_same_whatever_the_seed(corpus: str) -> None:
     assert all(torch.equal(left.input_ids, right.input_ids) for left, right in zip(one, other, strict=True))
 
 
-def test_epochs_and_seeds_differ_and_repeat(corpus: str) -> None:
-    def order(seed: int, epoch: int) -> list[Any]:
-        module = loaded(corpus, seed=seed)
-        module.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
-        return [(batch.input_ids[:, 0].tolist(), batch.anchors.tolist()) for batch in module.train_dataloader()]
+def trainer_after(batches: int, *, rank: int = 0, processes: int = 1) -> Any:
+    """A trainer that is done with so many batches in each process."""
+    progress = SimpleNamespace(total=SimpleNamespace(processed=batches))
+    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    return SimpleNamespace(
+        fit_loop=fit_loop, global_rank=rank, world_size=processes, state=SimpleNamespace(fn=TrainerFn.FITTING)
+    )
 
-    assert order(1, 0) == order(1, 0)
-    assert order(1, 0) != order(1, 1)
-    assert order(1, 0) != order(2, 0)
+
+def batches_after(corpus: str, batches: int, *, rank: int = 0, processes: int = 1, **options: Any) -> list[Any]:
+    """What the loader gives to a process that is done with so many batches."""
+    module = loaded(corpus, **options)
+    module.trainer = trainer_after(batches, rank=rank, processes=processes)
+    return [(batch.input_ids[:, 0].tolist(), batch.anchors.tolist()) for batch in module.train_dataloader()]
+
+
+def test_epochs_and_seeds_differ_and_repeat(corpus: str) -> None:
+    first = batches_after(corpus, 0)
+    assert first == batches_after(corpus, 0)
+    assert first != batches_after(corpus, len(first))
+    assert first != batches_after(corpus, 0, seed=2)
+
+
+def test_the_loader_gives_what_follows_the_batches_that_were_taken(corpus: str) -> None:
+    first = batches_after(corpus, 0)
+    second = batches_after(corpus, len(first))
+    assert batches_after(corpus, 2) == [*first[2:], *second[:2]]
+
+
+def test_processes_take_turns(corpus: str) -> None:
+    alone = batches_after(corpus, 4)
+    shares = [batches_after(corpus, 2, rank=rank, processes=2) for rank in (0, 1)]
+    taken = [batch for pair in zip(*shares, strict=True) for batch in pair]
+    assert len(taken) > 3
+    assert taken == alone[: len(taken)]
+
+
+def test_a_checkpoint_of_two_processes_goes_on_in_one(corpus: str) -> None:
+    """Of each process's batches it counts all."""
+    saved, resumed = loaded(corpus), loaded(corpus)
+    saved.trainer = trainer_after(3, processes=2)
+    resumed.trainer = trainer_after(3)
+    resumed.load_state_dict(saved.state_dict())
+    got = [(batch.input_ids[:, 0].tolist(), batch.anchors.tolist()) for batch in resumed.train_dataloader()]
+    assert got == batches_after(corpus, 6)
 
 
 @pytest.mark.parametrize(

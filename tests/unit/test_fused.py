@@ -40,3 +40,18 @@ def test_other_norms_stay_as_they_are() -> None:
     before = model(torch.ones(1, 8))
     assert fuse_norms_(model, everywhere=True) == 0
     assert torch.equal(model(torch.ones(1, 8)), before)
+
+
+class Gated(nn.Module):
+    """A norm that cannot be called without its gate, as linear-attention layers have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(8)), 1e-6
+
+    def forward(self, hidden: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        return hidden * gate.to(hidden.dtype)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_gated_norm_stays_as_it_is() -> None:
+    assert fuse_norms_(nn.Sequential(Gated()), everywhere=True) == 0

@@ -99,8 +99,8 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
         ("layers", 16),
         ("rounds", 9),
         ("guided", 17),
-        ("guidance", 62),
-        ("controls", 40),
+        ("guidance", 56),
+        ("controls", 36),
         ("on_policy", 4),
     ],
 )

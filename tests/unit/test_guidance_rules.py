@@ -175,6 +175,16 @@ def test_noise_is_as_large_as_the_difference(measure: str) -> None:
     assert torch.corrcoef(torch.stack([scaled[0, 0], difference[0, 0]]))[0, 1].abs() < 0.15
 
 
+def test_a_shift_of_all_logits_makes_the_noise_no_louder() -> None:
+    """Softmax ignores it: noise of the same norm was more than twice as loud as the guidance it stood for."""
+    noise, difference = torch.randn(2, 3, 500, dtype=torch.float64) + 1, torch.randn(2, 3, 500, dtype=torch.float64)
+    shifted = scaled_like(noise, difference - 6, "spread")
+    torch.testing.assert_close(shifted, scaled_like(noise, difference, "spread"))
+    torch.testing.assert_close(shifted.mean(-1), torch.zeros_like(shifted.mean(-1)))
+    loud = scaled_like(noise, difference - 6, "norm")
+    assert (loud.std(-1) > 2 * difference.std(-1)).all()
+
+
 def test_normal_noise_belongs_to_its_position() -> None:
     keys, positions = torch.tensor([5, -9]), torch.tensor([[3, 4, 5], [7, 8, 9]])
     whole = normal_noise(keys, positions, 2000)

@@ -33,6 +33,32 @@ def test_a_verdict_is_read(reply: str) -> None:
     assert (parsed.statuses, parsed.overall, parsed.passed) == ((True, False), False, False)
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        verdict("yes", "no", overall="0"),
+        verdict("yes", "no", overall=" 0 "),
+        verdict("yes", "no", overall=0.0),
+        verdict("yes", "no", confidence=0.9),
+        verdict("yes", "no").replace("{", '{"Notes": {"a": [1]}, ', 1),
+        f'{{"{RATIONALE}": "\\(x \\le 5\\), \\underline{{y}}", "{STATUSES}": ["yes", "no"], "{OVERALL}": 0}}',
+        f'{{"{RATIONALE}": "first\nsecond\tthird", "{STATUSES}": ["yes", "no"], "{OVERALL}": 0}}',
+        f'{{"{RATIONALE}": "a \\"quote\\", a \\\\ and \\(x\\)", "{STATUSES}": ["yes", "no"], "{OVERALL}": "0"}}',
+    ],
+)
+def test_what_judges_write_instead_of_plain_json_is_a_verdict(reply: str) -> None:
+    parsed = parse_verdict(reply, 2)
+    assert isinstance(parsed, Verdict), parsed
+    assert (parsed.statuses, parsed.overall) == ((True, False), False)
+
+
+def test_latex_stands_in_the_rationale_as_written() -> None:
+    reply = f'{{"{RATIONALE}": "\\(x \\le 5\\)", "{STATUSES}": ["yes"], "{OVERALL}": "1"}}'
+    parsed = parse_verdict(reply, 1)
+    assert isinstance(parsed, Verdict)
+    assert (parsed.rationale, parsed.overall) == (r"\(x \le 5\)", True)
+
+
 def test_overall_as_given_and_recomputed_may_disagree() -> None:
     parsed = parse_verdict(verdict("yes", "no", overall=1), 2)
     assert isinstance(parsed, Verdict)
@@ -55,9 +81,11 @@ def test_overall_as_given_and_recomputed_may_disagree() -> None:
         (verdict("yes", "no", **{STATUSES: [True, False]}), "status 1 is True"),
         (verdict("yes", "no", overall=0.5), "neither 0 nor 1"),
         (verdict("yes", "no", overall=True), "neither 0 nor 1"),
-        (verdict("yes", "no", overall="0"), "neither 0 nor 1"),
+        (verdict("yes", "no", overall="0.5"), "neither 0 nor 1"),
+        (verdict("yes", "no", overall="yes"), "neither 0 nor 1"),
+        (verdict("yes", "no", overall=[0]), "neither 0 nor 1"),
+        (verdict("yes", "no", overall={}), "neither 0 nor 1"),
         (verdict("yes", "no", **{RATIONALE: None}), "is not a string"),
-        (verdict("yes", "no", extra=1), "keys"),
         (json.dumps({OVERALL: 1}), "keys"),
         (f'{{"{OVERALL}": 0, "{OVERALL}": 1}}', "occurs twice"),
         ("[" * 100_000, "not a JSON object alone"),

@@ -14,6 +14,7 @@ MAX_LINES = 400
 # A file imports its own room and rooms below it; rooms of one rank do not know each other.
 RANKS = {
     "types": 0,
+    "command": 1,
     "models": 1,
     "decoding": 2,
     "adaptation": 3,
@@ -22,10 +23,14 @@ RANKS = {
     "synthesise": 5,
     "provenance": 5,
     "progress": 5,
+    "free_text": 5,
     "shell": 6,
     "api": 7,
 }
-SHELL = {"module", "data", "evaluator", "cli", "adapting", "guiding", "answering", "digests", "recording", "measuring"}
+SHELL = {"module", "data", "evaluator", "cli", "trainer", "adapting", "guiding", "answering", "digests"} | {
+    "recording",
+    "measuring",
+}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LIGHTNING_FILES = {f"{name}.py" for name in SHELL}
 PEFT_FILE = "models/lora.py"

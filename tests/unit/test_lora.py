@@ -1,11 +1,15 @@
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, inject_adapter_in_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dftt.adaptation.losses import run_blocks
@@ -136,6 +140,15 @@ def test_a_saved_adapter_is_read_back_bitwise(pair: Pair, tmp_path: Path) -> Non
     assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in adapter.weights.items())
 
 
+def test_an_adapter_that_is_not_finite_is_refused(pair: Pair) -> None:
+    adapter = random_adapter(pair.draft)
+    weights = {name: tensor.clone() for name, tensor in adapter.weights.items()}
+    name = sorted(weights)[0]
+    weights[name][0, 0] = float("nan")
+    with pytest.raises(ValueError, match=f"adapter: {name} holds numbers that are not finite"):
+        replace(adapter, weights=weights)
+
+
 def test_peft_loads_the_folder_onto_the_draft(pair: Pair, tmp_path: Path) -> None:
     adapter = random_adapter(pair.draft, modules=LORA_MODULES)
     folder = adapter.save(tmp_path)
@@ -253,9 +266,79 @@ def test_a_folder_without_a_file_is_refused(pair: Pair, tmp_path: Path, name: st
         Adapter.load(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"peft_type": "LOHA"}, {"use_dora": True}, {"rank_pattern": {"fc": 3}}])
-def test_other_kinds_of_adapters_are_refused(pair: Pair, tmp_path: Path, change: dict) -> None:
-    path = random_adapter(pair.draft).save(tmp_path) / "adapter_config.json"
+def saved_with(pair: Pair, folder: Path, change: dict) -> Path:
+    path = random_adapter(pair.draft).save(folder) / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ValueError, match="is not a plain LoRA adapter"):
+    return folder
+
+
+NOT_PLAIN = [
+    {"peft_type": "LOHA"},
+    {"use_dora": True},
+    {"use_rslora": True},
+    {"rank_pattern": {"fc": 3}},
+    {"alpha_pattern": {"fc": 3}},
+    {"bias": "all"},
+    {"lora_bias": True},
+    {"fan_in_fan_out": True},
+    {"modules_to_save": ["norm"]},
+    {"layers_to_transform": [0]},
+    {"init_lora_weights": "pissa"},
+    {"init_lora_weights": 3},
+    {"target_modules": "all-linear"},
+    {"target_modules": None},
+    {"r": "2"},
+    {"r": True},
+    {"lora_alpha": None},
+    {"scale_by": "sqrt"},
+]
+
+
+@pytest.mark.parametrize("change", NOT_PLAIN, ids=str)
+def test_other_kinds_of_adapters_are_refused(pair: Pair, tmp_path: Path, change: dict) -> None:
+    folder = saved_with(pair, tmp_path, change)
+    ((name, value),) = change.items()
+    (folder / "adapter_model.safetensors").write_bytes(b"not read before the refusal")
+    said = re.escape(f"{name}={value!r}")
+    with pytest.raises(ValueError, match=f"is not a plain LoRA adapter: .* says {said}; accepted is") as caught:
+        Adapter.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", sorted({*LoraConfig().to_dict(), "a_field_of_a_newer_peft"}))
+def test_every_field_of_peft_is_honoured_neutral_or_refused(pair: Pair, tmp_path: Path, field: str) -> None:
+    """A field with a value of its own is refused by name, unless it is read or known to be without effect."""
+    read = {"peft_type", "r", "lora_alpha", "target_modules"}
+    default = LoraConfig().to_dict().get(field)
+    if field not in read:
+        assert Adapter.load(saved_with(pair, tmp_path, {field: default})).rank == 2
+    folder = saved_with(pair, tmp_path, {field: ["other"]})
+    if field in lora.NEUTRAL_FIELDS:
+        assert Adapter.load(folder).identity == (2, 3.5, ("fc", "k_proj"))
+    else:
+        with pytest.raises(ValueError, match=field if field not in read else "adapter"):
+            Adapter.load(folder)
+
+
+def test_a_rank_stabilised_scale_is_another_scale(pair: Pair) -> None:
+    """Why use_rslora is refused: PEFT multiplies by alpha / sqrt(rank) where it is set."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["fc"], use_rslora=True)
+    draft = copy.deepcopy(pair.draft)
+    inject_adapter_in_model(config, draft)
+    layer: Any = draft.fc
+    assert layer.scaling["default"] == 8 / 4**0.5
+
+
+def test_tensors_that_are_no_lora_are_refused(pair: Pair, tmp_path: Path) -> None:
+    folder = random_adapter(pair.draft).save(tmp_path)
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file(weights | {"base_model.model.norm.weight": torch.ones(32)}, folder / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=r"its weights hold norm\.weight"):
+        Adapter.load(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_an_adapter_config_that_is_none_is_refused(pair: Pair, tmp_path: Path, text: str) -> None:
+    (random_adapter(pair.draft).save(tmp_path) / "adapter_config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"adapter_config\.json (is not JSON|must hold an object)"):
         Adapter.load(tmp_path)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from math_verify import parse, verify
 
-from dftt.evaluation.latex_expressions import ExpressionError, value
+from dftt.evaluation import math_answers
 from dftt.evaluation.math_answers import boxed, same_answer
+from dftt.evaluation.math_process import MathProcess
+from dftt.evaluation.suites.registry import get_suite, score_answer
+from tests.math_pairs import RIGHT, WRONG
+
+REFUSED = [(r"x \ge -2 \text{ and } x<3", "[-2,3)"), (r"(-\infty,5)\cup(5,\infty)", r"x\neq 5")]
+EQUAL_NEIGHBOURS = 4
+REFUSED_BY_LIBRARY, PASSED_BY_LIBRARY = 28, 33
 
 
 @pytest.mark.parametrize(
@@ -30,107 +40,53 @@ def test_content_of_the_last_box(answer: str, content: str | None) -> None:
     assert boxed(answer) == content
 
 
-SAME = [
-    # numbers
-    ("0.5", r"\frac12"),
-    ("1/2", r"\dfrac{1}{2}"),
-    ("-1/2", r"-\frac{1}{2}"),
-    (r"\frac{-1}{2}", r"-\frac{1}{2}"),
-    ("9/5", r"1\frac{4}{5}"),
-    ("137.5", r"137 \frac{1}{2}"),
-    (".35625", "0.35625"),
-    (r"6.72 \times 10^{-5}", ".0000672"),
-    ("10080", r"10,\!080"),
-    ("11111111100", r"11,\! 111,\! 111,\! 100"),
-    ("58500", "58,500"),
-    ("58{,}500", "58,500"),
-    (r"11\sqrt{2}", r"11\sqrt2"),
-    (r"\frac{1}{\sqrt3}", r"\frac{\sqrt{3}}{3}"),
-    ("288π", r"288 \pi"),
-    (r"\sqrt[3]{8}", "2"),
-    ("3!", "6"),
-    ("i^2", "-1"),
-    ("5i + 6", "6+5i"),
-    # units, currencies, degrees
-    ("864", r"864 \mbox{ inches}^2"),
-    ("864 square inches", r"864 \mbox{ inches}^2"),
-    ("15 cm^2", r"15\mbox{ cm}^2"),
-    ("5.4", r"5.4 \text{ cents}"),
-    ("30 degrees", r"30^\circ"),
-    (r"30^{\circ}", r"30^\circ"),
-    ("270/7", r"\frac{270}7\text{ degrees}"),
-    (r"\$32,348.00", r"\$32,\!348"),
-    ("18.90", r"\$18.90"),
-    (r"50\%", "50"),
-    # formulas
-    ("2(k+1)", "2k+2"),
-    ("(b+2)(a+5)", "(a+5)(b+2)"),
-    (r"\frac{\cos x}{\sin x}", r"\cot x"),
-    (r"\sin^2 x + \cos^2 x", "1"),
-    (r"\frac{9a}{20}+\frac{11}{20}", r"\frac{11+9a}{20}"),
-    # names and equations
-    ("x=5", "5"),
-    ("5", "x = 5"),
-    ("2k", "f(x) = 2k"),
-    ("y = 3 + 2x", "y = 2x + 3"),
-    ("2x + 3", "y = 2x + 3"),
-    ("2x - y + 3 = 0", "y = 2x + 3"),
-    ("10x - 14y + 22z = -8", "5x - 7y + 11z + 4 = 0"),
-    # lists, sets, tuples, intervals, matrices
-    ("-2, 1", "1,-2"),
-    ("1 and -2", "1,-2"),
-    (r"x = 1 \text{ or } x = -2", "1,-2"),
-    (r"1 - \sqrt{19}, 1 + \sqrt{19}", r"1 \pm \sqrt{19}"),
-    (r"\{-2, 1 - \sqrt5, 1 + \sqrt5\}", r"\{1\pm\sqrt{5},-2\}"),
-    (r"\left(3, \frac{\pi}{2}\right)", r"(3,\pi/2)"),
-    ("[-2, 7]", r"x \in [-2,7]"),
-    (r"(3,\infty)\cup(-\infty,2)", r"(-\infty, 2) \cup (3, \infty)"),
-    (r"\begin{bmatrix}-2\\-14\\-7\end{bmatrix}", r"\begin{pmatrix} -2 \\ -14 \\ -7 \end{pmatrix}"),
-    # words
-    ("evelyn", r"\text{Evelyn}"),
-    ("C", r"\text{(C)}"),
-    (r"\text{C}", r"\text{(C)}"),
-    ("52_{8}", "52_8"),
-    (r"5.", "5"),
-]
+@pytest.mark.parametrize("pairs", [RIGHT, WRONG])
+def test_there_are_many_hard_pairs(pairs: tuple[tuple[str, str], ...]) -> None:
+    assert len(pairs) == len(set(pairs)) >= 150
 
 
-@pytest.mark.parametrize(("given_answer", "reference"), SAME)
-def test_same(given_answer: str, reference: str) -> None:
-    assert same_answer(given_answer, reference)
+def test_of_hard_pairs_two_right_answers_are_refused_and_no_wrong_one_passes() -> None:
+    assert [pair for pair in RIGHT if not same_answer(*pair)] == REFUSED
+    assert [pair for pair in WRONG if same_answer(*pair)] == []
 
 
-@pytest.mark.parametrize(
-    ("given_answer", "reference"),
-    [
-        ("", "5"),
-        ("7", "8"),
-        ("0.333", r"\frac{1}{3}"),
-        ("52", "52_8"),
-        ("(4,3)", "(3,4)"),
-        ("(3,4)", "(3,4]"),
-        ("3,5", "3,5,7"),
-        ("3,3,7", "3,7,7"),
-        ("q - p", "p - q"),
-        ("3R^2", "3r^2"),
-        ("y = 2x", "y = -2x"),
-        ("5x - 7y + 11z = 4", "5x - 7y + 11z + 4 = 0"),
-        ("x = x", "y = 2x"),
-        (r"\begin{pmatrix} 1 & 0 \end{pmatrix}", r"\begin{pmatrix} 1 \\ 0 \end{pmatrix}"),
-        (r"\infty", r"-\infty"),
-        (r"\frac{1}{0}", r"\frac{2}{0}"),
-        ("9^{9^{9^9}}", "1"),
-        ("1" + "0" * 400, "1"),
-        ("{" * 5000, "1"),
-        ("(" * 250 + "1" + ")" * 250, "2"),
-        ("all of them", "5"),
-        ("east", "west"),
-    ],
-)
-def test_different(given_answer: str, reference: str) -> None:
-    assert not same_answer(given_answer, reference)
+@pytest.mark.slow
+def test_math_verify_alone_refuses_more_and_lets_wrong_ones_pass() -> None:
+    """The library called as its authors do; the rules that were here before refused 42 and let 55 pass."""
+
+    def passes(given: str, reference: str) -> bool:
+        return verify(parse(f"${reference}$"), parse(f"${given}$"))
+
+    refused = [pair for pair in RIGHT if not passes(*pair)]
+    passed = [pair for pair in WRONG if passes(*pair)]
+    assert (len(refused), len(passed)) == (REFUSED_BY_LIBRARY, PASSED_BY_LIBRARY)
 
 
+def test_a_tower_of_powers_is_given_up_in_time() -> None:
+    begun = time.monotonic()
+    process = MathProcess(seconds=0.3)
+    with pytest.raises(TimeoutError, match=r"not decided within 0\.3 s"):
+        process.same("9^{9^{9^9}}", "1")
+    assert process.same("2^3", "8") is True  # by another process
+    process.close()
+    assert time.monotonic() - begun < 60
+
+
+def test_formulas_are_compared_in_many_threads() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda number: same_answer(f"{number} + {number}", f"2 * {number}"), range(12)))
+    assert found == [True] * 12
+
+
+def test_an_answer_that_is_not_decided_in_time_is_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math_answers, "SHARED", MathProcess(seconds=1e-6))
+    task = get_suite("math500").task({"problem": "?", "answer": "x^2"}, "t")
+    score = score_answer(task, r"\boxed{x \cdot x}")
+    assert (score.passed, score.explanation) == (None, "not decided within 1e-06 s whether it is 'x^2'")
+    math_answers.SHARED.close()
+
+
+@settings(max_examples=25, deadline=None)
 @given(st.text(alphabet=r"\{}()[],+-*/^_=!&$%.0123456789xyi frac sqrt pm cup text boxed", max_size=60))
 def test_any_text_is_compared_without_an_error(text: str) -> None:
     same_answer(text, "5")
@@ -138,27 +94,11 @@ def test_any_text_is_compared_without_an_error(text: str) -> None:
     boxed("\\boxed{" + text)
 
 
-@given(st.text(alphabet="0123456789x+-*/^() ", max_size=20))
-def test_an_answer_equals_itself(text: str) -> None:
-    assert same_answer(text, text)
-
-
+@settings(max_examples=20, deadline=None)
 @given(st.integers(-(10**6), 10**6), st.integers(1, 10**4), st.integers(2, 50))
 def test_expanded_fractions_are_the_same(a: int, b: int, factor: int) -> None:
     assert same_answer(f"\\frac{{{a * factor}}}{{{b * factor}}}", f"{a}/{b}")
     assert not same_answer(f"{a + 1}/{b}", f"{a}/{b}")
-
-
-def test_variables_take_the_same_values_everywhere_and_others_in_each_trial() -> None:
-    assert value("x", 0) == value("x", 0)
-    assert value("x", 0) != value("x", 1)
-    assert value("x", 0) != value("y", 0)
-
-
-@pytest.mark.parametrize("text", ["", "+", "1 +", r"\foo", "(1", "1)", "1 = 1", "101!", r"\frac{1}", "a,b"])
-def test_what_is_no_expression_is_refused(text: str) -> None:
-    with pytest.raises(ExpressionError):
-        value(text)
 
 
 def references(shared_data: Path) -> list[str]:
@@ -174,5 +114,7 @@ def test_every_reference_equals_itself(shared_data: Path) -> None:
 @pytest.mark.slow
 def test_references_equal_each_other_only_where_they_are_the_same(shared_data: Path) -> None:
     texts = references(shared_data)
-    equal = [pair for pair in combinations(texts, 2) if same_answer(*pair) or same_answer(*reversed(pair))]
-    assert len(equal) == 12  # read by hand: such as 30 and 30^\circ, -2,1 and 1,-2, \frac14 and \frac{1}{4}
+    pairs = [pair for first, second in pairwise(texts) for pair in ((first, second), (second, first))]
+    # Read by hand; units and degrees may be left out.
+    equal = {frozenset(pair) for pair in pairs if same_answer(*pair)}
+    assert len(equal) == EQUAL_NEIGHBOURS, equal

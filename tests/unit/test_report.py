@@ -20,13 +20,9 @@ from dftt.evaluation.report.page import make_page, make_sections, write_report
 from dftt.evaluation.report.run import arms_of, load_run, load_runs
 from dftt.evaluation.summary import summarise
 from dftt.evaluation.verdict import write_verdict
-from dftt.study import Arm
-from dftt.study.description import write_arms
-from dftt.types import DecodingSpec, TTTSpec
+from dftt.types.arms import Arm
 from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
 
-_LOSSLESS = tuple(Arm(ttt=source) for source in ("none", "own", "wrong"))
-STUDIED = {arm.id: arm for arm in (Arm("target"), *_LOSSLESS, *(Arm("guided", "own", alpha) for alpha in (0.2, 0.5)))}
 HOSTILE = (
     "<script>document.title = 'owned'</script>",
     "</textarea></pre></script><img src=x onerror=alert(1)>",
@@ -121,8 +117,7 @@ def test_slot_acceptance_is_of_the_steps_that_reached_the_slot(tmp_path: Path) -
 
 def small_study(folder: Path) -> list[str]:
     """A run with its arms and its verdict; the verdict's sentences."""
-    write_arms(small_run(folder), [STUDIED[arm] for arm in ARMS], TTTSpec(), DecodingSpec())
-    return write_verdict(folder).splitlines()
+    return str(write_verdict(small_run(folder))).splitlines()
 
 
 def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp_path: Path) -> None:
@@ -132,14 +127,24 @@ def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp
     assert len(sentences) == 2
     assert all(sentence in page.text for sentence in sentences)
     assert "n = " in sentences[0]
-    for each in (each for verdict in load_run(tmp_path).verdicts for each in verdict["comparisons"]):
-        assert f"{each['arm']}{each['reference']}{each['measure']}{each['estimate']:+.3f}" in page.text
+    for each in load_run(tmp_path).judgement.comparisons:
+        assert f"{each.arm}{each.reference}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text
+
+
+def test_a_verdict_of_fewer_records_is_not_what_is_shown(tmp_path: Path) -> None:
+    """A study that went on and was stopped again has more records than its verdict.json knows of."""
+    small_study(tmp_path)
+    more = [made_record(task, arm) for task in range(8, 20) for arm in ARMS]
+    with (tmp_path / "records.0.jsonl").open("a") as file:
+        file.writelines(json.dumps(record.to_json()) + "\n" for record in more)
+    (tau, *_) = load_run(tmp_path).judgement.comparisons
+    assert tau.interval.n == 20
 
 
 def test_arms_stand_in_the_order_of_the_study(tmp_path: Path) -> None:
     small_study(tmp_path)
     rest = [arm for arm in ARMS if arm != "speculative+none"]
-    assert [arm.arm for arm in arms_of([load_run(tmp_path)])] == ["speculative+none", *rest]
+    assert [arm.arm.id for arm in arms_of([load_run(tmp_path)])] == ["speculative+none", *rest]
 
 
 def figure_rows(folder: Path, name: str) -> list[dict[str, str]]:
@@ -167,15 +172,12 @@ def test_arms_under_the_same_adaptations_are_one_line(tmp_path: Path) -> None:
 
 
 def test_the_gain_is_shown_against_each_setting_that_varies(tmp_path: Path) -> None:
-    changes = {"": {}, ",steps=3": {"steps": 3}, ",window=40": {"window": 40}, ",loss=ce": {"loss": "ce"}}
+    changes = ({}, {"steps": 3}, {"window": 40}, {"loss": "ce"})
+    arms = (Arm(), *(Arm(ttt="own", ttt_overrides=change) for change in changes))
+    adapted = [made_record(task, "speculative+own") for task in range(4)]
     records = [made_record(task, "speculative+none") for task in range(4)]
-    for name, change in changes.items():
-        for task in range(4):
-            made = made_record(task, "speculative+own")
-            settings = {"window": 0, **made.adaptation["settings"], **change}
-            adaptation = {**made.adaptation, "settings": settings}
-            records.append(replace(made, arm=f"speculative+own{name}", adaptation=adaptation))
-    write_report([write_run(tmp_path, records)])
+    records += [replace(made, arm=arm.id) for arm in arms[1:] for made in adapted]
+    write_report([write_run(tmp_path, records, arms=arms)])
     assert {row["steps"] for row in figure_rows(tmp_path, "gain_by_steps")} == {"3.0", "12.0"}
     assert {row["window"] for row in figure_rows(tmp_path, "gain_by_window")} == {"0.0", "40.0"}
     by_loss = figure_rows(tmp_path, "gain_by_loss")
@@ -193,20 +195,6 @@ def test_several_runs_are_told_apart(tmp_path: Path) -> None:
     page = page_of(small_run(tmp_path / "one"), small_run(tmp_path / "two", tasks=4))
     assert "one: speculative+own" in page.text
     assert "two: speculative+own" in page.text
-
-
-@pytest.mark.parametrize(("arm", "parts"), [
-    ("target", ("target", 0.0, "none")),
-    ("speculative+own", ("speculative", None, "own")),
-    ("guided@-0.5+wrong", ("guided", -0.5, "wrong")),
-    ("guided@1e-05+own[steps=3,lr=0.001]", ("guided", 1e-5, "own[steps=3,lr=0.001]")),
-    ("Something else!", ("Something else!", None, "none")),
-])  # fmt: skip
-def test_arm_ids_are_read(tmp_path: Path, arm: str, parts: tuple[str, float | None, str]) -> None:
-    record = made_record(0, "target")
-    run = load_run(write_run(tmp_path, [type(record)(**{**record.to_json(), "arm": arm})]))
-    (data,) = arms_of([run])
-    assert (data.mode, data.alpha, data.ttt) == parts
 
 
 @pytest.mark.parametrize("arms", [("target",), ("speculative+own",), ("speculative+none",)])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from dftt.adaptation.ttt import ttt_adapt
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import attach_, detach_
 from dftt.models.pair import Pair
-from dftt.types import TTTSpec
+from dftt.types import LORA_MODULES, TTTSpec
 from tests.fakes import random_prompt
 
 SPEC = TTTSpec(steps=5, warmup=1, anchors=4)
@@ -83,10 +84,17 @@ def test_nothing_is_left_behind(pair: Pair) -> None:
     assert not any("forward" in module.__dict__ for module in pair.draft.modules())
 
 
-def test_checkpointing_changes_no_bit(pair: Pair) -> None:
-    plain = ttt_adapt(pair, random_prompt(40), SPEC)
-    recomputed = ttt_adapt(pair, random_prompt(40), TTTSpec(steps=5, warmup=1, anchors=4, checkpointing=True))
+@pytest.mark.parametrize("modules", [("fc", *QKV), LORA_MODULES], ids=["some", "all"])
+def test_checkpointing_changes_no_bit(pair: Pair, modules) -> None:
+    spec = TTTSpec(steps=5, warmup=1, anchors=4, modules=modules)
+    with counted(pair.draft.draft_layers()[0].mlp) as plain_passes:
+        plain = ttt_adapt(pair, random_prompt(40), spec)
+    with counted(pair.draft.draft_layers()[0].mlp) as passes:
+        recomputed = ttt_adapt(pair, random_prompt(40), replace(spec, checkpointing=True))
+    assert len(passes) > len(plain_passes)  # it did recompute
     assert recomputed.losses == plain.losses
+    assert recomputed.adapter.weights.keys() == plain.adapter.weights.keys()
+    assert all(torch.equal(recomputed.adapter.weights[name], tensor) for name, tensor in plain.adapter.weights.items())
     assert not pair.draft.checkpointing
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.scoring import contains_phrase, last_number, read_rubric, score
+from dftt.evaluation.phrases import contains_phrase
+from dftt.evaluation.scoring import last_number, read_rubric, score
 from dftt.types import Score, Task
 
 YES = {"type": "contains", "any_of": ["yes"]}
@@ -131,6 +132,21 @@ def test_number_rubric_is_exact_without_tolerance():
     assert score(task({"type": "number", "value": 18}), "18.1").passed is False
 
 
+@pytest.mark.parametrize(
+    ("answer", "passed"),
+    [("4 * 4 + 2 = 18", True), ("not 17 but 18", True), ("not 18", False), ("17 or 18", False), ("17, 18", False),
+     ("17 18", False), ("17/18", False), ("16, 17 and 18", False), ("It isn't 18.", False), ("18?", False)],
+)  # fmt: skip
+def test_number_must_be_stated_and_not_the_end_of_a_list(answer, passed):
+    assert score(task({"type": "number", "value": 18}), answer).passed is passed
+
+
+def test_denied_phrase_is_neither_contained_nor_held_against_the_answer():
+    assert score(task(YES), "It is not yes").passed is False
+    assert score(task(YES, {"type": "excludes", "any_of": ["maybe"]}), "yes, not maybe").passed is True
+    assert score(task(YES, {"type": "excludes", "any_of": ["maybe"]}), "yes or maybe").statuses == (False, False)
+
+
 @pytest.mark.parametrize(("answer", "passed"), [("YES, sir", True), ("oh yes", False)])
 def test_regex_rubric_ignores_case(answer, passed):
     assert score(task({"type": "regex", "pattern": "^yes"}), answer).passed is passed
@@ -147,6 +163,7 @@ def test_regex_rubric_ignores_case(answer, passed):
         ({"type": "excludes", "any_of": ["?"]}, "letter or digit"),
         ({"type": "number", "value": "18"}, "`value` must be a finite number"),
         ({"type": "number", "value": 1, "tolerance": -1}, "`tolerance` must be >= 0"),
+        ({"type": "strict-match", "value": 18}, "`value` must be a number as text"),
         ({"type": "regex"}, "`pattern` must be a string"),
         ({"type": "regex", "pattern": "("}, "not a regular expression"),
     ],

@@ -3,6 +3,8 @@ import random
 
 import pytest
 
+from dftt.evaluation.arm_roles import NO_TTT, Pair
+from dftt.evaluation.comparison import answers_of, compare
 from dftt.evaluation.summary import format_table, summarise
 from dftt.types import Record
 
@@ -32,6 +34,9 @@ RECORDS = [
 ]
 
 
+GAIN = compare(answers_of(RECORDS), Pair("tau", "ttt", "base", NO_TTT, "tau"))
+
+
 def test_row_counts_tasks_contexts_scores_and_errors():
     base = summarise(RECORDS)[0]
     assert base["arm"] == "base"
@@ -47,19 +52,19 @@ def test_row_has_both_conventions_of_tau():
 
 
 def test_difference_uses_only_tasks_both_arms_have():
-    ttt = summarise(RECORDS, baseline="base")[1]
+    ttt = summarise(RECORDS, "base", [GAIN])[1]
     assert ttt["tau_difference"] == pytest.approx(13 / 5 - 8 / 6)
-    assert ttt["pairs"] == 3
+    assert (ttt["pairs"], ttt["reference"]) == (3, "base")
 
 
 def test_baseline_comes_first_and_has_no_difference():
-    rows = summarise(RECORDS, baseline="ttt")
-    assert [row["arm"] for row in rows] == ["ttt", "base"]
+    rows = summarise(RECORDS, "base", [GAIN])
+    assert [row["arm"] for row in rows] == ["base", "ttt"]
     assert rows[0]["tau_difference"] is None
 
 
 def test_all_rows_have_the_same_keys():
-    first, second = summarise(RECORDS, baseline="base")
+    first, second = summarise(RECORDS, "base", [GAIN])
     assert list(first) == list(second)
 
 
@@ -97,7 +102,7 @@ def test_table_is_aligned_and_shows_missing_numbers_as_a_dash():
 
 
 def test_table_shows_the_sign_of_a_difference():
-    assert "+1.267" in format_table(summarise(RECORDS, baseline="base"))
+    assert "+1.267" in format_table(summarise(RECORDS, "base", [GAIN]))
 
 
 def test_table_of_nothing_says_so():

@@ -66,8 +66,8 @@ def test_blank_context_leaves_the_question_alone(tmp_path):
 def test_answer_and_distractor_become_rubrics(tmp_path):
     (task,) = load_tasks(write(tmp_path / "a.jsonl", SUITE_ROW))
     assert task.rubrics == (
-        {"type": "contains", "any_of": ["John"]},
-        {"type": "excludes", "any_of": ["Mary"]},
+        {"type": "contains", "any_of": ["John"], "question": "Who?"},
+        {"type": "excludes", "any_of": ["Mary"], "question": "Who?"},
     )
 
 
@@ -83,7 +83,7 @@ def test_prompt_row_with_a_number_is_checked_by_its_last_number(tmp_path):
     assert task.context_id == "p"
 
 
-@pytest.mark.parametrize("answer", ["return x", "\\frac{1}{2}", "1.2.3", ["an essay"], None])
+@pytest.mark.parametrize("answer", ["return x", "\\frac{1}{2}", "1.2.3", ["an essay"], ["2"], True])
 def test_other_reference_answers_of_prompts_stay_unscored_metadata(tmp_path, answer):
     (task,) = load_tasks(write(tmp_path / "a.jsonl", {"id": "p", "prompt": "Do.", "answer": answer}))
     assert task.rubrics == ()

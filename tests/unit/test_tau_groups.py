@@ -6,10 +6,12 @@ import pytest
 
 from dftt.evaluation.repetition import repeated_share, repetition_group
 from dftt.evaluation.tau_groups import format_groups, tau_by_group
-from dftt.types import Record
+from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types.arms import Arm
 
 LOOP, PROSE = tuple(range(10)) * 10, tuple(range(100))
 NONE, OWN = "speculative+none", "speculative+own"
+ARMS = [Arm(ttt=ttt).within(TTTSpec(), DecodingSpec()) for ttt in ("none", "own")]
 
 
 def answer(number: int, arm: str, tokens: tuple[int, ...], *lengths: int, suite: str = "worlds") -> Record:
@@ -43,7 +45,7 @@ def test_a_gain_on_loops_alone_shows_as_such() -> None:
     """A draft that learns from its answer gained on answers that went round in circles, and on no other."""
     records = [answer(n, NONE, PROSE if n < 6 else LOOP, *([2] * 50)) for n in range(12)]
     records += [answer(n, OWN, PROSE if n < 6 else LOOP, *([2] * 50 if n < 6 else [4] * 25)) for n in range(12)]
-    rows = {(row["group"], row["arm"]): row for row in tau_by_group(records, NONE) if row["by"] == "repetition"}
+    rows = {(row["group"], row["arm"]): row for row in tau_by_group(records, ARMS) if row["by"] == "repetition"}
     assert rows["0-10 %", OWN]["tau_difference"] == 0.0
     assert rows["50-100 %", OWN]["tau_difference"] == 2.0
     assert rows["50-100 %", OWN]["tau_low"] == 4.0
@@ -52,7 +54,7 @@ def test_a_gain_on_loops_alone_shows_as_such() -> None:
 def test_small_groups_have_no_intervals() -> None:
     records = [answer(n, arm, PROSE, 2, n + 1) for n in range(9) for arm in (NONE, OWN)]
     records += [answer(n, arm, PROSE, 2, n, suite="babi") for n in range(20, 24) for arm in (NONE, OWN)]
-    rows = {(row["group"], row["arm"]): row for row in tau_by_group(records, NONE) if row["by"] == "suite"}
+    rows = {(row["group"], row["arm"]): row for row in tau_by_group(records, ARMS) if row["by"] == "suite"}
     assert rows["worlds", OWN]["tau_low"] is not None
     few = rows["babi", OWN]
     assert few["tau"] is not None

@@ -1,18 +1,24 @@
 import logging
 import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dftt.adaptation import ttt
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss
-from dftt.adaptation.ttt import Adaptation, lr_factor, ttt_adapt
+from dftt.adaptation.online import learning
+from dftt.adaptation.optimizers import lr_factor
+from dftt.adaptation.ttt import Adaptation, ttt_adapt
+from dftt.decoding.generate import generate
 from dftt.models.lora import applied
-from dftt.models.pair import Pair
-from dftt.types import LORA_MODULES, LossName, Prompt, TTTSpec
+from dftt.models.pair import Pair, load_pair
+from dftt.types import LORA_MODULES, DecodingSpec, LossName, Prompt, TTTSpec
 from tests.fakes import random_prompt
 
 SHORT = TTTSpec(steps=6, warmup=1, anchors=4)
@@ -97,10 +103,33 @@ def test_another_seed_gives_another_adapter(pair: Pair) -> None:
     assert not same_adapters(first, second)
 
 
-def test_adapting_leaves_the_global_random_state(pair: Pair) -> None:
-    before = torch.get_rng_state()
-    ttt_adapt(pair, random_prompt(30), SHORT)
-    assert torch.equal(torch.get_rng_state(), before)
+@pytest.fixture
+def seeded_devices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Accelerators whose global generators are seeded, whether this machine has them or not."""
+    seen: list[str] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: seen.append("cuda"))
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
+    monkeypatch.setattr(torch.xpu, "manual_seed_all", lambda _: seen.append("xpu"))
+    monkeypatch.setattr(torch.xpu, "_is_in_bad_fork", lambda: False)
+    return seen
+
+
+def test_adapting_and_decoding_leave_every_global_random_state(pair: Pair, seeded_devices: list[str]) -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    prompt = random_prompt(30)
+    adaptation = ttt_adapt(pair, prompt, SHORT)
+    generate(pair, prompt, DecodingSpec(max_new_tokens=6, temperature=1.0), adaptation=adaptation)
+    generate(pair, prompt, DecodingSpec("guided", 6, alpha=0.5), adaptation=adaptation)
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    assert torch.equal(before[0], after[0])
+    assert before[1] == after[1]
+    assert all(np.array_equal(one, two) for one, two in zip(before[2], after[2], strict=True))
+    assert seeded_devices == []
+
+
+def test_seeding_the_usual_way_would_be_seen(seeded_devices: list[str]) -> None:
+    torch.manual_seed(0)
+    assert "cuda" in seeded_devices
 
 
 def test_tokens_after_the_context_do_not_matter(pair: Pair) -> None:
@@ -193,6 +222,24 @@ def test_patience_stops_a_loss_that_does_not_fall(pair: Pair) -> None:
     assert len(adaptation.losses) < 100
 
 
+def test_patience_leaves_no_update_that_is_not_finite(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step at which patience ends is checked as the last one of a full run is."""
+    spec = TTTSpec(steps=100, lr=1e-12, patience=4, seed=1)
+    step, steps = torch.optim.AdamW.step, len(ttt_adapt(pair, random_prompt(30), spec).losses)
+    calls = iter(range(1, 1000))
+
+    def poisoned(optimizer: torch.optim.AdamW, *args: Any) -> Any:
+        step(optimizer, *args)
+        if next(calls) == steps:
+            optimizer.param_groups[0]["params"][0].data.fill_(math.nan)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", poisoned)
+    adaptation = ttt_adapt(pair, random_prompt(30), spec)
+    assert len(adaptation.losses) == steps
+    assert adaptation.stopped == "the last update was not finite: kept the weights before it"
+    assert all(tensor.isfinite().all() for tensor in adaptation.adapter.weights.values())
+
+
 def test_without_patience_all_steps_run(pair: Pair) -> None:
     adaptation = ttt_adapt(pair, random_prompt(30), TTTSpec(steps=30, lr=1e-12))
     assert (len(adaptation.losses), adaptation.stopped) == (30, "")
@@ -204,10 +251,49 @@ def test_each_step_is_reported(pair: Pair) -> None:
     assert seen == list(enumerate(adaptation.losses))
 
 
-def test_adapting_works_inside_no_grad_and_inference_mode(pair: Pair) -> None:
-    expected = ttt_adapt(pair, random_prompt(30), SHORT)
-    with torch.no_grad():
-        assert same_adapters(ttt_adapt(pair, random_prompt(30), SHORT), expected)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("given", [False, True], ids=["prefilled there", "given a prefill made there"])
+def test_adapting_works_inside_no_grad_and_inference_mode(pair: Pair, mode: Any, given: bool) -> None:
+    prompt = random_prompt(30)
+    expected = ttt_adapt(pair, prompt, SHORT)
+    with mode():
+        prefill = pair.prefill(prompt) if given else None
+        assert prefill is None or prefill.features.is_inference() == (mode is torch.inference_mode)
+        inside = ttt_adapt(pair, prompt, SHORT, prefill=prefill)
+    assert same_adapters(inside, expected)
+    assert inside.losses == expected.losses
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_prefill_made_inside_serves_adapting_outside(pair: Pair, mode: Any) -> None:
+    prompt = random_prompt(30)
+    with mode():
+        prefill = pair.prefill(prompt)
+    assert same_adapters(ttt_adapt(pair, prompt, SHORT, prefill=prefill), ttt_adapt(pair, prompt, SHORT))
+
+
+def test_a_pair_loaded_in_inference_mode_adapts(tiny_target, tiny_draft, pair: Pair) -> None:
+    with torch.inference_mode():
+        loaded = load_pair(tiny_target("qwen3"), tiny_draft())
+        inside = ttt_adapt(loaded, random_prompt(30), SHORT)
+    assert same_adapters(inside, ttt_adapt(pair, random_prompt(30), SHORT))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_learning_from_an_answer_works_inside_no_grad_and_inference_mode(pair: Pair, mode: Any) -> None:
+    prompt, spec = random_prompt(30), DecodingSpec(max_new_tokens=30, ignore_eos=True)
+    ttt_spec = replace(SHORT, learns_from="generation", every=4)
+
+    def learnt() -> Adaptation:
+        with learning(pair, ttt_spec, answer_tokens=30) as learner:
+            generate(pair, prompt, spec, learner=learner)
+            return learner.adaptation
+
+    expected = learnt()
+    assert len(expected.losses) > 2
+    with mode():
+        inside = learnt()
+    assert same_adapters(inside, expected)
 
 
 def test_the_adapter_says_what_it_is(pair: Pair) -> None:

@@ -1,7 +1,10 @@
 import math
+import re
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from dftt.models.lora import Adapter
 from dftt.types import DecodingSpec, Generation, Prompt, Record, TTTSpec
@@ -27,10 +30,20 @@ from dftt.types import DecodingSpec, Generation, Prompt, Record, TTTSpec
         ("lora_alpha", math.nan, "ttt.lora_alpha must be a positive number, got nan"),
         ("modules", ("fc", "lm_head"), "ttt.modules: unknown 'lm_head'; choose from fc, q_proj"),
         ("modules", (), "ttt.modules is empty"),
+        ("steps", 1.5, "ttt.steps must be a whole number, got 1.5"),
+        ("steps", math.nan, "ttt.steps must be a whole number, got nan"),
+        ("anchors", math.inf, "ttt.anchors must be a whole number, got inf"),
+        ("rank", 2.0, "ttt.rank must be a whole number, got 2.0"),
+        ("warmup", True, "ttt.warmup must be a whole number, got True"),
+        ("lr", "1e-3", "ttt.lr must be a number, got '1e-3'"),
+        ("seed", -1, "ttt.seed must be >= 0, got -1"),
+        ("seed", 2**31, "ttt.seed must be <= 2147483647, got 2147483648"),
+        ("held_out", 1, "ttt.held_out must be >= 2, got 1"),
+        ("held_out", 0.1, "ttt.held_out must be a whole number, got 0.1"),
     ],
 )
 def test_a_bad_adaptation_setting_is_named(field: str, value: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         TTTSpec(**{field: value})
 
 
@@ -52,10 +65,18 @@ def test_a_bad_adaptation_setting_is_named(field: str, value: Any, message: str)
         ("block_size", 1, "decoding.block_size must be >= 2, got 1"),
         ("block_size", -3, "decoding.block_size must be >= 2, got -3"),
         ("verify_size", -1, "decoding.verify_size must be >= 0, got -1"),
+        ("max_new_tokens", math.inf, "decoding.max_new_tokens must be a whole number, got inf"),
+        ("max_new_tokens", math.nan, "decoding.max_new_tokens must be a whole number, got nan"),
+        ("top_k", 1.5, "decoding.top_k must be a whole number, got 1.5"),
+        ("seed", 1.0, "decoding.seed must be a whole number, got 1.0"),
+        ("temperature", 1e-40, "decoding.temperature must be 0 (greedy) or at least 1e-06, got 1e-40"),
+        ("temperature", "hot", "decoding.temperature must be finite and >= 0, got 'hot'"),
+        ("eos_token_ids", 5, "decoding.eos_token_ids must be token ids, whole numbers in a sequence, got 5"),
+        ("eos_token_ids", (1, -2), "decoding.eos_token_ids must be token ids >= 0, got -2"),
     ],
 )
 def test_a_bad_decoding_setting_is_named(field: str, value: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         DecodingSpec(**{field: value})
 
 
@@ -71,11 +92,23 @@ def test_defaults_are_accepted(spec: Any) -> None:
         ((1, 2), 0, "context_length must be between 1 and the prompt's 2 tokens, got 0"),
         ((1, 2), 3, "context_length must be between 1 and the prompt's 2 tokens, got 3"),
         ((1, 2), -2, "context_length must be between 1 and the prompt's 2 tokens, got -2"),
+        ((1, 2), 1.5, "context_length must be a whole number, got 1.5"),
+        ((1, 2.7), -1, r"prompt must be token ids, whole numbers in a sequence, got \(1, 2.7\)"),
+        ("a text", -1, "prompt must be token ids, whole numbers in a sequence, got 'a text'"),
+        ((1, -5), -1, "prompt must be token ids >= 0, got -5"),
+        (7, -1, "prompt must be token ids, whole numbers in a sequence, got 7"),
     ],
 )
-def test_a_bad_prompt_is_refused(ids: tuple[int, ...], context_length: int, message: str) -> None:
+def test_a_bad_prompt_is_refused(ids: Any, context_length: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Prompt(ids, context_length)
+
+
+@pytest.mark.parametrize(
+    "ids", [torch.tensor([5, 6]), np.array([5, 6]), [5, 6], range(5, 7)], ids=["tensor", "array", "list", "range"]
+)
+def test_a_prompt_takes_any_sequence_of_whole_numbers(ids: Any) -> None:
+    assert Prompt(ids).input_ids == (5, 6)
 
 
 def test_the_context_is_the_whole_prompt_where_not_given() -> None:

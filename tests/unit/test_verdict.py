@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dftt.evaluation.comparison import adjust, compare
+from dftt.evaluation.arm_roles import TARGET as THE_TARGET
+from dftt.evaluation.arm_roles import Pair
+from dftt.evaluation.arms_file import write_arms
+from dftt.evaluation.comparison import Comparison, adjust, answers_of, compare
+from dftt.evaluation.manifest import Intended
 from dftt.evaluation.records import RecordStore
-from dftt.evaluation.verdict import (
-    baselines_verdict,
-    contexts_verdict,
-    controls_verdict,
-    guidance_verdict,
-    main,
-    tau_verdict,
-    verdicts,
-    write_verdict,
-)
-from dftt.study import Arm
-from dftt.study.description import describe, write_arms
+from dftt.evaluation.rules import rules
+from dftt.evaluation.verdict import Verdict, contexts_verdict, judge, main, read_verdict, verdicts, write_verdict
 from dftt.types import DecodingSpec, Record, TTTSpec
+from dftt.types.arms import Arm
 
 TARGET, PLAIN, ADAPTED = Arm("target"), Arm("guided", "none", 0.3), Arm("guided", "own", 0.3)
 NONE, OWN, WRONG = Arm(), Arm(ttt="own"), Arm(ttt="wrong")
 GUIDANCE = (TARGET, PLAIN, ADAPTED)
 
 
-def rows(*arms: Arm) -> list[dict[str, Any]]:
-    """Lines of arms.json."""
-    return [describe(arm, TTTSpec(), DecodingSpec()) for arm in arms]
+def rows(*arms: Arm) -> list[Arm]:
+    """Arms as arms.json gives them back."""
+    return [Arm.from_json(arm.within(TTTSpec(), DecodingSpec()).to_json()) for arm in arms]
+
+
+def verdict_on(question: str, records: Sequence[Record], arms: Sequence[Arm]) -> Verdict | None:
+    return next((each for each in verdicts(records, arms) if each.question == question), None)
+
+
+def passes(records: Sequence[Record], arm: Arm, reference: Arm) -> Comparison:
+    return compare(answers_of(records), Pair("guidance", arm.id, reference.id, THE_TARGET, "pass rate"))
 
 
 def passing(rates: Mapping[str, float], *, n: int = 400, unscored: float = 0.0) -> list[Record]:
@@ -64,7 +67,7 @@ def ids(*rates: float) -> dict[str, float]:
     ],
 )
 def test_decision_table(rates: tuple[float, ...], answer: str, says: str) -> None:
-    verdict = guidance_verdict(passing(ids(*rates)), rows(*GUIDANCE))
+    verdict = verdict_on("guidance", passing(ids(*rates)), rows(*GUIDANCE))
     assert verdict is not None
     assert (verdict.answer, verdict.sentence.startswith(says)) == (answer, True), verdict.sentence
     assert "pass rate [" in verdict.sentence
@@ -79,7 +82,7 @@ def test_decision_table(rates: tuple[float, ...], answer: str, says: str) -> Non
     ],
 )
 def test_nothing_is_claimed_from_too_little(options: dict[str, Any], says: str) -> None:
-    verdict = guidance_verdict(passing(ids(0.1, 0.5, 0.9), **options), rows(*GUIDANCE))
+    verdict = verdict_on("guidance", passing(ids(0.1, 0.5, 0.9), **options), rows(*GUIDANCE))
     assert verdict is not None
     assert verdict.answer == "cannot tell"
     assert says in verdict.sentence
@@ -92,7 +95,7 @@ def test_few_contexts_are_too_few_however_many_tasks() -> None:
         for record in records
         for copy in range(10)
     ]
-    verdict = guidance_verdict(crowded, rows(*GUIDANCE))
+    verdict = verdict_on("guidance", crowded, rows(*GUIDANCE))
     assert verdict is not None
     assert "3 contexts are too few" in verdict.sentence
 
@@ -110,8 +113,8 @@ def by_chance(rates: Mapping[str, float], *, n: int, seed: int = 0) -> list[Reco
 def test_harm_is_told_though_another_setting_cannot_be() -> None:
     """One setting of thirty that nothing was known of hid that half of them harmed."""
     weak = Arm("guided", "none", 0.1)
-    verdict = guidance_verdict(
-        by_chance({TARGET.id: 0.5, PLAIN.id: 0.1, weak.id: 0.5}, n=100), rows(*GUIDANCE[:2], weak)
+    verdict = verdict_on(
+        "guidance", by_chance({TARGET.id: 0.5, PLAIN.id: 0.1, weak.id: 0.5}, n=100), rows(*GUIDANCE[:2], weak)
     )
     assert verdict is not None
     assert verdict.answer == "harm or unclear"
@@ -121,7 +124,9 @@ def test_harm_is_told_though_another_setting_cannot_be() -> None:
 
 def test_an_effect_below_zero_that_holm_leaves_open_is_no_gain() -> None:
     """Not significant among many, but the interval excludes a gain worth having: the hypothesis fails all the same."""
-    verdict = guidance_verdict(by_chance({TARGET.id: 0.5, PLAIN.id: 0.47, ADAPTED.id: 0.2}, n=400), rows(*GUIDANCE))
+    verdict = verdict_on(
+        "guidance", by_chance({TARGET.id: 0.5, PLAIN.id: 0.47, ADAPTED.id: 0.2}, n=400), rows(*GUIDANCE)
+    )
     assert verdict is not None
     plain = verdict.comparisons[0]
     assert (plain.finding, plain.excludes_gain) == ("unclear", True)
@@ -130,7 +135,7 @@ def test_an_effect_below_zero_that_holm_leaves_open_is_no_gain() -> None:
 
 def test_a_wide_interval_says_how_many_would_tell() -> None:
     records = by_chance(ids(0.5, 0.5, 0.5), n=40)
-    verdict = guidance_verdict(records, rows(*GUIDANCE))
+    verdict = verdict_on("guidance", records, rows(*GUIDANCE))
     assert verdict is not None
     assert verdict.answer == "cannot tell"
     assert "the interval is too wide (about " in verdict.sentence
@@ -146,9 +151,9 @@ def test_no_more_pairs_are_asked_for_than_there_are() -> None:
         for number in range(400)
         for arm in (TARGET, ADAPTED)
     ]
-    made = compare(records, ADAPTED.id, TARGET.id, "pass rate")
+    made = passes(records, ADAPTED, TARGET)
     assert made.enough < made.interval.n
-    verdict = guidance_verdict(records, rows(TARGET, ADAPTED))
+    verdict = verdict_on("guidance", records, rows(TARGET, ADAPTED))
     assert verdict is not None
     assert "would tell" not in verdict.sentence
 
@@ -156,14 +161,14 @@ def test_no_more_pairs_are_asked_for_than_there_are() -> None:
 def test_missing_records_count_as_unusable() -> None:
     records = passing(ids(0.2, 0.4, 0.6), n=100)
     kept = [record for record in records if record.arm != PLAIN.id or int(record.task_id[1:]) < 80]
-    comparison = compare(kept, PLAIN.id, TARGET.id, "pass rate")
+    comparison = passes(kept, PLAIN, TARGET)
     assert (comparison.interval.n, comparison.unusable, comparison.finding) == (80, 20, "too few")
 
 
 def test_each_temperature_has_its_own_baseline() -> None:
     cold, warm = (Arm("target", temperature=heat) for heat in (0.3, 1.0))
     guided = Arm("guided", "none", 0.5, temperature=1.0)
-    verdict = guidance_verdict(passing({arm.id: 0.4 for arm in (cold, warm, guided)}), rows(cold, warm, guided))
+    verdict = verdict_on("guidance", passing({arm.id: 0.4 for arm in (cold, warm, guided)}), rows(cold, warm, guided))
     assert verdict is not None
     assert [each.reference for each in verdict.comparisons] == [warm.id]
 
@@ -186,25 +191,27 @@ def drafting(taus: Mapping[str, float], *, n: int = 60) -> list[Record]:
     ("own", "answer"), [(4.0, "worthwhile"), (3.3, "small"), (3.0, "unchanged"), (2.0, "lowered"), (3.5, "raised")]
 )
 def test_tau_checkpoint(own: float, answer: str) -> None:
-    verdict = tau_verdict(drafting({NONE.id: 3.0, OWN.id: own}), rows(NONE, OWN))
+    verdict = verdict_on("tau", drafting({NONE.id: 3.0, OWN.id: own}), rows(NONE, OWN))
     assert verdict is not None
     assert verdict.answer == answer, verdict.sentence
 
 
 def test_tau_is_read_beside_its_control() -> None:
-    specific = tau_verdict(drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 3.4}), rows(NONE, OWN, WRONG))
-    generic = tau_verdict(drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 4.0}), rows(NONE, OWN, WRONG))
+    specific = verdict_on("tau", drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 3.4}), rows(NONE, OWN, WRONG))
+    generic = verdict_on("tau", drafting({NONE.id: 3.0, OWN.id: 4.0, WRONG.id: 4.0}), rows(NONE, OWN, WRONG))
     assert specific is not None
     assert generic is not None
     assert "the change is owed to this context" in specific.sentence
     assert "the change is not owed to this context" in generic.sentence
 
 
-def test_the_best_of_a_sweep_is_called_so() -> None:
+def test_a_sweep_says_in_how_many_of_its_settings() -> None:
     short, long = (Arm(ttt="own", ttt_overrides={"steps": steps}) for steps in (3, 30))
-    verdict = tau_verdict(drafting({NONE.id: 3.0, short.id: 3.2, long.id: 4.2}), rows(NONE, short, long))
+    verdict = verdict_on("tau", drafting({NONE.id: 3.0, short.id: 3.2, long.id: 4.2}), rows(NONE, short, long))
     assert verdict is not None
-    assert "speculative+own,steps=30 against speculative+none (the largest of 2 settings)" in verdict.sentence
+    assert verdict.sentence.startswith(
+        "TTT raises tau by more than 0.5, in 1 of 2 settings: speculative+own,steps=30 against speculative+none"
+    )
 
 
 @pytest.mark.parametrize(("here", "answer"), [(2.0, "lower"), (4.0, "higher"), (3.0, "cannot tell")])
@@ -240,15 +247,15 @@ def test_arms_that_ask_nothing_have_no_verdict() -> None:
 
 def test_comparisons_of_one_question_are_adjusted_together() -> None:
     records = passing(ids(0.5, 0.55, 0.55), n=400)
-    alone = adjust([compare(records, PLAIN.id, TARGET.id, "pass rate")])[0]
-    among = adjust([compare(records, arm.id, TARGET.id, "pass rate") for arm in (PLAIN, ADAPTED)])[0]
+    alone = adjust([passes(records, PLAIN, TARGET)])[0]
+    among = adjust([passes(records, arm, TARGET) for arm in (PLAIN, ADAPTED)])[0]
     assert among.adjusted == pytest.approx(2 * alone.adjusted)
 
 
 # -- controls and baselines -------------------------------------------------------------------------------------------
 
 GUIDED_WRONG, GUIDED_SHUFFLED = (Arm("guided", source, 0.3) for source in ("wrong", "shuffled"))
-NOISE = Arm("guided", "own", 0.3, guidance={"rule": "noise_norm"})
+NOISE = Arm("guided", "own", 0.3, guidance={"rule": "noise_spread"})
 CAD, POWER = Arm("guided", alpha=1.0, guidance={"rule": "cad"}), Arm("power", parameters={"alpha": 4.0})
 
 
@@ -273,12 +280,12 @@ CAD, POWER = Arm("guided", alpha=1.0, guidance={"rule": "cad"}), Arm("power", pa
 def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: str, says: str) -> None:
     arms = (TARGET, ADAPTED, GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
     rates = {ADAPTED.id: own, GUIDED_WRONG.id: wrong, GUIDED_SHUFFLED.id: wrong, NOISE.id: 0.05, TARGET.id: 0.4}
-    verdict = controls_verdict(passing(rates), rows(*arms))
+    verdict = verdict_on("controls", passing(rates), rows(*arms))
     assert verdict is not None
     assert (verdict.answer, says in verdict.sentence) == (answer, True), verdict.sentence
     assert (
-        f"guidance by the draft does better than noise as large, in 1 of 1 settings: {ADAPTED.id} against {NOISE.id}, +"
-        in (verdict.sentence)
+        "guidance by the draft does better than noise of its spread, in 1 of 1 settings: "
+        f"{ADAPTED.id} against {NOISE.id}, +" in (verdict.sentence)
     )
     made = {(each.arm, each.reference) for each in verdict.comparisons}
     controls = (GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
@@ -287,21 +294,22 @@ def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: 
 
 def test_a_control_that_is_better_here_and_worse_there_is_called_both() -> None:
     weak, strong = (
-        (Arm("guided", "own", alpha), Arm("guided", "own", alpha, guidance={"rule": "noise_norm"}))
+        (Arm("guided", "own", alpha), Arm("guided", "own", alpha, guidance={"rule": "noise_spread"}))
         for alpha in (0.1, 1.0)
     )
     rates = {TARGET.id: 0.5, weak[0].id: 0.5, weak[1].id: 0.2, strong[0].id: 0.1, strong[1].id: 0.3}
-    verdict = controls_verdict(passing(rates), rows(TARGET, *weak, *strong))
+    verdict = verdict_on("controls", passing(rates), rows(TARGET, *weak, *strong))
     assert verdict is not None
     assert verdict.answer == "mixed"
     assert (
-        "guidance by the draft does better than noise as large in 1 of 2 settings and worse in 1: " in verdict.sentence
+        "guidance by the draft does better than noise of its spread in 1 of 2 settings and worse in 1: "
+        in verdict.sentence
     )
 
 
 def test_too_few_pairs_tell_nothing_of_a_control() -> None:
     records = passing({TARGET.id: 0.4, ADAPTED.id: 0.9, GUIDED_WRONG.id: 0.1}, n=12)
-    verdict = controls_verdict(records, rows(TARGET, ADAPTED, GUIDED_WRONG))
+    verdict = verdict_on("controls", records, rows(TARGET, ADAPTED, GUIDED_WRONG))
     assert verdict is not None
     assert verdict.answer == "cannot tell"
     assert "cannot be told, 12 pairs are too few" in verdict.sentence
@@ -309,7 +317,9 @@ def test_too_few_pairs_tell_nothing_of_a_control() -> None:
 
 def test_guided_answers_are_compared_with_a_target_as_unsure() -> None:
     matched = Arm("target", matched_to=PLAIN.id)
-    verdict = controls_verdict(passing({TARGET.id: 0.4, PLAIN.id: 0.6, matched.id: 0.4}), rows(TARGET, PLAIN, matched))
+    verdict = verdict_on(
+        "controls", passing({TARGET.id: 0.4, PLAIN.id: 0.6, matched.id: 0.4}), rows(TARGET, PLAIN, matched)
+    )
     assert verdict is not None
     assert [(each.arm, each.reference) for each in verdict.comparisons] == [(PLAIN.id, matched.id)]
 
@@ -317,7 +327,10 @@ def test_guided_answers_are_compared_with_a_target_as_unsure() -> None:
 def test_noise_takes_the_place_of_interpolation_alone() -> None:
     """It is as large as draft minus target, not as what another rule adds."""
     other = Arm("guided", "own", 0.3, guidance={"rule": "own_minus_other"})
-    assert controls_verdict(passing({TARGET.id: 0.4, other.id: 0.4, NOISE.id: 0.4}), rows(TARGET, other, NOISE)) is None
+    assert (
+        verdict_on("controls", passing({TARGET.id: 0.4, other.id: 0.4, NOISE.id: 0.4}), rows(TARGET, other, NOISE))
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -330,7 +343,7 @@ def test_noise_takes_the_place_of_interpolation_alone() -> None:
 )
 def test_baselines_are_a_question_of_their_own(cad: float, answer: str, says: str) -> None:
     records = passing({**ids(0.4, 0.4, 0.4), CAD.id: cad, POWER.id: 0.4})
-    verdict = baselines_verdict(records, rows(*GUIDANCE, CAD, POWER))
+    verdict = verdict_on("baselines", records, rows(*GUIDANCE, CAD, POWER))
     assert verdict is not None
     assert (verdict.answer, verdict.sentence.startswith(says)) == (answer, True), verdict.sentence
     assert len(verdict.comparisons) == 2
@@ -355,8 +368,8 @@ def test_what_is_not_guided_by_the_draft_says_nothing_about_it(rule: str) -> Non
     """Context-aware decoding helped, and the verdict held that the draft did."""
     control = Arm("guided", alpha=0.3, guidance={"rule": rule})
     records = passing({**ids(0.2, 0.2, 0.2), control.id: 0.9})
-    assert guidance_verdict(records, rows(TARGET, control)) is None
-    verdict = guidance_verdict(records, rows(*GUIDANCE, control))
+    assert verdict_on("guidance", records, rows(TARGET, control)) is None
+    verdict = verdict_on("guidance", records, rows(*GUIDANCE, control))
     assert verdict is not None
     assert verdict.answer == "none"
 
@@ -364,4 +377,157 @@ def test_what_is_not_guided_by_the_draft_says_nothing_about_it(rule: str) -> Non
 def test_a_matched_arm_is_not_the_targets_own_answer() -> None:
     matched = Arm("target", matched_to=PLAIN.id)
     records = passing({matched.id: 0.2, PLAIN.id: 0.9})
-    assert guidance_verdict(records, rows(matched, PLAIN)) is None
+    assert verdict_on("guidance", records, rows(matched, PLAIN)) is None
+
+
+def test_noise_of_the_same_norm_is_said_to_be_louder() -> None:
+    """Records from before were compared with noise most of whose norm moves all logits alike."""
+    loud = Arm("guided", "own", 0.3, guidance={"rule": "noise_norm"})
+    verdict = verdict_on(
+        "controls",
+        passing({TARGET.id: 0.4, ADAPTED.id: 0.4, loud.id: 0.1, NOISE.id: 0.4}),
+        rows(TARGET, ADAPTED, loud, NOISE),
+    )
+    assert verdict is not None
+    assert "guidance by the draft does as well as noise of its spread: " in verdict.sentence
+    assert (
+        "better than noise of the same norm, which is louder than the guidance's spread, in 1 of 1" in verdict.sentence
+    )
+
+
+# -- what the data do not say -----------------------------------------------------------------------------------------
+
+
+def test_a_sure_gain_is_not_hidden_by_an_unsure_larger_one() -> None:
+    sure, unsure = (Arm(ttt="own", ttt_overrides={"steps": steps}) for steps in (10, 30))
+    draw = random.Random(5)
+    records = drafting({NONE.id: 3.0, sure.id: 3.2})
+    records += [
+        Record(f"t{n}", f"c{n}", unsure.id, 0, "", acceptance_lengths=(max(1, round(draw.gauss(3.0, 2.5))),) * 20)
+        for n in range(60)
+    ]
+    verdict = verdict_on("tau", records, rows(NONE, sure, unsure))
+    assert verdict is not None
+    small, large = (each.interval for each in verdict.comparisons)
+    assert large.low < 0 < small.low < small.estimate < large.estimate
+    assert verdict.answer == "raised"
+    assert verdict.sentence.startswith(f"TTT raises tau, in 1 of 2 settings; whether by 0.5 cannot be told: {sure.id} ")
+
+
+def failing(tasks: int, contexts: int, *, passed: bool = False) -> list[Record]:
+    return [
+        Record(f"t{n}", f"c{n % contexts}", arm.id, 0, "", passed=passed)
+        for n in range(tasks)
+        for arm in (TARGET, PLAIN)
+    ]
+
+
+@pytest.mark.parametrize(("passed", "words"), [(False, "fail all 30, a floor"), (True, "pass all 30, a ceiling")])
+def test_nothing_differs_at_a_floor_and_nothing_is_claimed(passed: bool, words: str) -> None:
+    """It was: guided ≈ baseline, the hypothesis fails, +0.00 [+0.00, +0.00]."""
+    verdict = verdict_on("guidance", failing(30, 5, passed=passed), rows(TARGET, PLAIN))
+    assert verdict is not None
+    assert verdict.answer == "cannot tell"
+    assert f"both arms {words} (about 73 pairs would tell)" in verdict.sentence
+    assert "+0.00 pass rate [-0.11, +0.11], n = 30" in verdict.sentence
+
+
+@pytest.mark.parametrize(("tasks", "answer"), [(72, "cannot tell"), (73, "none")])
+def test_from_73_pairs_on_a_floor_is_equal_and_called_a_floor(tasks: int, answer: str) -> None:
+    verdict = verdict_on("guidance", failing(tasks, tasks), rows(TARGET, PLAIN))
+    assert verdict is not None
+    assert (verdict.answer, "floor" in verdict.sentence) == (answer, True)
+
+
+@pytest.mark.parametrize("broken", [PLAIN, TARGET])
+def test_unscored_answers_are_bounded_both_ways_and_named(broken: Arm) -> None:
+    """Ten failures of one arm that had no score turned a difference into "equal"."""
+    records = [
+        Record(f"t{n}", f"c{n}", arm.id, 0, "", passed=None if arm is broken and n < 10 else n >= 10 and n % 2 == 0)
+        for n in range(200)
+        for arm in (TARGET, PLAIN)
+    ]
+    made = passes(records, PLAIN, TARGET)
+    assert (made.interval.n, made.unusable, made.interval.estimate) == (190, 10, 0.0)
+    assert made.finding == "unclear" if broken is PLAIN else made.at_least < -0.05
+    assert made.at_least < -0.01 < 0.01 < made.at_most
+    assert "(10 of 200 pairs are unscored: [" in made.words()
+
+
+def test_what_the_unscored_could_undo_is_not_claimed() -> None:
+    records = [
+        Record(f"t{n}", f"c{n}", arm.id, 0, "", passed=passed)
+        for n in range(200)
+        for arm, passed in ((TARGET, n % 2 == 0), (PLAIN, None if n % 20 == 0 else n % 2 == 0 or n < 40))
+    ]
+    scored = [record for record in records if int(record.task_id[1:]) % 20]
+    assert adjust([passes(scored, PLAIN, TARGET)])[0].finding == "above"
+    assert adjust([passes(records, PLAIN, TARGET)])[0].finding != "above"
+
+
+def test_seeds_of_a_task_count_once() -> None:
+    records = [
+        Record(f"t{n}", f"c{n}", arm.id, seed, "", passed=arm is PLAIN)
+        for n in range(12)
+        for seed in range(10)
+        for arm in (TARGET, PLAIN)
+    ]
+    verdict = verdict_on("guidance", records, rows(TARGET, PLAIN))
+    assert verdict is not None
+    assert "12 tasks in 120 pairs are too few (at least 30)" in verdict.sentence
+
+
+def test_a_study_that_lacks_answers_is_unfinished(tmp_path: Path) -> None:
+    records = [record for record in drafting({NONE.id: 3.0, OWN.id: 4.0}, n=40)]
+    write_arms(tmp_path, [NONE, OWN], TTTSpec(), DecodingSpec())
+    store = RecordStore(tmp_path)
+    store.path.write_text("".join(json.dumps(record.to_json()) + "\n" for record in records))
+    tasks = {f"t{n}": f"c{n}" for n in range(200)}
+    hashes = {(task, arm.id, 0): "" for task in tasks for arm in (NONE, OWN)}
+    Intended(contexts=tasks, arms=(NONE.id, OWN.id), seeds=(0,), hashes=hashes).write(tmp_path)
+    (verdict,) = judge(tmp_path).verdicts
+    assert verdict.answer == "unfinished"
+    assert verdict.sentence.startswith(
+        "Unfinished, 80 of 400 answers are there. So far: TTT raises tau by more than 0.5"
+    )
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def begun(folder: Path) -> Path:
+    write_arms(folder, [NONE, OWN], TTTSpec(), DecodingSpec())
+    lines = [json.dumps(record.to_json()) + "\n" for record in drafting({NONE.id: 3.0, OWN.id: 4.0}, n=30)]
+    RecordStore(folder).path.write_text("".join(lines))
+    return folder
+
+
+def test_a_study_writes_down_the_rules_under_which_it_begins(tmp_path: Path) -> None:
+    said = json.loads((begun(tmp_path) / "arms.json").read_text())
+    assert said["rules"] == rules()
+    assert judge(tmp_path).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("began", "note"),
+    [
+        ({"version": 1, "sha256": "a"}, "the study began under rules 1."),
+        ({**rules(), "sha256": "a"}, "whose text has changed since the study began."),
+        (None, "the study did not write down under which rules it began."),
+    ],
+)
+def test_a_verdict_by_other_rules_says_so(tmp_path: Path, began: dict[str, Any] | None, note: str) -> None:
+    path = begun(tmp_path) / "arms.json"
+    said = json.loads(path.read_text()) | {"rules": began}
+    path.write_text(json.dumps(said["arms"] if began is None else said))
+    write_arms(tmp_path, [NONE, OWN], TTTSpec(), DecodingSpec())  # as a study that goes on does
+    assert str(write_verdict(tmp_path)).endswith(
+        f"Judged by rules {rules()['version']}{',' if 'text' in note else ';'} {note}"
+    )
+
+
+def test_verdict_json_reads_back_as_it_was_made(tmp_path: Path) -> None:
+    made = write_verdict(begun(tmp_path))
+    assert read_verdict(tmp_path) == made
+    (tmp_path / "verdict.json").write_text('{"verdicts": [], "rules": {"min_pairs": 30}}')
+    assert read_verdict(tmp_path) is None  # of before rules 2

@@ -17,7 +17,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dftt.evaluation.scoring import contains_phrase, score
+from dftt.evaluation.phrases import contains_phrase
+from dftt.evaluation.scoring import score
 from dftt.evaluation.suites.worlds import CATEGORIES, WorldsSpec, estimate_tokens, generate_tasks, to_row
 from dftt.evaluation.suites.worlds.__main__ import main
 from dftt.evaluation.suites.worlds.generate import INSTRUCTION
@@ -306,7 +307,7 @@ def test_names_of_a_document_are_not_used_twice() -> None:
 
 def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     out = tmp_path / "new" / "worlds.jsonl"
-    assert main(["--out", str(out), "--contexts", "9", "--tasks", "2", "--seed", "7"]) == 0
+    main(["--out", str(out), "--contexts", "9", "--tasks", "2", "--seed", "7"])
     assert load_tasks(out) == suite(contexts=9, tasks=2, length=1024, seed=7)
     notice = json.loads(out.with_suffix(".NOTICE.json").read_text(encoding="utf-8"))
     assert (notice["spec"]["seed"], notice["tasks"]) == (7, 18)
@@ -327,7 +328,9 @@ def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 def test_refused_options_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, complaint: str
 ) -> None:
-    assert main(["--out", str(tmp_path / "worlds.jsonl"), option, value]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "worlds.jsonl"), option, value])
+    assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -27,6 +27,8 @@ from pathlib import Path, PurePosixPath
 
 from dftt.adaptation.corpus.jsonl import read_rows
 from dftt.adaptation.corpus.overlap import FIELDS, RUN_WORDS, evaluation_runs, word_runs
+from dftt.command import command_line
+from dftt.types.outputs import check_output_file
 
 PACKAGES: tuple[str, ...] = (
     "aiohttp==3.14.5",
@@ -317,6 +319,11 @@ def drop_overlap(passages: Iterable[Passage], evaluation: Iterable[Path]) -> lis
 
 def main(args: Sequence[str] | None = None) -> None:
     """Write the passages of the packages named on the command line, or of a file written before."""
+    with command_line():
+        _write_passages(args)
+
+
+def _write_passages(args: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description="Collect documentation of permissively licensed packages.")
     parser.add_argument("--out", type=Path, required=True, help="JSONL.GZ file to write")
     source = parser.add_mutually_exclusive_group()
@@ -334,6 +341,7 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
     if options.max_mb <= 0:
         parser.error(f"--max-mb must be above 0, got {options.max_mb}")
+    check_output_file("--out", options.out)
     passages = read(options.passages) if options.passages else collect(options.package or PACKAGES, options.max_mb)
     kept = drop_overlap(passages, options.drop_overlap)
     write(kept, options.out)

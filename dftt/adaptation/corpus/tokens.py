@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,14 @@ class TokenCorpus:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all sequences and marks."""
+        hashed = hashlib.sha256()
+        for tensor in (self.tokens, self.supervised, self.lengths):
+            hashed.update(tensor.numpy().tobytes())
+        return hashed.hexdigest()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs of (tokens, supervised), one per sequence."""

@@ -116,7 +116,8 @@ class NoiseLogits:
 
     Args:
         draft: The draft whose difference is matched.
-        measure: norm (Euclidean, over the vocabulary) or spread (standard deviation, blind to a shift of all logits).
+        measure: spread (what is left of the difference without its mean over the vocabulary, which softmax ignores) or
+            norm (the difference as it is: louder noise wherever that mean is large; the control of earlier studies).
     """
 
     taps: tuple[int, ...] = ()
@@ -144,7 +145,7 @@ class NoiseLogits:
 
 
 def scaled_like(noise: Tensor, difference: Tensor, measure: str) -> Tensor:  # (..., V), (..., V) -> (..., V)
-    """The noise, scaled at each position to the norm or the spread of the difference."""
-    if measure == "norm":
-        return noise * (difference.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))
-    return noise * (difference.std(-1, keepdim=True) / noise.std(-1, keepdim=True))
+    """The noise, scaled at each position to the difference's norm; for spread both are first freed of their mean."""
+    if measure == "spread":
+        noise, difference = (each - each.mean(-1, keepdim=True) for each in (noise, difference))
+    return noise * (difference.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))

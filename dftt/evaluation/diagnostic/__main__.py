@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
+from dftt.command import command_line
 from dftt.evaluation.diagnostic.comparing import Tokens, compare_all
 from dftt.evaluation.diagnostic.forcing import TARGET, ForcedAnswer, force_all, layer_name
 from dftt.evaluation.diagnostic.probe import probe_layers
@@ -34,19 +35,16 @@ from dftt.models.pair import BUNDLED, Pair, load_pair
 from dftt.models.target import load_tokenizer, resolve_dtype
 from dftt.types import LOSSES, Task, TTTSpec
 from dftt.types.checks import at_least
+from dftt.types.outputs import check_output_folder
 
 GOLD = "gold"
 _PACKAGES = ("dftt", "torch", "transformers", "peft")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; bad input prints one line and exits with 2."""
-    options = make_parser().parse_args(arguments)
-    try:
-        diagnose(options)
-    except ValueError as error:
-        print("error:", error, file=sys.stderr)
-        sys.exit(2)
+    """Run the command, as `command_line` does."""
+    with command_line():
+        diagnose(make_parser().parse_args(arguments))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -97,6 +95,7 @@ def diagnose(options: argparse.Namespace) -> None:
         ValueError: A setting, the data, the answers or the pair cannot be used.
     """
     at_least("--max-contexts", options.max_contexts, 0)
+    check_output_folder("--out", options.out)
     resolve_dtype(options.dtype)
     spec = TTTSpec(steps=options.steps, lr=options.lr, anchors=options.anchors, loss=options.loss, seed=options.seed)
     tasks = get_suite(options.suite).tasks(options.data) if options.suite else load_tasks(options.data)

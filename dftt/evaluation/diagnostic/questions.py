@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dftt.evaluation.conversation import later_turns
-from dftt.evaluation.records import load_records
+from dftt.evaluation.manifest import wanted_records
+from dftt.evaluation.rows import phrases_of
 from dftt.evaluation.tasks import context_of, group_by_context
 from dftt.models.target import encode
 from dftt.types import Prompt, Task
@@ -76,7 +77,7 @@ def run_answers(tasks: Sequence[Task], run_dir: Path, arm: str | None, tokenizer
     """
     if not run_dir.is_dir():
         raise ValueError(f"--answers: {str(run_dir)!r} is neither `gold` nor the folder of a run; give one of them")
-    records = load_records(run_dir)
+    records = wanted_records(run_dir).records
     arms = sorted({record.arm for record in records})
     if arm not in arms and (arm is not None or len(arms) != 1):
         raise ValueError(
@@ -161,7 +162,5 @@ def _choices(tasks: Sequence[Task], tokenizer: Any) -> dict[str, tuple[int, int]
 
 def _phrases(task: Task, key: str) -> Iterator[str]:
     """What a task's metadata says under `answer` or `distractor`, or under the plural of it."""
-    values = task.metadata.get(key, task.metadata.get(f"{key}s"))
-    for value in values if isinstance(values, list) else [values]:
-        if value is not None and str(value).strip():
-            yield str(value)
+    singular = {key: task.metadata[key]} if task.metadata.get(key) is not None else task.metadata
+    yield from (phrase for phrase in phrases_of(singular, key) if phrase.strip())

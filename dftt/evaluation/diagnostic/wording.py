@@ -23,7 +23,7 @@ from dftt.evaluation.tables import align, number, value_range
 _LEVEL = 0.05
 _CLAIMS = (*((draft, TARGET) for draft in DRAFTS), *CONTRASTS)
 _NOTES = (
-    "Rank 1 is the best. a / b: of the source / of what it is compared with. Intervals: 95 %, contexts resampled; a\n"
+    "Rank 1 is the best. a / b: of the source / of what it is compared with. Intervals: 95 %, by contexts; a\n"
     "share of 0 or 1 has no width there. Where the target does not rank the token first, any other reader is ahead\n"
     "now and then, a senseless one too: read those rows beside `noise` and `wrong`."
 )

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dftt.command import command_line
 from dftt.evaluation.report.page import write_report
+from dftt.types.outputs import check_output_file
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the report and say where; bad input prints one line and exits with 2."""
+    """Write the report and say where, as `command_line` runs commands."""
+    with command_line():
+        path = _write(arguments)
+        print(f"report: {path}")
+
+
+def _write(arguments: Sequence[str] | None) -> Path:
     parser = argparse.ArgumentParser(prog="python -m dftt.evaluation.report", description=__doc__)
     parser.add_argument(
         "run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="folder of a run; several are compared"
     )
     parser.add_argument("--out", type=Path, default=None, help="the page; default report.html in the first RUN_DIR")
     options = parser.parse_args(arguments)
-    try:
-        path = write_report(options.run_dirs, to=options.out)
-    except ValueError as error:
-        print("error:", error, file=sys.stderr)
-        sys.exit(2)
-    print(f"report: {path}")
+    if options.out is not None:
+        check_output_file("--out", options.out)
+    return write_report(options.run_dirs, to=options.out)
 
 
 if __name__ == "__main__":

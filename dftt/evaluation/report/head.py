@@ -26,6 +26,7 @@ def head(runs: Sequence[Run], arms: Sequence[ArmData]) -> Section:
         [_verdict(run, several=len(runs) > 1) for run in runs],
         table(rows, caption="What was run", numbers=False),
         _unscored(arms),
+        [note(f"{run.name}: {run.left_out}.") for run in runs if run.left_out],
         [_comparisons(run, several=len(runs) > 1) for run in runs],
     )
     return Section("head", "What was run", body)

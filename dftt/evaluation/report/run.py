@@ -27,14 +27,16 @@ class Run:
     Args:
         name: Tells it from the other runs of a report.
         folder: Where it lies.
-        records: Its records.
+        records: Those of its study's arms; of a folder that does not say what the study wants, all of those.
         arms: Its arms, in the study's order.
-        judgement: Its verdict.json; made from the records where it has none. All differences that are shown are in it.
+        judgement: Its verdict.json; made from the records where it has none, or one of fewer records. All differences
+            that are shown are in it.
         baseline: The arm that tables show first, empty where there is no record of it.
         provenance: Of provenance.json, empty where it is missing; so are the next two.
         config: Of config.yaml.
         traces: By key, those that belong to a record.
         error_classes: Of errors.json: why answers failed, by key.
+        left_out: A sentence that counts what else lies in the folder, empty where that is nothing.
     """
 
     name: str
@@ -47,14 +49,14 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     traces: Mapping[Key, Trace] = field(default_factory=dict)
     error_classes: Mapping[Key, str] = field(default_factory=dict)
+    left_out: str = ""
 
     def comparison(self, arm: str, against: str, measure: str) -> Comparison | None:
-        """The comparison of the verdict in which this arm is held against that kind of reference, if there is one."""
-        wanted = (arm, against, measure)
-        return next(
-            (each for each in self.judgement.comparisons if (each.arm, each.pair.against, each.pair.measure) == wanted),
-            None,
-        )
+        """The verdict's comparison of this arm with that kind of reference; None where there is none, or no pair."""
+        for each in self.judgement.comparisons:
+            if (each.arm, each.pair.against, each.pair.measure) == (arm, against, measure) and each.interval.n:
+                return each
+        return None
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,19 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         ValueError: The folder is missing, holds no record, or a file in it cannot be read; the message names it.
     """
     folder = Path(folder)
-    arms, judgement = read_arms(folder).arms, read_verdict(folder)
+    wanted = wanted_records(folder)
+    arms = read_arms(folder).arms if wanted.records else ()
     known = {arm.id for arm in arms}
-    records = [record for record in wanted_records(folder).records if record.arm in known]
+    records = [record for record in wanted.records if record.arm in known]
     if not records:
-        raise ValueError(f"report: {folder} holds no records.*.jsonl with a record in it; name the folder of a run")
+        left_out = f" ({wanted.note})" if wanted.note else ""
+        raise ValueError(
+            f"report: {folder} holds no records.*.jsonl with a record of its study in it{left_out}; name the folder of "
+            "a run"
+        )
+    judgement = read_verdict(folder)
+    if judgement is None or judgement.num_records != len(wanted.records):
+        judgement = judge(folder, wanted.records)
     hashes = {record.key: record.spec_hash for record in records}
     config = _read(folder / "config.yaml") or {}
     return Run(
@@ -106,10 +116,11 @@ def load_run(folder: str | Path, *, name: str = "") -> Run:
         folder=folder,
         records=records,
         arms=arms,
-        judgement=judge(folder, records) if judgement is None else judgement,
+        judgement=judgement,
         baseline=_baseline(records, config, _read(folder / "summary.json")),
         provenance=_read(folder / "provenance.json") or {},
         config=config,
+        left_out=wanted.note,
         traces={key: trace for key, trace in load_traces(folder).items() if hashes.get(key) == trace.spec_hash},
         error_classes={
             (row["task_id"], row["arm"], row["seed"]): row["class"] for row in _read(folder / "errors.json") or []

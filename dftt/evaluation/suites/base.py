@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dftt.evaluation import scoring
-from dftt.evaluation.rows import Row, read_rows
-from dftt.evaluation.tasks import make_tasks, task_from_row
+from dftt.evaluation.rows import Row, make_row, read_rows
+from dftt.evaluation.tasks import make_tasks, metadata_of, task_from_row
 from dftt.types import Score, Task
 
 
@@ -43,8 +43,8 @@ class Suite:
         """Tasks in the order of their source; each says in its metadata which `suite` it is of.
 
         Args:
-            path: A .jsonl or .jsonl.gz file, or a folder that holds a data set in the hub's layout. By default the
-                hub's own data set, downloaded once by `datasets`.
+            path: A file of rows (.jsonl, .ndjson, .json; .gz too), or a folder that holds a data set in the hub's
+                layout. By default the hub's own data set, downloaded once by `datasets`.
             questions: For suites of documents; others ask their own.
 
         Raises:
@@ -59,7 +59,7 @@ class Suite:
     def task(self, row: Mapping[str, Any], default_id: str) -> Task:
         """The task of one row, as the hub or a local file has it."""
         adapted = self.adapt(row)
-        return task_from_row({**adapted, "metadata": {**adapted.get("metadata", {}), "suite": self.name}}, default_id)
+        return task_from_row({**adapted, "metadata": {**metadata_of(adapted), "suite": self.name}}, default_id)
 
     def keeps(self, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
         """Whether a row belongs to what is evaluated; some files hold several splits."""
@@ -75,7 +75,7 @@ class Suite:
 
     def category_of(self, metadata: Mapping[str, Any]) -> tuple[str, ...]:
         """Category and sub-category of a task or record with this metadata; empty where it has none."""
-        return tuple(str(metadata[key]) for key in self.category_keys if key in metadata)
+        return tuple(str(metadata[key]) for key in self.category_keys if metadata.get(key) is not None)
 
     def _hub_rows(self, folder: str | Path | None) -> Iterator[Row]:
         if folder is None and not self.hub_id:
@@ -91,7 +91,7 @@ class Suite:
                 "give a local file with data.path, or in data.suites"
             ) from error
         for number, values in enumerate(rows):
-            yield Row(f"{source}, {self.hub_split} row {number}", f"{self.name}/{number}", dict(values))
+            yield make_row(f"{source}, {self.hub_split} row {number}", f"{self.name}/{number}", dict(values))
 
 
 def renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

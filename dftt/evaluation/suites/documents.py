@@ -28,7 +28,7 @@ class Documents(Suite):
         """One task per document and question.
 
         Args:
-            path: A text file, or a .jsonl(.gz) file whose rows have `id` and `text`.
+            path: A text file, or a file of rows with `text` and, where they have one, an `id`.
             questions: By default a summary and an explanation.
 
         Raises:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from dftt.evaluation import scoring
-from dftt.evaluation.math_answers import boxed, normalise
-from dftt.evaluation.scoring import last_number
+from dftt.evaluation.final_answer import final_answer
+from dftt.evaluation.number_rules import NUMBER_RULES
+from dftt.evaluation.rows import as_written
 from dftt.evaluation.suites.base import Suite, renamed, with_prompt
 from dftt.types import Score, Task
 
-_MARK = re.compile(r"####\s*([^\n]*)")
+COUNTED = "flexible-extract"  # the prompt asks for a box, so "#### " is no fault of the answer
+_MARK = "####"
 _TEMPLATE = "{prompt}\n\nReason step by step and put the final number in \\boxed{{}}."
 
 
 class GSM8K(Suite):
-    """The number after the last "####" counts, else the one in the last \\boxed{}, else the last one of the answer."""
+    """Scored by lm-evaluation-harness's rules: passed by flexible-extract, and by both in the statuses."""
 
     name = "gsm8k"
     hub_id = "openai/gsm8k"
@@ -29,21 +29,18 @@ class GSM8K(Suite):
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's `question` and `answer` (a solution that ends in "#### 18") become prompt, answer and solution."""
         row = renamed(row, {"question": "prompt"})
-        if isinstance(row.get("answer"), str) and (marked := _MARK.findall(row["answer"])):
-            row = {**row, "answer": marked[-1].strip(), "solution": row["answer"]}
-        value = last_number(str(row.get("answer")))
-        if value is None:
+        answer = as_written("answer", row.get("answer", ""))
+        if _MARK in answer:
+            row = {**row, "answer": answer.rpartition(_MARK)[2].strip(), "solution": answer}
+        value = as_written("answer", row.get("answer", ""))
+        if not NUMBER_RULES[COUNTED](value, value):
             raise ValueError(f"`answer` must be '18' or a solution that ends in '#### 18', got {row.get('answer')!r}")
-        return {**with_prompt(row, _TEMPLATE), "rubrics": [{"type": "number", "value": value}]}
+        return {**with_prompt(row, _TEMPLATE), "rubrics": [{"type": rule, "value": value} for rule in NUMBER_RULES]}
 
     def score(self, task: Task, answer: str) -> Score:
-        """Whether the final number is the reference."""
-        return scoring.score(task, final_answer(answer))
-
-
-def final_answer(answer: str) -> str:
-    """The part of an answer that states its result, or all of it where no part is marked as such."""
-    for found in ((_MARK.findall(answer) or [""])[-1], normalise(boxed(answer) or "")):
-        if last_number(found) is not None:
-            return found
-    return answer
+        """Whether flexible-extract finds the reference; the statuses are those of both rules."""
+        answer, reference = final_answer(answer), str(task.metadata["answer"])
+        found = {rule: matches(answer, reference) for rule, matches in NUMBER_RULES.items()}
+        explanation = ", ".join(f"{rule} {'passed' if passed else 'failed'}" for rule, passed in found.items())
+        statuses = tuple(found.values()) if len(task.rubrics) == len(found) else (found[COUNTED],) * len(task.rubrics)
+        return Score(found[COUNTED], statuses, explanation)

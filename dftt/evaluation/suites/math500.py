@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dftt.evaluation.math_answers import boxed, same_answer
+from dftt.evaluation.rows import as_written
 from dftt.evaluation.suites.base import Suite, need_text, renamed, with_prompt
 from dftt.types import Score, Task
 
@@ -35,13 +36,17 @@ class Math500(Suite):
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's column names become ours; a number is compared like any other answer, so there is no rubric."""
         row = renamed(row, _COLUMNS)
+        row["answer"] = as_written("answer", row.get("answer", ""))
         need_text(row, "answer")
         return {**with_prompt(row, _TEMPLATE), "rubrics": []}
 
     def score(self, task: Task, answer: str) -> Score:
-        """Whether the boxed answer equals the reference; an answer without a box fails."""
+        """Whether the boxed answer equals the reference; without a box it fails, undecided it is unscored."""
         found = boxed(answer)
         if found is None:
             return Score(passed=False, explanation="no \\boxed{} in the answer")
-        passed = same_answer(found, str(task.metadata["answer"]))
+        try:
+            passed = same_answer(found, str(task.metadata["answer"]))
+        except TimeoutError as error:
+            return Score(passed=None, explanation=str(error))
         return Score(passed, explanation="" if passed else f"{found!r} is not {task.metadata['answer']!r}")

@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from dftt.evaluation.rows import as_written
 from dftt.evaluation.suites.base import Suite
+from dftt.evaluation.tasks import phrase_rubrics
 
 _FILE_ID = re.compile(r"memotrap/(\w+)/")
 
 
 class MemoTrap(Suite):
-    """Passed: the answer holds the ending that was asked for and not the memorised one."""
+    """Passed: the answer states the ending asked for and not the memorised one; the prompt repeated is neither."""
 
     name = "memotrap"
     hub_id = "Albertmade/memo-trap"
@@ -25,10 +27,18 @@ class MemoTrap(Suite):
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's `prompt`, `classes` and `answer_index` become question, answer and distractor."""
+        row = self._named(row)
+        if not (str(row.get("context", "")).strip() and "answer" in row and "question" in row):
+            return row
+        # "Write a quote that ends in the word ..." names the ending, and a proverb may hold a denial.
+        return {"rubrics": phrase_rubrics(row, f"{row['context']}\n{row['question']}"), **row}
+
+    def _named(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if "classes" in row:
-            classes, right = row["classes"], row.get("answer_index")
-            if not isinstance(classes, list) or len(classes) != 2 or right not in (0, 1):
-                raise ValueError(f"`classes` must be two endings, `answer_index` 0 or 1, got {classes!r} and {right!r}")
+            classes, given = row["classes"], as_written("answer_index", row.get("answer_index", ""))
+            if not isinstance(classes, list) or len(classes) != 2 or given not in ("0", "1"):
+                raise ValueError(f"`classes` must be two endings, `answer_index` 0 or 1, got {classes!r} and {given!r}")
+            right = int(given)
             return {
                 "context": "",
                 "question": row.get("prompt"),

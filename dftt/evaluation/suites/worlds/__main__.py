@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dftt.command import command_line
 from dftt.evaluation.suites.worlds import CATEGORIES, VERSION, WorldsSpec, estimate_tokens, generate_tasks, to_row
 from dftt.models.target import load_tokenizer
+from dftt.types.outputs import check_output_file
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Write the suite and its notice; the exit status is 2 where an option is refused."""
-    options = vars(_parser().parse_args(args))
+def main(args: Sequence[str] | None = None) -> None:
+    """Write the suite and its notice, as `command_line` runs commands."""
+    with command_line():
+        _write(vars(_parser().parse_args(args)))
+
+
+def _write(options: dict[str, Any]) -> None:
     out, tokenizer = Path(options.pop("out")), options.pop("tokenizer")
-    try:
-        spec = WorldsSpec(**{**options, "categories": tuple(options["categories"])})
-        rows = [to_row(task) for task in generate_tasks(spec, _measure(tokenizer))]
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    check_output_file("--out", out)
+    spec = WorldsSpec(**{**options, "categories": tuple(options["categories"])})
+    rows = [to_row(task) for task in generate_tasks(spec, _measure(tokenizer))]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     notice = out.with_suffix(".NOTICE.json")
     notice.write_text(json.dumps(_notice(spec, tokenizer, len(rows)), indent=2) + "\n", encoding="utf-8")
     print(f"{out}: {len(rows)} tasks on {spec.contexts} documents; how they were made: {notice}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,4 +78,4 @@ def _notice(spec: WorldsSpec, tokenizer: str | None, tasks: int) -> dict[str, An
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

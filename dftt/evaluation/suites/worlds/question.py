@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dftt.evaluation.scoring import contains_phrase
+from dftt.evaluation.phrases import contains_phrase
 
 _NUMBER = re.compile(r"\d+")
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

@@ -1,0 +1,150 @@
+"""One notation for mathematical answers that can be written in several ways, all numbers exact."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
+_SPACING = re.compile(r"\\[!,;: ]|\\q?quad\b|~|\$|\\(?:left|right|displaystyle|bigl?|bigr?)(?![a-zA-Z])")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+_THOUSANDS = re.compile(r"^(-?\d{1,3}(?:,\d{3})+|-?\d{1,3}(?: \d{3})+)(?=(?:\.\d+)?(?: [a-z]|$))", re.IGNORECASE)
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALED = re.compile(rf"(?<![\d.])(\d+(?:\.\d+)?)\s*({'|'.join(_SCALES)})\b", re.IGNORECASE)
+_REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar)\s*\{?(\d+)\}?")
+_DECIMAL = re.compile(r"(?<![\d.^_])(\d*\.\d+)(?![\d.])")
+_MIXED = re.compile(r"(?<![\d.^_}])(\d+)(?:\s+(\d+)/(\d+)(?!\d)|\s*\\frac\s*(?:\{(\d+)\}|(\d))\s*(?:\{(\d+)\}|(\d)))")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?")
+_ANGLE_OF = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)\b")
+_EMPTY = re.compile(r"\\varnothing|\\\{\s*\\\}|∅")
+_SYMBOLS = {
+    "π": "\\pi ",
+    "∞": "\\infty ",
+    "∪": "\\cup ",  # noqa: RUF001
+    "×": "\\times ",  # noqa: RUF001
+    "·": "\\cdot ",
+    "−": "-",  # noqa: RUF001
+    "°": "^\\circ ",
+    "≤": "\\le ",
+    "≥": "\\ge ",
+}
+_POWER = r"\s*(?:\^\s*\{?\d\}?)?$"
+_UNIT = re.compile(rf"(?<=[\d}})])\s*\\(?:text|mbox|mathrm)\s*\{{\s*([^{{}}]*)\}}{_POWER}")
+_WORDS_AFTER_NUMBER = re.compile(rf"(?<=[\d}})])\s+([a-z]{{2,}}(?:[ .]+[a-z]{{2,}})*)\.?{_POWER}", re.IGNORECASE)
+# Words that change the number before them; any other word after a number is its unit.
+_NO_UNIT = set(_SCALES) | {
+    *("hundreds", "thousands", "millions", "billions", "trillions", "dozen", "dozens", "score"),
+    *("half", "halves", "third", "thirds", "quarter", "quarters", "fifths", "tenths", "hundredths", "thousandths"),
+    *("squared", "cubed", "factorial", "base", "mod", "modulo", "times", "over", "plus", "minus", "divided"),
+    *("or", "and", "not"),
+}
+_MEASURES = (
+    ("mm", "millimeter", "millimetre"),
+    ("cm", "centimeter", "centimetre"),
+    ("m", "meter", "metre"),
+    ("km", "kilometer", "kilometre"),
+    ("in", "inch", "inche"),
+    ("ft", "foot", "feet"),
+    ("yd", "yard"),
+    ("mi", "mile"),
+    ("g", "gram"),
+    ("kg", "kilogram"),
+    ("lb", "pound"),
+    ("oz", "ounce"),
+    ("s", "sec", "second"),
+    ("min", "minute"),
+    ("h", "hr", "hour"),
+    ("day",),
+    ("week",),
+    ("year",),
+    ("cent",),
+    ("dollar",),
+    ("degree",),
+    ("radian",),
+    ("mph",),
+    ("kmph",),
+)
+_MEASURE_OF = {name: names[0] for names in _MEASURES for name in names}
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """An answer in one notation without its unit, and the unit's short name, empty where it is no known measure.
+
+    Decimals, mixed numbers, thousands separators and scales (5 million) become exact numbers; dollars, percent signs,
+    degrees, spacing and what only styles is dropped.
+
+    Args:
+        text: What stands in the box.
+    """
+    text = _plain(text)
+    marked = _UNIT.search(text)
+    if marked and _is_unit(marked[1]):
+        return _exact(_joined(text[: marked.start()])), _measure(marked[1])
+    text = _SCALED.sub(_scaled, _joined(text))
+    worded = _WORDS_AFTER_NUMBER.search(text)
+    if worded and _is_unit(worded[1]):
+        return _exact(text[: worded.start()]), _measure(worded[1])
+    return _exact(text), ""
+
+
+def _plain(text: str) -> str:
+    for symbol, plain in _SYMBOLS.items():
+        text = text.replace(symbol, plain)
+    text = text.strip()
+    while box := _BOX.fullmatch(text):
+        text = box[1].strip()
+    text = text.replace("\\$", "").replace("\\%", "").replace("%", "").replace("{,}", ",")
+    text = text.replace("\\\\", ";")  # the end of a matrix row, before a spacing command is seen in it
+    text = re.sub(r",\s*\\!\s*", ",\\\\!", text)  # the thousands separator of MATH
+    text = re.sub(r"(?<=\d),\\!(?=\d{3})", "", text)
+    text = re.sub(r"(?<=\d)\s*percent\b", "", text)
+    text = re.sub(r"\\[dt](frac|binom)", r"\\\1", _SPACING.sub(" ", text))
+    text = _DEGREES.sub(r"\\frac{\1\\pi}{180}" if _ANGLE_OF.search(text) else r"\1", text)
+    text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|\\degree", "", text)
+    text = _EMPTY.sub(r"\\emptyset ", text).replace("+\\infty", "\\infty")
+    return re.sub(r"_\{(\w+)\}", r"_\1", text).strip().rstrip(".")
+
+
+def _joined(text: str) -> str:
+    """The text with style removed and without separators in the number that it begins with."""
+    text = re.sub(r"\s+", " ", _TEXT.sub(r" \1 ", text)).strip()
+    return _THOUSANDS.sub(lambda found: re.sub("[, ]", "", found[1]), text)
+
+
+def _scaled(found: re.Match[str]) -> str:
+    return str(int(Decimal(found[1]) * 10 ** _SCALES[found[2].lower()]))
+
+
+def _exact(text: str) -> str:
+    """Every decimal, repeating decimal and mixed number as a fraction of whole numbers."""
+    text = _REPEATING.sub(_of_repeating, text.strip())
+    text = _MIXED.sub(_of_mixed, text)
+    return _DECIMAL.sub(lambda found: _fraction(Fraction(found[1])), text)
+
+
+def _of_repeating(found: re.Match[str]) -> str:
+    whole, once, repeated = found[1] or "0", found[2], found[3]
+    nines = 10 ** len(once) * (10 ** len(repeated) - 1)
+    return _fraction(Fraction(int(whole + once + repeated) - int(whole + once), nines))
+
+
+def _of_mixed(found: re.Match[str]) -> str:
+    whole, above, below = (int(part) for part in found.groups() if part is not None)
+    return _fraction(whole + Fraction(above, below)) if below else found[0]
+
+
+def _fraction(value: Fraction) -> str:
+    whole = value.denominator == 1
+    return str(value.numerator) if whole else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def _is_unit(words: str) -> bool:
+    """Whether words after a number leave it as it is."""
+    return not _NO_UNIT & set(re.findall(r"[a-z]+", words.casefold()))
+
+
+def _measure(words: str) -> str:
+    """Short name of the measure that the last word is; its power is not looked at."""
+    name = (re.findall(r"[a-z]+", words.casefold()) or [""])[-1]
+    return _MEASURE_OF.get(name) or _MEASURE_OF.get(name.removesuffix("s"), "")
