@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from dftt.adaptation.self_study import study_instructions
 from dftt.adapting import ContextAdapter, Contexts
 from dftt.evaluation.conversation import later_turns
 from dftt.evaluation.records import spec_hash
@@ -22,9 +23,10 @@ from dftt.models.fingerprint import fingerprint, identify
 from dftt.study import Arm
 from dftt.types import DecodingSpec, Prompt, Task, TTTSpec
 
+_DRAFTING = ("drafter", "lookup_suffix", "lookup_study", "draft_window", "draft_sinks")
 # What decoding settings decide nothing about a record of a mode.
 _UNUSED = {
-    "target": ("alpha", "block_size", "verify_size", "guidance"),
+    "target": ("alpha", "block_size", "verify_size", "guidance", *_DRAFTING),
     "speculative": ("alpha", "verify_size", "guidance"),
     "rerank": ("alpha", "verify_size", "guidance"),
     "power": ("alpha", "verify_size", "guidance", "temperature", "top_p", "top_k"),
@@ -175,4 +177,5 @@ def _used(spec: TTTSpec) -> dict[str, Any]:
         unused |= {name for name in asdict(spec) if name.startswith("study_")} | {"seconds"}
     if spec.learns_from == "context":
         unused.add("learns_from")
-    return {name: value for name, value in asdict(spec).items() if name not in unused}
+    used = {name: value for name, value in asdict(spec).items() if name not in unused}
+    return {**used, "study_prompts": study_instructions(spec.study_prompts)} if spec.learns("self_study") else used

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dftt.adaptation.self_study import study_instructions
 from dftt.adaptation.ttt import Adaptation
 from dftt.models.fingerprint import fingerprint
 from dftt.models.lora import Adapter
@@ -50,8 +51,8 @@ class AdapterStore:
             more: What else decides it, such as masked layers.
         """
         settings = {name: value for name, value in asdict(spec).items() if name not in _NEUTRAL}
-        if spec.study_prompts:
-            settings["study_prompts"] = Path(spec.study_prompts).read_text(encoding="utf-8")
+        if spec.learns("self_study"):
+            settings["study_prompts"] = study_instructions(spec.study_prompts)
         decided_by = [
             fingerprint(pair.target.model),
             fingerprint(pair.draft),

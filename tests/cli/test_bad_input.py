@@ -350,13 +350,18 @@ def test_a_broken_target_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("config.json", DEEP), ("config.json", "[]"), ("model.safetensors", "not tensors")]
+    ("name", "text", "sentence"),
+    [
+        ("config.json", DEEP, " could not be loaded: "),
+        ("config.json", "[]", ": config.json must hold an object of keys and values, got list"),
+        ("model.safetensors", "not tensors", " could not be loaded: "),
+    ],
 )
 def test_a_broken_draft_is_one_sentence(
-    refused: Callable[..., str], commands: Commands, tmp_path: Path, name: str, text: str
+    refused: Callable[..., str], commands: Commands, tmp_path: Path, name: str, text: str, sentence: str
 ) -> None:
     draft = broken(commands.draft, tmp_path / "draft", name, text)
-    assert f"draft {draft} could not be loaded: " in refused("test", f"--model.draft={draft}")
+    assert f"draft {draft}{sentence}" in refused("test", f"--model.draft={draft}")
 
 
 def test_weights_that_are_none_are_one_sentence(commands: Commands, tmp_path: Path, capfd: Any) -> None:

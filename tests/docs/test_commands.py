@@ -21,6 +21,7 @@ CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 REASONS = (
     BY_CI,
     "needs a GPU",
+    "needs SLURM",
     "needs weights from the hub",
     "needs weights of your own",
     "needs data from the network",

@@ -135,9 +135,13 @@ def test_a_trace_that_fails_costs_the_trace_alone(study: Callable[..., Records])
 @pytest.fixture
 def bare_template(commands: Commands) -> Commands:
     """A target whose template puts nothing before what the user says."""
+    return with_template(commands, "{% for message in messages %}{{ message['content'] }}{% endfor %}")
+
+
+def with_template(commands: Commands, template: str) -> Commands:
     commands.target = tiny_target_dir(commands.root / "bare", "qwen3")
     tokenizer = AutoTokenizer.from_pretrained(commands.target)
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer.chat_template = template
     tokenizer.save_pretrained(commands.target)
     return commands
 
@@ -145,7 +149,7 @@ def bare_template(commands: Commands) -> Commands:
 def test_a_context_of_one_token_fails_where_it_is_learnt_from(
     bare_template: Commands, study: Callable[..., Records]
 ) -> None:
-    texts = {"a": ("Goats vote.", "Gnus wait."), "b": ("Red boats sail.", "Red boats wait.")}
+    texts = {"a": ("Go", "Gs"), "b": ("Red boats sail.", "Red boats wait.")}
     rows = [
         row(each, task_id=f"{name}{n}", context_id=name) for name, two in texts.items() for n, each in enumerate(two)
     ]
@@ -154,12 +158,16 @@ def test_a_context_of_one_token_fails_where_it_is_learnt_from(
     assert "context of 1 tokens (window whole) is too short" in records["a0", "speculative+own"].explanation
 
 
-def test_tasks_that_share_no_token_fail_alone(bare_template: Commands, study: Callable[..., Records]) -> None:
-    texts = {"a": ("Goats vote.", "Who votes?"), "b": ("Red boats sail.", "Red boats wait.")}
+def test_tasks_that_share_no_token_fail_alone(commands: Commands, study: Callable[..., Records]) -> None:
+    """Their texts begin alike, but the template puts another number before each."""
+    counting = with_template(
+        commands, "{% for m in messages %}{{ m['content']|length }} {{ m['content'] }}{% endfor %}"
+    )
+    texts = {"a": ("Goats vot", "Goats vote"), "b": ("Red boats sail.", "Red boats wait.")}
     rows = [
         row(each, task_id=f"{name}{n}", context_id=name) for name, two in texts.items() for n, each in enumerate(two)
     ]
-    records = study(data=bare_template.write(rows))
+    records = study(data=counting.write(rows))
     assert {task for task, _ in failed(records)} == {"a0", "a1"}
     assert "share no first token" in records["a0", "speculative+none"].explanation
 

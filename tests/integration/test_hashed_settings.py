@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from dftt.decoding.baselines.specs import PowerSpec, RerankSpec
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from dftt.adapting import ContextAdapter, Contexts
@@ -26,6 +26,7 @@ from dftt.module import DraftTTTModule
 from dftt.progress import StudyProgress
 from dftt.study import Arm
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, Task, TTTSpec
+from dftt.types.methods import PowerSpec, RerankSpec
 from tests.commands import Commands
 from tests.fakes import random_prompt
 from tests.integration.test_evaluator import outcome
@@ -97,26 +98,57 @@ TTT_VALUES: dict[str, Any] = {
 
 
 def test_every_setting_of_ttt_is_in_the_hash(hashed: Hash) -> None:
-    specs = others(TTTSpec(), TTT_VALUES, "every")
+    specs = others(TTTSpec(), TTT_VALUES, "every", "store", *STUDY_VALUES)
     assert len({hashed(ttt=spec) for spec in [TTTSpec(), *specs]}) == 1 + len(specs)
     assert hashed(ONLINE) != hashed(ONLINE, ttt=TTTSpec(every=16))
     assert hashed() == hashed(ttt=TTTSpec(every=16))  # nothing is learnt from an answer
+    assert hashed() == hashed(ttt=TTTSpec(store="kept"))  # where an adapter is kept changes nothing in it
     assert len({hashed(TARGET, ttt=spec) for spec in specs}) == 1  # which is not adapted
     overrides = [Arm("speculative", "own", ttt_overrides={name: value}) for name, value in TTT_VALUES.items()]
     assert [hashed(arm) for arm in overrides] == [hashed(ttt=spec) for spec in specs]
+
+
+STUDY_VALUES: dict[str, Any] = {
+    "study_samples": 3, "study_tokens": 9, "study_temperature": 1.0, "study_prompts": "prompts.txt",
+    "study_context": False, "seconds": 9.0,
+}  # fmt: skip
+
+
+def test_every_setting_of_self_study_is_in_the_hash(
+    hashed: Hash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.txt").write_text("Sing it.")
+    plain = TTTSpec(learns_from="self_study")
+    specs = [replace(plain, **{name: value}) for name, value in STUDY_VALUES.items()]
+    assert len({hashed(ttt=spec) for spec in [plain, *specs]}) == 1 + len(specs)
+    assert all(hashed(ttt=replace(spec, learns_from="context")) == hashed() for spec in specs)
+    before = hashed(ttt=replace(plain, study_prompts="prompts.txt"))
+    (tmp_path / "prompts.txt").write_text("Dance it.")
+    assert hashed(ttt=replace(plain, study_prompts="prompts.txt")) != before
 
 
 DECODING_VALUES: dict[str, Any] = {
     "max_new_tokens": 129, "temperature": 0.7, "top_p": 0.9, "top_k": 5, "block_size": 3, "verify_size": 2,
     "eos_token_ids": (3,), "ignore_eos": True,
 }  # fmt: skip
+DRAFTING_VALUES: dict[str, dict[str, Any]] = {
+    "drafter": {"drafter": "hybrid"},
+    "lookup_suffix": {"lookup_suffix": 3},
+    "lookup_study": {"drafter": "hybrid", "lookup_study": True},
+    "draft_window": {"draft_window": 9},
+    "draft_sinks": {"draft_window": 9, "draft_sinks": 2},
+}
 # Each is the arm's own, or that of evaluator.seeds, whatever the study's decoding says.
 ARMS_OWN = ("mode", "alpha", "guidance", "seed")
 
 
 def test_every_setting_of_decoding_is_in_the_hash(hashed: Hash) -> None:
     plain = DecodingSpec(temperature=0.6)
-    specs = others(plain, DECODING_VALUES, *ARMS_OWN)
+    specs = others(plain, DECODING_VALUES, *ARMS_OWN, *DRAFTING_VALUES)
+    drafting = [replace(plain, **value) for value in DRAFTING_VALUES.values()]
+    assert len({hashed(OWN, decoding=spec) for spec in [plain, *drafting]}) == 1 + len(drafting)
+    assert len({hashed(TARGET, decoding=spec) for spec in [plain, *drafting]}) == 1  # nothing proposes
     assert len({hashed(GUIDED, decoding=spec) for spec in [plain, *specs]}) == 1 + len(specs)
     assert hashed(seed=1) != hashed()
     for spec in (replace(plain, mode="target"), replace(plain, seed=7), replace(plain, alpha=0.9)):
@@ -152,8 +184,10 @@ def test_every_setting_of_an_arm_is_in_the_hash(hashed: Hash) -> None:
         "ttt_overrides": replace(OWN, ttt_overrides={"steps": 7}),
         "taps": replace(OWN, taps="deep"),
         "rounds": replace(OWN, rounds=2),
+        "drafting": replace(OWN, drafting={"drafter": "hybrid"}),
     }
-    assert {each.name for each in fields(Arm)} == set(walked)
+    assert {each.name for each in fields(Arm)} == {*walked, "name"}
+    assert hashed(replace(OWN, name="another")) == hashed(OWN)  # the id is in the record's key
     arms = [OWN, GUIDED, Arm("power"), Arm("speculative", "wrong"), Arm("speculative"), *walked.values()]
     assert len({hashed(arm) for arm in arms}) == len(arms)
     assert hashed(MATCHED) != hashed(replace(MATCHED, matched_to=RULED.id), matched=RULED)

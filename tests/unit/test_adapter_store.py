@@ -34,7 +34,8 @@ def test_every_setting_but_its_place_has_its_own_adapter(tiny_pair: Callable[...
     (tmp_path / "prompts.txt").write_text("Sing it.")
     other: dict[str, Any] = {
         "steps": 4, "lr": 1.0, "warmup": 1, "decay": 0.5, "rank": 3, "lora_alpha": 2.0, "modules": ("fc",),
-        "loss": "ce", "anchors": 5, "window": 9, "seed": 7, "max_grad_norm": 2.0, "patience": 3, "checkpointing": True,
+        "loss": "ce", "anchors": 5, "window": 9, "held_out": 5,
+        "seed": 7, "max_grad_norm": 2.0, "patience": 3, "checkpointing": True,
         "learns_from": "context", "every": 8, "study_samples": 3, "study_tokens": 7, "study_temperature": 0.5,
         "study_prompts": str(tmp_path / "prompts.txt"), "study_context": False, "seconds": 9.0,
     }  # fmt: skip

@@ -223,7 +223,11 @@ def test_in_a_string_control_tokens_are_what_they_are() -> None:
     ("rows", "template", "refused"),
     [
         ("role-human.jsonl", KNOWN_ROLES, "message 1 (role Human) does not reach the prompt"),
-        ("system-row.jsonl", "template-gemma-shape.jinja", "(System role not supported); give roles in an order"),
+        (
+            "system-row.jsonl",
+            "template-gemma-shape.jinja",
+            "System role not supported; give roles in an order",
+        ),
     ],
 )
 def test_shared_cases_of_roles_are_refused(rows: str, template: str, refused: str) -> None:

@@ -70,7 +70,7 @@ def test_all_records_of_an_old_folder_count(tmp_path: Path) -> None:
 
 def test_two_studies_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
     folder_of(tmp_path, record(), record(spec="old"), intended=None)
-    with pytest.raises(ValueError, match=f"more than one study .* and no {STUDY_FILE}.* run the study you mean there"):
+    with pytest.raises(ValueError, match=f"more than one study .* and no {STUDY_FILE}.* run the one you mean there"):
         wanted_records(tmp_path)
 
 

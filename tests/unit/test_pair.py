@@ -42,7 +42,7 @@ def test_an_unknown_dtype_is_refused(tiny_target, tiny_draft, dtype: str) -> Non
 
 
 def test_a_missing_target_is_refused_in_one_sentence(tmp_path: Path, tiny_draft: Callable[..., Path]) -> None:
-    with pytest.raises(ValueError, match="could not be loaded: give a hub id, a folder") as caught:
+    with pytest.raises(ValueError, match=r"could not be loaded: .*; give a hub id, a folder") as caught:
         load_pair(tmp_path / "nothing", tiny_draft())
     assert "\n" not in str(caught.value)
 

@@ -70,8 +70,8 @@ def test_a_bad_adaptation_setting_is_named(field: str, value: Any, message: str)
         ("top_k", 1.5, "decoding.top_k must be a whole number, got 1.5"),
         ("seed", 1.0, "decoding.seed must be a whole number, got 1.0"),
         ("temperature", 1e-40, "decoding.temperature must be 0 (greedy) or at least 1e-06, got 1e-40"),
-        ("temperature", "hot", "decoding.temperature must be finite and >= 0, got 'hot'"),
-        ("eos_token_ids", 5, "decoding.eos_token_ids must be token ids, whole numbers in a sequence, got 5"),
+        ("temperature", "hot", "decoding.temperature must be a number, got 'hot'"),
+        ("eos_token_ids", 5, "decoding.eos_token_ids must be a list, each of it a whole number, got 5"),
         ("eos_token_ids", (1, -2), "decoding.eos_token_ids must be token ids >= 0, got -2"),
     ],
 )

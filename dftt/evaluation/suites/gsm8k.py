@@ -39,7 +39,7 @@ class GSM8K(Suite):
 
     def score(self, task: Task, answer: str) -> Score:
         """Whether flexible-extract finds the reference; the statuses are those of both rules."""
-        answer, reference = final_answer(answer), str(task.metadata["answer"])
+        answer, reference = final_answer(answer), as_written("answer", task.metadata["answer"])
         found = {rule: matches(answer, reference) for rule, matches in NUMBER_RULES.items()}
         explanation = ", ".join(f"{rule} {'passed' if passed else 'failed'}" for rule, passed in found.items())
         statuses = tuple(found.values()) if len(task.rubrics) == len(found) else (found[COUNTED],) * len(task.rubrics)
