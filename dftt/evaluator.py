@@ -46,9 +46,9 @@ class GuidedDecodingEvaluator(L.Callback):
     """Runs every arm on every context in `test`, and answers in `predict`.
 
     Args:
-        arms: What is compared. Each has mode (target, speculative, guided, power, rerank), ttt (none, own, wrong,
-            shuffled) and, where guided, alpha. By default, where there is no grid either, target, speculative+none and
-            speculative+own.
+        arms: What is compared. Each has mode (target, speculative, guided, power, rerank, copy), ttt (none, own,
+            wrong, shuffled) and, where guided, alpha. By default, where there is no grid either, target,
+            speculative+none and speculative+own.
         grid: More arms: every combination of the values of axes, {axis: [value, ...]}. Axes are mode, alpha,
             temperature, top_p, guidance, parameters, matched_to, source (an arm's ttt), taps, rounds, and the settings
             of model.ttt. Or several such grids, as a list.

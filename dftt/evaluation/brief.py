@@ -31,7 +31,7 @@ def brief(records: Sequence[Record], arms: Sequence[Arm]) -> str:
         lines.append(f"  {in_words(arm):{width}}  {'-' if math.isnan(tau) else f'{tau:.2f}'}")
     equal, counted = _equal(by_arm, lossless)
     lines.append(f"  ({equal} of {counted} answers are word for word those of the target alone)")
-    if example := next((record for record in records if record.answer), None):
+    if example := next((record for record in records if record.answer and record.arm in by_arm), None):
         answer = " ".join(example.answer.split())
         lines += ["", f"One answer, {example.task_id}:", f"  {answer[:_SHOWN]}{' …' if len(answer) > _SHOWN else ''}"]
     return "\n".join(lines)
