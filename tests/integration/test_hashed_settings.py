@@ -285,6 +285,7 @@ KNOWN: dict[type, dict[str, str]] = {
         "baseline": TABLES, "dry_run": "nothing is drawn", "run_dir": "where records lie", "amateur": MODELS,
         "generic_adapter": MODELS, "allow_clbench_ttt": "what is refused", "allow_code_execution": "the score",
         "judge": "the score", "rows": "arithmetic", "trace_tasks": "replayed afterwards", "answers": "where they go",
+        "brief": TABLES,
     },
     ContextDataModule: dict.fromkeys(
         ("path", "suite", "suites", "questions", "context_ids", "categories", "fraction", "subset_seed",
