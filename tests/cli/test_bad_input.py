@@ -114,6 +114,12 @@ def test_alpha_must_be_finite(refused: Callable[..., str], flag: str, alpha: str
         ("--evaluator.grid={mode: [guided], guidance: [{rule: [a]}]}", "guidance.rule must be text, got ['a']"),
         ("--evaluator.arms=[{mode: power, parameters: {blocks: x}}]", "power.blocks must be a whole number, got 'x'"),
         ("--evaluator.arms=[{ttt: own, ttt_overrides: {lr: true}}]", "ttt.lr must be a number, got True"),
+        ("--evaluator.decoding.drafter=luck", "'draft', 'lookup', 'hybrid'"),
+        (
+            "--evaluator.arms=[{drafting: {drafter: luck}}]",
+            "decoding.drafter: unknown 'luck'; choose from draft, lookup",
+        ),
+        ("--evaluator.grid={source: [own], study_samples: [0]}", "ttt.study_samples must be >= 1, got 0"),
         ("--evaluator.rows=0", "evaluator.rows must be >= 1, got 0"),
         ("--trainer.inference_mode=true", "test back-propagates into the adapter: set trainer.inference_mode to false"),
         ("--evaluator.decoding.max_new_tokens=500", "do not fit the target's window of 512"),

@@ -275,6 +275,37 @@ def test_predict_takes_a_document_and_a_question_instead_of_the_configs_data(
     assert "such tokens]" in capsys.readouterr().out
 
 
+def test_predict_takes_an_adapter_from_its_store(
+    commands: Commands, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    flags = ("--model.ttt.steps=3", "--model.ttt.learns_from=self_study", "--model.ttt.study_samples=2")
+    flags += ("--model.ttt.study_tokens=6", f"--model.ttt.store={tmp_path / 'store'}")
+    commands("predict", *flags, data=commands.contexts("rules"))
+    monkeypatch.setattr("dftt.adaptation.ttt._adapt", None)  # nothing is learnt a second time
+    commands("predict", *flags, data=commands.contexts("rules"))
+    assert "adapted to rules in 0.0 s (3 steps)" in capsys.readouterr().out
+    assert len(list((tmp_path / "store").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ("--model.ttt.learns_from=self_study", "--model.ttt.study_prompts={0}"),
+            "ttt.study_prompts: {0} holds no prompts",
+        ),
+        (("--model.ttt.store={0}",), "ttt.store: {0} cannot be written"),
+    ],
+)
+def test_files_of_an_adaptation_are_tried_before_the_target_loads(
+    commands: Commands, capfd: pytest.CaptureFixture[str], tmp_path: Path, flags: tuple[str, ...], sentence: str
+) -> None:
+    (tmp_path / "empty").write_text("")
+    given = [flag.format(tmp_path / "empty") for flag in flags]
+    line = commands.refused(capfd, *commands.arguments("predict", *given, data=commands.contexts("rules")))
+    assert sentence.format(tmp_path / "empty") in line
+
+
 def test_predict_writes_answers_as_jsonl(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"context": f"Goat {name} is red.", "question": "Which?", "id": name} for name in "ab"]
     path = commands.root / "out" / "answers.jsonl"

@@ -88,6 +88,19 @@ def test_fit_on_one_context_gives_the_adapter_of_ttt_adapt(
     assert any(weight.abs().sum() for name, weight in expected.adapter.weights.items() if "lora_B" in name)
 
 
+@pytest.mark.parametrize("learns_from", ["self_study", "context+self_study"])
+def test_fit_studies_a_context_as_ttt_adapt_does(
+    commands: Commands, tiny_pair: Callable[..., Pair], learns_from: str
+) -> None:
+    data, study = commands.contexts("rules"), {"study_samples": 3, "study_tokens": 8}
+    flags = [f"--model.ttt.{name}={value}" for name, value in {**study, "learns_from": learns_from}.items()]
+    cli = commands("fit", "--model.ttt.steps=4", "--model.ttt.anchors=4", *flags, data=data)
+    pair = tiny_pair()
+    prompt = context_of([encode(pair.target.tokenizer, task.messages) for task in load_tasks(data)])
+    expected = ttt_adapt(pair, prompt, TTTSpec(steps=4, anchors=4, learns_from=learns_from, **study))
+    assert same(adapter_of(cli), expected.adapter.weights)
+
+
 KEEP_ALL = (
     "--trainer.callbacks=ModelCheckpoint",
     "--trainer.callbacks.every_n_train_steps=1",
