@@ -30,7 +30,7 @@ help: ## Show this list.
 setup: $(READY) ## Create .venv and install everything. PYTHON=python3.12 and TORCH_INDEX=<url> choose.
 
 demo: $(READY) ## Adapt the bundled draft to a few documents and show what that did. CPU, a few minutes.
-	$(BIN)/python cli.py test --config configs/experiment/demo.yaml $(ARGS)
+	$(BIN)/python cli.py test --config configs/experiment/demo.yaml --verbose false $(ARGS)
 
 test: $(READY) ## Run the fast tests. ARGS="-k layers" chooses.
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup $(ARGS)

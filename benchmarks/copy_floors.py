@@ -1,47 +1,43 @@
 """`python -m benchmarks.copy_floors SUITE=FILE …`: what copying a part of the passage scores, without any model.
 
-A pass rate above these floors is what reading the question adds. The copies: the first 32 tokens of the passage, its
-first and its last sentence, all of it, and for bAbI every word of the answer's kind.
+A pass rate above these floors is what reading the question adds; arms of mode copy put them beside a study's results.
+The copies: the first 32 tokens of the passage, its first and its last sentence, all of it, and for bAbI every word of
+the answer's kind.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 
+from dftt.evaluation.copying import copied, passage
 from dftt.evaluation.rescore import suite_tasks
 from dftt.evaluation.suites.registry import score_answer
 from dftt.evaluation.tables import align
 from dftt.models.target import load_tokenizer
 from dftt.types import Task
+from dftt.types.methods import CopySpec
 
 TOKENIZER = "bundled:smollm2-135m"
-FIRST_TOKENS = 32
 
 
-def passage(task: Task) -> str:
-    """The task's context: its message without the question."""
-    return task.messages[-1]["content"].removesuffix(task.question).strip()
-
-
-def sentences(text: str) -> list[str]:
-    """Sentences, cut behind a full stop."""
-    return [part for part in re.split(r"(?<=[.!?])\s+", text) if part.strip(" .")]
+COPIES = {
+    "the first 32 tokens": CopySpec(),
+    "the first sentence": CopySpec("first_sentence"),
+    "the last sentence": CopySpec("last_sentence"),
+    "all of it": CopySpec("passage"),
+}
 
 
 def copies() -> dict[str, Callable[[Task], str]]:
-    """What each arm `copy` answers."""
+    """What each copy answers."""
     tokenizer, _ = load_tokenizer(TOKENIZER)
 
-    def first_tokens(task: Task) -> str:
-        return tokenizer.decode(tokenizer(passage(task), add_special_tokens=False).input_ids[:FIRST_TOKENS])
+    def of(spec: CopySpec) -> Callable[[Task], str]:
+        return lambda task: copied(passage(task), spec, tokenizer)[0]
 
     return {
-        f"the first {FIRST_TOKENS} tokens": first_tokens,
-        "the first sentence": lambda task: sentences(passage(task))[0],
-        "the last sentence": lambda task: sentences(passage(task))[-1],
-        "all of it": passage,
+        **{name: of(spec) for name, spec in COPIES.items()},
         "all words of the kind": lambda task: " ".join(
             (str(task.metadata["answer"]), *task.metadata.get("entities", ()))
         ),

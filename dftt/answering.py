@@ -13,6 +13,7 @@ from dftt.decoding.guidance.temperature import matched_temperature
 from dftt.decoding.replay import TokenTrace
 from dftt.decoding.sampling import sample_key
 from dftt.evaluation.conversation import joined, later_turns, messages_after
+from dftt.evaluation.copying import copied, passage
 from dftt.guiding import Guides
 from dftt.models.lora import Adapter
 from dftt.models.taps import tapped
@@ -20,6 +21,7 @@ from dftt.models.target import encode
 from dftt.recording import Part, Round
 from dftt.study import Arm
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Task
+from dftt.types.methods import CopySpec
 
 
 @dataclass(frozen=True)
@@ -195,10 +197,21 @@ class Answerer:
         if method is None:
             return self.module.generate(prompt, spec, sample_names=[name], **options)
         on_tokens: OnTokens | None = options.pop("on_tokens")
-        made = self.module.generate_by(prompt, spec, method, sample_name=name, **options)
+        if isinstance(method, CopySpec):
+            made = self._copied(part.task, method)
+        else:
+            made = self.module.generate_by(prompt, spec, method, sample_name=name, **options)
         if on_tokens is not None:
             on_tokens(0, list(made.token_ids))
         return made
+
+    def _copied(self, task: Task, spec: CopySpec) -> Generation:
+        """A part of the task's passage as an answer that took no pass and no time."""
+        text = passage(task)
+        if not text:
+            raise UnmeasurableError("no passage to copy: the task has none, or does not say what its question is")
+        answer, tokens = copied(text, spec, self.module.pair.target.tokenizer)
+        return Generation(answer, tokens, (), "length", target_calls=0, seconds=0.0)
 
     def _under(self, adaptation: Adaptation | None) -> HasAdapter | None:
         """The adaptation; without one of its own, an arm still decodes under the adapter that a checkpoint brought."""

@@ -25,7 +25,7 @@ from dftt.types.checks import at_least, whole
 from dftt.types.learning import MAX_SEED
 
 DEMO = "demo"
-DEMO_WORLDS = WorldsSpec(contexts=4, tasks=3)  # one document of each category
+DEMO_WORLDS = WorldsSpec(contexts=2, tasks=3)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ContextDataModule(L.LightningDataModule):
     Args:
         path: File of rows (.jsonl, .ndjson, .json; .gz too) in the CL-bench schema (messages, rubrics, metadata) or of
             a checkable suite; or documents (a text or Markdown file, or rows with id and text), then give questions; or
-            `demo` for four generated documents, one of each category of tasks. With a suite: a file of its rows or a
+            `demo` for two generated documents of three questions each. With a suite: a file of its rows or a
             folder in the hub's layout. By default `demo`, and with a suite its own source.
         suite: Read and score the rows as the authors of a suite do: clbench, gsm8k, math500, humaneval, mbpp, mtbench,
             nqswap, babi, memotrap, worlds, documents. CL-bench is for evaluation only.

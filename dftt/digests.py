@@ -17,6 +17,7 @@ import torch
 from dftt.adaptation.self_study import study_instructions
 from dftt.adapting import ContextAdapter, Contexts
 from dftt.evaluation.conversation import later_turns
+from dftt.evaluation.copying import passage
 from dftt.evaluation.records import spec_hash
 from dftt.guiding import Guides
 from dftt.models.fingerprint import fingerprint, identify
@@ -81,7 +82,9 @@ class Digests:
         parts = {
             "settings": self._once(("settings", arm.id, seed), lambda: spec_hash(self._settings(arm, seed))),
             "prompt": spec_hash({"tokens": _digest_of(prompt.input_ids), "later_turns": later_turns(task)}),
-            "context": spec_hash(self._context(arm, prompt, contexts, question)),
+            "context": spec_hash(
+                {"passage": passage(task)} if arm.copies else self._context(arm, prompt, contexts, question)
+            ),
         }
         made_of = {
             "row": spec_hash({"messages": [dict(message) for message in task.messages]}),
@@ -92,8 +95,11 @@ class Digests:
     def _settings(self, arm: Arm, seed: int) -> dict[str, Any]:
         """Everything but prompts: the models and their arithmetic, and what the arm does with them."""
         module = self.adapter.module
+        target = self._once("target", lambda: identify(module.pair.target))
+        if arm.copies:  # nothing is computed; the tokenizer is the target's
+            return {"target": target, "baseline": {arm.mode: arm.baseline}}
         decided_by: dict[str, Any] = {
-            "target": self._once("target", lambda: identify(module.pair.target)),
+            "target": target,
             "arithmetic": self._arithmetic(arm),
             "decoding": self._decoding(arm, seed),
         }

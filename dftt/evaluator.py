@@ -17,6 +17,7 @@ from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule, ContextItem
 from dftt.evaluation.answers import answer_costs, write_answers
 from dftt.evaluation.arms_file import read_arms, write_arms
+from dftt.evaluation.brief import brief as in_brief
 from dftt.evaluation.changes import what_changed
 from dftt.evaluation.curves import write_curves
 from dftt.evaluation.judges.base import Judge
@@ -45,9 +46,9 @@ class GuidedDecodingEvaluator(L.Callback):
     """Runs every arm on every context in `test`, and answers in `predict`.
 
     Args:
-        arms: What is compared. Each has mode (target, speculative, guided, power, rerank), ttt (none, own, wrong,
-            shuffled) and, where guided, alpha. By default, where there is no grid either, target, speculative+none and
-            speculative+own.
+        arms: What is compared. Each has mode (target, speculative, guided, power, rerank, copy), ttt (none, own,
+            wrong, shuffled) and, where guided, alpha. By default, where there is no grid either, target,
+            speculative+none and speculative+own.
         grid: More arms: every combination of the values of axes, {axis: [value, ...]}. Axes are mode, alpha,
             temperature, top_p, guidance, parameters, matched_to, source (an arm's ttt), taps, rounds, and the settings
             of model.ttt. Or several such grids, as a list.
@@ -70,6 +71,7 @@ class GuidedDecodingEvaluator(L.Callback):
             `python -m dftt.evaluation.rescore` can score them later.
         rows: Decode up to so many answers on one context side by side, where their arms differ in alpha alone: a study
             of many arms takes a fraction of the time. Answers are the same, but have no seconds, and so no speed.
+        brief: End `test` with a dozen lines in plain words instead of tables and verdict, which the report has.
         trace_tasks: Trace the answers to the first so many tasks, for the report's token view; each costs about as much
             again as decoding it.
         answers: JSONL file that `predict` writes its answers to, one row per task, instead of printing them.
@@ -91,6 +93,7 @@ class GuidedDecodingEvaluator(L.Callback):
         allow_code_execution: bool = False,
         judge: Judge | None = None,
         rows: int = 1,
+        brief: bool = False,
         trace_tasks: int = 1,
         answers: str | None = None,
     ) -> None:
@@ -111,7 +114,7 @@ class GuidedDecodingEvaluator(L.Callback):
         if rows < 1:
             raise ValueError(f"evaluator.rows must be >= 1, got {rows}")
         self.rows = rows
-        self.judge, self.trace_tasks, self.answers = judge, trace_tasks, answers
+        self.judge, self.trace_tasks, self.answers, self.brief = judge, trace_tasks, answers, brief
         self._judging: BackgroundJudging | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)
         self._when_stopped = ""  # what to say then, of a study that has begun
@@ -214,12 +217,12 @@ class GuidedDecodingEvaluator(L.Callback):
         judgement = write_verdict(folder, records)
         rows = summarise(records, self.baseline, judgement.comparisons)
         (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-        print("\n".join(filter(None, (format_table(rows), format_failures(records), wanted.note))))
         groups = tau_by_group(records, arms)
         (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
-        if table := format_groups(groups):
-            print(table)
-        print(judgement)
+        tables = (
+            (in_brief(records, arms),) if self.brief else (format_table(rows), format_groups(groups), str(judgement))
+        )
+        print("\n".join(filter(None, (*tables, format_failures(records), wanted.note))))
         if self.judge is not None and (usage := self.judge.usage()):
             print(usage)
         print(f"report: {write_report([folder])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -21,6 +22,8 @@ def ending(body: Callable[[], object], folder: Path) -> tuple[int, str]:
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT), 2)
+            # A test run in the background of a shell has it ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.stdout, sys.stderr = (open(stream, "w", closefd=False) for stream in (1, 2))  # noqa: SIM115
             code = _run(body)
             sys.stderr.flush()

@@ -230,7 +230,8 @@ class Engine:
         if at.positions.shape[1] > 1:
             proposals = self._proposals(anchor_ids, at)
             if len(proposals) == 2:
-                return self._verify_both(anchor_ids, *proposals, at)
+                drafted, found = proposals
+                return self._verify_both(anchor_ids, drafted, found, at)
             block = torch.cat([anchor_ids, *proposals], dim=1)
         hidden, early = self._read(block, at)
         drawn = self._draw(self._guided(self.target.head(hidden), block, at, early), at.positions + 1)

@@ -58,7 +58,7 @@ def pairs_of(arms: Sequence[Arm]) -> list[Pair]:
 
 
 def guide_of(arm: Arm) -> Guide:
-    """What changes an arm's answers: nothing, the draft, noise in its place, or another method (such as CAD)."""
+    """What changes an arm's answers: nothing, the draft, noise in its place, or another method (CAD, copying)."""
     if arm.baseline is not None:
         return "another"
     if arm.rule is None:
@@ -161,7 +161,7 @@ def _of_controls(arms: Sequence[Arm]) -> Iterator[Pair]:
 
 
 def _of_baselines(arms: Sequence[Arm]) -> Iterator[Pair]:
-    """Methods that do without the draft against the target."""
+    """Methods that do without the draft, and copies of the passage, against the target."""
     for arm in arms:
         if guide_of(arm) == "another" and (base := target_of(arms, arm)):
             yield Pair("baselines", arm.id, base.id, TARGET, "pass rate")

@@ -164,9 +164,15 @@ def _say_controls(made: Sequence[Comparison], arms: Mapping[str, Arm]) -> tuple[
     return lines[0][0], "Controls: " + "; ".join(text for _, text in lines)
 
 
-def _say_baselines(made: Sequence[Comparison], arms: Mapping[str, Arm]) -> tuple[str, str]:  # noqa: ARG001
-    """Whether methods that do without the draft's guidance help the target answer."""
-    return _shown(baselines_line(made))
+def _say_baselines(made: Sequence[Comparison], arms: Mapping[str, Arm]) -> tuple[str, str]:
+    """Whether methods that do without the draft's guidance help the target answer; and the floor, what copying does."""
+    copies = [each for each in made if arms[each.arm].copies]
+    methods = [each for each in made if each not in copies]
+    floor = _shown(control_line(copies, "copying a part of the passage", "the target")) if copies else ("", "")
+    if not methods:
+        return floor[0], f"Floor: {floor[1]}"
+    answer, text = _shown(baselines_line(methods))
+    return answer, f"{text}; floor: {floor[1]}" if copies else text
 
 
 _SENTENCES = dict(zip(QUESTIONS, (_say_tau, _say_guidance, _say_controls, _say_baselines), strict=True))

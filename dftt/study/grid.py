@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from dftt.types.arms import BASELINES, TTT_SETTINGS, Arm
+from dftt.types.arms import DRAFTLESS, TTT_SETTINGS, Arm
+from dftt.types.methods import BASELINES
 
 ARM_AXES: tuple[str, ...] = (
     "mode",
@@ -61,10 +62,10 @@ def _arm(values: Mapping[str, Any]) -> Arm:
 
 def _meaningful(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     mode, source = values.get("mode", "speculative"), values.get("source", "none")
-    adapts = source != "none" and mode != "target"
+    adapts = source != "none" and mode not in DRAFTLESS
     for axis, value in values.items():
-        # A baseline and an arm that is matched to another have temperatures of their own.
-        if axis == "temperature" and (mode == "power" or (mode == "target" and values.get("matched_to"))):
+        # Power Sampling and an arm that is matched to another have temperatures of their own.
+        if axis == "temperature" and mode == "target" and values.get("matched_to"):
             continue
         if axis in ARM_AXES and _applies(axis, mode=mode, adapts=adapts):
             yield ("ttt" if axis == "source" else axis), (value or {}) if axis in _MAPPINGS else value
@@ -79,10 +80,10 @@ def _applies(axis: str, *, mode: str, adapts: bool) -> bool:
         return mode in BASELINES
     if axis == "drafting":
         return mode == "speculative"
-    if axis == "top_p":
-        return mode != "power"
+    if axis in ("temperature", "top_p"):
+        return mode not in ("power", "copy")
     if axis == "matched_to":
         return mode == "target"
     if axis in ("source", "rounds"):
         return adapts
-    return axis != "taps" or mode != "target"
+    return axis != "taps" or mode not in DRAFTLESS

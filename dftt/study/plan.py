@@ -49,7 +49,7 @@ class Plan:
         prefills: Target passes over contexts, and over contexts with answers.
         adaptations: Adapters made.
         steps: Steps of test-time training in all.
-        generations: Answers decoded; more than records where arms have rounds or tasks have turns.
+        generations: Answers decoded; more than records where arms have rounds or tasks have turns. Copies are none.
         passes: Answers that are decoded one after another: those decoded side by side count as one.
         new_tokens: Most tokens that are drawn to make these.
     """
@@ -90,6 +90,7 @@ def make_plan(
         rows: How many answers on a context are decoded side by side, where arms differ in alpha alone.
     """
     contexts, tasks, all_turns = len(turns), sum(map(len, turns)), sum(map(sum, turns))
+    num_records, arms = tasks * len(arms) * len(seeds), [arm for arm in arms if not arm.copies]
     wanted = [(arm, arm.ttt) for arm in arms if arm.ttt != "none" and arm.ttt_spec(ttt).learns_from != "generation"]
     wanted += [(arm, "wrong") for arm in arms if "other" in arm.sources]
     first = {_settings(arm, ttt, of): (arm, of) for arm, of in wanted}
@@ -114,7 +115,7 @@ def make_plan(
     return Plan(
         contexts=contexts,
         tasks=tasks,
-        records=tasks * len(arms) * len(seeds),
+        records=num_records,
         prefills=prefills,
         adaptations=adaptations,
         steps=steps,

@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 
 from dftt.types import DecodingSpec, GuidanceSpec, Mode, TTTSpec
 from dftt.types.checks import of_declared_types
-from dftt.types.methods import PowerSpec, RerankSpec, make_method
+from dftt.types.methods import BASELINES, Baseline, CopySpec, PowerSpec, RerankSpec, make_baseline
 
-ArmMode = Literal["target", "speculative", "guided", "power", "rerank"]
-ARM_MODES: tuple[str, ...] = ("target", "speculative", "guided", "power", "rerank")
-BASELINES: tuple[str, ...] = ("power", "rerank")  # modes that make an answer from lossless ones
+ArmMode = Literal["target", "speculative", "guided", "power", "rerank", "copy"]
+ARM_MODES: tuple[str, ...] = ("target", "speculative", "guided", *BASELINES)
+DRAFTLESS: tuple[str, ...] = ("target", "copy")  # modes that never look at the draft
 Source = Literal["none", "own", "wrong", "shuffled"]
 SOURCES: tuple[str, ...] = ("none", "own", "wrong", "shuffled")
 TapName = Literal["all", "shallow", "deep"]
@@ -34,15 +34,15 @@ class Arm:
     """One setting of a study; what it leaves out is the study's own.
 
     Args:
-        mode: target, speculative, guided, or a baseline made of lossless answers: power (Power Sampling) or rerank (the
-            best of several).
+        mode: target, speculative, guided, a baseline made of lossless answers: power (Power Sampling) or rerank (the
+            best of several), or copy: a part of the task's passage as the answer, without any model.
         ttt: What the draft was adapted to: none, own (the task's context), wrong (another context: the control) or
             shuffled (the context's own tokens in random order: another control).
         alpha: Guidance weight, for mode guided.
         temperature: Instead of decoding.temperature.
         top_p: Instead of decoding.top_p.
         guidance: Rule of mode guided and its parameters, {rule: name, ...}; empty: target + alpha (draft - target).
-        parameters: Of mode power (alpha, blocks, steps) or rerank (by, samples).
+        parameters: Of mode power (alpha, blocks, steps), rerank (by, samples) or copy (what, tokens).
         matched_to: Id of a guided arm, for mode target: each task is answered at the temperature at which the target is
             as unsure, in mean entropy along that arm's answer, as the guided distribution.
         ttt_overrides: Settings of model.ttt that this arm has instead, such as {steps: 10, lr: 1.0e-4} or
@@ -76,8 +76,10 @@ class Arm:
             raise ValueError(f"arm: unknown mode {self.mode!r}; choose from {', '.join(ARM_MODES)}")
         if self.ttt not in SOURCES:
             raise ValueError(f"arm: unknown ttt {self.ttt!r}; choose from {', '.join(SOURCES)}")
-        if self.mode == "target" and self.ttt != "none":
-            raise ValueError(f"arm: mode target never looks at the draft, so ttt {self.ttt!r} has no meaning; use none")
+        if self.mode in DRAFTLESS and self.ttt != "none":
+            raise ValueError(
+                f"arm: mode {self.mode} never looks at the draft, so ttt {self.ttt!r} has no meaning; use none"
+            )
         self._check_mode()
         self._check_adaptation()
         self._check_taps()
@@ -91,12 +93,14 @@ class Arm:
             name, value = ("guidance", self.guidance) if self.guidance else ("alpha", self.alpha)
             raise ValueError(f"arm: {name} {value} needs mode guided, got mode {self.mode}")
         if self.mode not in BASELINES and self.parameters:
-            raise ValueError(f"arm: parameters {self.parameters} need mode power or rerank, got mode {self.mode}")
+            raise ValueError(f"arm: parameters {self.parameters} need mode power, rerank or copy, got mode {self.mode}")
         if self.mode in BASELINES:
-            make_method(self.mode, self.parameters)
+            make_baseline(self.mode, self.parameters)
         set_here = [name for name in _SAMPLING if getattr(self, name) is not None]
         if self.mode == "power" and set_here and not self.name:  # an arm of arms.json says what its study set
             raise ValueError(f"arm: mode power draws at temperature 1 / power.alpha; leave {set_here[0]} out")
+        if self.mode == "copy" and set_here and not self.name:
+            raise ValueError(f"arm: mode copy draws nothing, so {set_here[0]} has no meaning; leave it out")
         if self.matched_to and self.mode != "target":
             raise ValueError(f"arm: matched_to {self.matched_to!r} needs mode target, got mode {self.mode}")
         if self.matched_to and self.temperature is not None:
@@ -133,9 +137,9 @@ class Arm:
     def _check_taps(self) -> None:
         if self.taps not in TAP_NAMES and (isinstance(self.taps, str) or self.taps < 0):
             raise ValueError(f"arm: unknown taps {self.taps!r}; choose from {', '.join(TAP_NAMES)}, or a number >= 0")
-        if self.mode == "target" and self.taps != "all":
+        if self.mode in DRAFTLESS and self.taps != "all":
             raise ValueError(
-                f"arm: mode target never looks at the draft, so taps {self.taps!r} have no meaning; use all"
+                f"arm: mode {self.mode} never looks at the draft, so taps {self.taps!r} have no meaning; use all"
             )
 
     def _check_drafting(self) -> None:
@@ -174,7 +178,7 @@ class Arm:
             return self.name
         rule = f":{self.guidance['rule']}" if "rule" in self.guidance else ""
         strength = f"{rule}@{self.alpha:g}" if self.mode == "guided" else ""
-        source = "" if self.mode == "target" else f"+{self.ttt}"
+        source = "" if self.mode in DRAFTLESS else f"+{self.ttt}"
         return ",".join([f"{self.mode}{strength}{source}", *(f"{k}={_short(v)}" for k, v in self._own().items())])
 
     def _own(self) -> dict[str, Any]:
@@ -188,11 +192,14 @@ class Arm:
         return {name: value for name, value in own.items() if value is not None}
 
     @property
-    def baseline(self) -> PowerSpec | RerankSpec | None:
+    def baseline(self) -> Baseline | None:
         """The baseline that makes the answer; None in the other modes."""
-        if self.mode not in BASELINES:
-            return None
-        return cast(PowerSpec | RerankSpec, make_method(self.mode, self.parameters))
+        return make_baseline(self.mode, self.parameters) if self.mode in BASELINES else None
+
+    @property
+    def copies(self) -> bool:
+        """Whether the answer is a part of the passage, and no model makes it."""
+        return self.mode == "copy"
 
     def learning(self, ttt: TTTSpec) -> TTTSpec | None:
         """How the draft learns while an answer is decoded; None where it does not."""
@@ -227,6 +234,8 @@ class Arm:
     def drawn_tokens(self, max_new_tokens: int) -> int:
         """Most tokens that are drawn to make one answer: a baseline draws more than it gives."""
         baseline = self.baseline
+        if isinstance(baseline, CopySpec):
+            return 0
         if isinstance(baseline, RerankSpec):
             return baseline.samples * max_new_tokens
         if isinstance(baseline, PowerSpec):

@@ -9,6 +9,8 @@
     power                                       alpha, blocks, steps                generate_power
     rerank                                      by, samples                         generate_reranked
 
+A study may copy a part of the passage as well (CopySpec), which is no method either: no model makes that answer.
+
 The temperature-matched target is no method: it is mode target at the temperature that `matched_temperature` finds.
 """
 
@@ -64,8 +66,31 @@ class RerankSpec:
         whole("rerank.samples", self.samples, 2)
 
 
+@dataclass(frozen=True)
+class CopySpec:
+    """A part of the task's passage as the answer: what no model passes by itself, the floor of a suite.
+
+    Args:
+        what: first_tokens, first_sentence, last_sentence, or all of the passage.
+        tokens: How many tokens of the target first_tokens copies.
+    """
+
+    what: Literal["first_tokens", "first_sentence", "last_sentence", "passage"] = "first_tokens"
+    tokens: int = 32
+
+    def __post_init__(self) -> None:
+        one_of("copy.what", self.what, ("first_tokens", "first_sentence", "last_sentence", "passage"))
+        of_declared_types("copy", self)
+        whole("copy.tokens", self.tokens, 1)
+        if self.what != "first_tokens" and self.tokens != CopySpec.tokens:
+            raise ValueError(f"copy.tokens {self.tokens} needs copy.what first_tokens, got {self.what}; leave it out")
+
+
 Method = GuidanceSpec | PowerSpec | RerankSpec
 METHODS: tuple[str, ...] = (*RULES, "power", "rerank")
+Baseline = PowerSpec | RerankSpec | CopySpec
+_BASELINES: Mapping[str, type[Baseline]] = {"power": PowerSpec, "rerank": RerankSpec, "copy": CopySpec}
+BASELINES: tuple[str, ...] = tuple(_BASELINES)
 
 
 def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Method:
@@ -76,8 +101,22 @@ def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Metho
     """
     if name not in METHODS:
         raise ValueError(f"method: unknown {name!r}; choose from {', '.join(METHODS)}")
-    kind = {"power": PowerSpec, "rerank": RerankSpec}.get(name, GuidanceSpec)
-    fixed = {"rule": name} if kind is GuidanceSpec else {}
+    if name in BASELINES:
+        return _made(_BASELINES[name], name, parameters)
+    return _made(GuidanceSpec, name, parameters, rule=name)
+
+
+def make_baseline(name: str, parameters: Mapping[str, Any] | None = None) -> Baseline:
+    """The settings of one of BASELINES by its name, checked without a model.
+
+    Raises:
+        ValueError: If a parameter is unknown, or a value out of range.
+    """
+    return _made(_BASELINES[name], name, parameters)
+
+
+def _made(kind: type, name: str, parameters: Mapping[str, Any] | None, **fixed: str) -> Any:
+    """A spec of this kind from given parameters and fixed ones, which may not be given."""
     accepted = [field.name for field in fields(kind) if field.name not in fixed]
     given = dict(parameters or {})
     if unknown := sorted(set(given) - set(accepted)):

@@ -26,7 +26,7 @@ from dftt.module import DraftTTTModule
 from dftt.progress import StudyProgress
 from dftt.study import Arm
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, Task, TTTSpec
-from dftt.types.methods import PowerSpec, RerankSpec
+from dftt.types.methods import CopySpec, PowerSpec, RerankSpec
 from tests.commands import Commands
 from tests.fakes import random_prompt
 from tests.integration.test_evaluator import outcome
@@ -193,13 +193,22 @@ def test_every_setting_of_an_arm_is_in_the_hash(hashed: Hash) -> None:
     assert hashed(MATCHED) != hashed(replace(MATCHED, matched_to=RULED.id), matched=RULED)
 
 
-@pytest.mark.parametrize(("mode", "spec"), [("power", PowerSpec()), ("rerank", RerankSpec())])
+@pytest.mark.parametrize(("mode", "spec"), [("power", PowerSpec()), ("rerank", RerankSpec()), ("copy", CopySpec())])
 def test_every_setting_of_a_baseline_is_in_the_hash(hashed: Hash, mode: Any, spec: Any) -> None:
-    values = {"alpha": 3.0, "blocks": 2, "steps": 3, "by": "target", "samples": 3}
+    values = {"alpha": 3.0, "blocks": 2, "steps": 3, "by": "target", "samples": 3, "what": "passage", "tokens": 5}
     names = [each.name for each in fields(spec)]
     assert set(names) <= set(values), "a field is new: give it another value"
     arms = [Arm(mode), *(Arm(mode, parameters={name: values[name]}) for name in names)]
     assert len({hashed(arm) for arm in arms}) == len(arms)
+
+
+def test_what_a_copy_is_taken_from_is_in_the_hash_and_nothing_of_decoding(hashed: Hash) -> None:
+    copy, said = Arm("copy"), replace(TASK, messages=({"role": "user", "content": "Ann sat. Who?"},))
+    told = replace(said, question="Who?")
+    other = replace(said, question="Ann sat.")
+    assert len({hashed(copy, task=task) for task in (said, told, other)}) == 3
+    spec = DecodingSpec(max_new_tokens=9, temperature=0.1, drafter="lookup")
+    assert hashed(copy, task=told, decoding=spec, ttt=TTTSpec(steps=3)) == hashed(copy, task=told)
 
 
 def test_what_is_read_and_learnt_from_is_in_the_hash(hashed: Hash) -> None:
@@ -276,6 +285,7 @@ KNOWN: dict[type, dict[str, str]] = {
         "baseline": TABLES, "dry_run": "nothing is drawn", "run_dir": "where records lie", "amateur": MODELS,
         "generic_adapter": MODELS, "allow_clbench_ttt": "what is refused", "allow_code_execution": "the score",
         "judge": "the score", "rows": "arithmetic", "trace_tasks": "replayed afterwards", "answers": "where they go",
+        "brief": TABLES,
     },
     ContextDataModule: dict.fromkeys(
         ("path", "suite", "suites", "questions", "context_ids", "categories", "fraction", "subset_seed",

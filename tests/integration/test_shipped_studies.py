@@ -27,7 +27,7 @@ STUDIES = {
     "guidance": 56,
     "controls": 36,
     "on_policy": 4,
-    "context_use": 52,
+    "context_use": 54,
 }
 MANY = 30  # arms: too long for the default suite
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one

@@ -22,6 +22,7 @@ ARMS = (
     Arm("target", matched_to="guided@-0.3+wrong"),
     Arm("power", parameters={"alpha": 4.0}),
     Arm("rerank", parameters={"by": "target"}, top_p=0.9),
+    Arm("copy", parameters={"what": "last_sentence"}),
     Arm(ttt="own", name="mine"),
 )
 TTT, DECODING = TTTSpec(steps=2, lr=0.5), DecodingSpec(temperature=0.7, top_p=0.8)

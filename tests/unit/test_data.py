@@ -83,10 +83,12 @@ def test_processes_share_the_contexts_and_keep_their_wrong_ones(path: str) -> No
     assert seen == [[("a", "b"), ("c", "a")], [("b", "c")]]
 
 
-def test_generated_documents_of_all_categories_are_the_default() -> None:
+def test_two_generated_documents_are_the_default() -> None:
     module = ContextDataModule()
-    assert [len(tasks) for tasks in module.contexts.values()] == [3, 3, 3, 3]
-    assert {task.metadata["context_category"] for task in module.tasks} == set(CATEGORIES)
+    assert [len(tasks) for tasks in module.contexts.values()] == [3, 3]
+    categories = {task.metadata["context_category"] for task in module.tasks}
+    assert len(categories) == 2
+    assert categories < set(CATEGORIES)
 
 
 def test_text_file_with_questions(tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ def test_axes_of_baselines_and_matches_go_to_the_modes_that_have_them() -> None:
     assert [arm.id for arm in expand({**grid, "mode": ["target", "power"]})] == ["target,T=guided@1+own", "power+none"]
 
 
+def test_copies_take_no_axis_of_what_is_drawn_or_adapted() -> None:
+    grid = {"mode": ["copy"], "temperature": [0.5, 1.0], "top_p": [0.9], "source": ["none", "own"], "taps": ["all", 0]}
+    assert [arm.id for arm in expand({**grid, "steps": [2, 4]})] == ["copy"]
+    whats = [{"what": "first_sentence"}, {"what": "passage"}]
+    assert [arm.id for arm in expand({"mode": ["copy"], "parameters": whats})] == [
+        *("copy,copy.what=first_sentence", "copy,copy.what=passage"),
+    ]
+
+
 def test_no_axes_are_no_arms() -> None:
     assert expand({}) == []
 
@@ -102,6 +111,7 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
         ("guidance", 56),
         ("controls", 36),
         ("on_policy", 4),
+        ("context_use", 54),
     ],
 )
 def test_shipped_grids_have_so_many_arms(name: str, arms: int) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from dftt.adaptation.held_out import is_held_out
-from dftt.adaptation.ttt import context_batch
+from dftt.adaptation.lessons import context_batch
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec
 from tests.fakes import random_prompt

@@ -119,3 +119,17 @@ def test_rows_are_written_at_their_positions(interpreted) -> None:
     write_rows(keys, values, new_keys, new_values, at)
     assert torch.equal(keys, wanted_keys)
     assert torch.equal(values, wanted_values)
+
+
+@pytest.mark.parametrize("window", [None, 20])
+def test_kernel_reads_two_branches(interpreted, window) -> None:
+    from dftt.models.span_attention import span_attention
+
+    at = torch.tensor([[100, 37]]).T + torch.arange(19)
+    query, key, value = states(2, 9, 19, 64, seed=0), states(2, 3, 200, 64, seed=1), states(2, 3, 200, 64, seed=2)
+    spans = forked_spans(at, 10, window)
+    expected = grouped_attention(query, key, value, dense_of_spans(spans, 200), scale=0.125)
+    for row, last in enumerate(at.max(1).values.tolist()):
+        key[row, :, last + 1 :] = value[row, :, last + 1 :] = float("nan")  # nobody looks there
+    got = span_attention(query, key, value, spans, scale=0.125, splits=4)
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)

@@ -96,7 +96,7 @@ def test_decoding_takes_all_but_mode_and_alpha_from_the_base() -> None:
             {"mode": "guided", "alpha": 1.0, "ttt": "own", "rounds": 2, "guidance": {"rule": "own_minus_other"}},
             "source other knows no rounds, got 2; use 1",
         ),
-        ({"parameters": {"by": "draft"}}, "need mode power or rerank, got mode speculative"),
+        ({"parameters": {"by": "draft"}}, "need mode power, rerank or copy, got mode speculative"),
         ({"mode": "rerank", "parameters": {"by": "chance"}}, "rerank.by: unknown 'chance'; choose from target, draft"),
         ({"mode": "power", "parameters": {"samples": 3}}, "unknown parameters samples; it takes alpha, blocks, steps"),
         ({"mode": "power", "temperature": 0.5}, "draws at temperature 1 / power.alpha; leave temperature out"),

@@ -51,7 +51,7 @@ def test_lengths_choose_tasks() -> None:
 
 
 def test_data_module_takes_subsets() -> None:
-    assert len(ContextDataModule(fraction=0.5).contexts) == 4  # one of each category
+    assert len(ContextDataModule(fraction=0.5).contexts) == 2  # one of each category
     assert len(ContextDataModule(categories=["Rule System Application"]).contexts) == 1
     with pytest.raises(ValueError, match=r"data\.length_buckets: unknown '5k'; choose from 0-4k"):
         ContextDataModule(length_buckets=["5k"])

@@ -349,6 +349,26 @@ def test_baselines_are_a_question_of_their_own(cad: float, answer: str, says: st
     assert len(verdict.comparisons) == 2
 
 
+@pytest.mark.parametrize(
+    ("copied", "says"),
+    [
+        (0.7, "copying a part of the passage does better than the target, in 1 of 1 settings: "),
+        (0.1, "copying a part of the passage does worse than the target, in 1 of 1 settings: "),
+        (0.4, "copying a part of the passage does as well as the target: "),
+    ],
+)
+def test_the_floor_is_said_beside_the_baselines(copied: float, says: str) -> None:
+    copy = Arm("copy", parameters={"what": "last_sentence"})
+    records = passing({**ids(0.4, 0.4, 0.4), CAD.id: 0.4, copy.id: copied})
+    alone = verdict_on("baselines", records, rows(*GUIDANCE, copy))
+    beside = verdict_on("baselines", records, rows(*GUIDANCE, CAD, copy))
+    assert alone is not None
+    assert beside is not None
+    assert alone.sentence.startswith(f"Floor: {says}{copy.id} against target, "), alone.sentence
+    assert beside.sentence.startswith("The baselines change no pass rate: "), beside.sentence
+    assert f"; floor: {says}" in beside.sentence
+
+
 def test_unscored_answers_are_said_once() -> None:
     arms = (*GUIDANCE, GUIDED_WRONG, NOISE, CAD)
     (verdict,) = verdicts(passing({arm.id: 0.4 for arm in arms}, n=50, unscored=1.1), rows(*arms))
