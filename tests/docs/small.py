@@ -20,7 +20,10 @@ _CPU = (
     "--trainer.enable_model_summary=false",
     "--trainer.num_sanity_val_steps=0",
 )
-_SHORT = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.steps=2")
+_SHORT = (
+    *("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.steps=2"),
+    *("--model.ttt.study_samples=2", "--model.ttt.study_tokens=8"),
+)
 _TRAINING = (
     "--model.target_dtype=float32",
     "--trainer.max_steps=2",
