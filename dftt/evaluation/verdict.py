@@ -41,7 +41,7 @@ from dftt.evaluation.comparison import (
     answers_of,
     compare,
 )
-from dftt.evaluation.decision_tables import Line, baselines_line, control_line, guidance_line, tau_line
+from dftt.evaluation.decision_tables import Line, baselines_line, control_line, guidance_line, largest, tau_line
 from dftt.evaluation.manifest import Wanted, read_intended, wanted_records
 from dftt.evaluation.metrics import tau_of
 from dftt.evaluation.rules import difference, rules
@@ -140,6 +140,10 @@ def verdicts(records: Sequence[Record], arms: Sequence[Arm]) -> list[Verdict]:
 def _say_tau(made: Sequence[Comparison], arms: Mapping[str, Arm]) -> tuple[str, str]:
     """Whether adapting to a task's own context raises tau."""
     own = [each for each in _against(made, NO_TTT) if arms[each.arm].ttt == "own"]
+    if not own:  # only what proposes was compared
+        best = largest(made)
+        shown = f"{best.arm} against {best.reference}, tau {best.words()}"
+        return "cannot tell", f"Cannot tell whether TTT raises tau, no arm adapts to its own context: {shown}"
     answer, text, best = tau_line(own)
     text += f": {best.arm} against {best.reference}, tau {best.words()}"
     control = next((each for each in _against(made, OTHER_TTT) if each.arm == best.arm), None)

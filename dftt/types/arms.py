@@ -147,6 +147,8 @@ class Arm:
             raise ValueError(f"arm: unknown setting {unknown[0]!r} of drafting; choose from {', '.join(DRAFTING)}")
         if self.drafting and self.mode != "speculative":
             raise ValueError(f"arm: drafting {self.drafting} needs mode speculative, got mode {self.mode}")
+        if self.drafting.get("lookup_study") and self.ttt == "none":
+            raise ValueError("arm: lookup_study looks in what the target wrote, and with ttt none it writes nothing")
         if self.drafting.get("drafter") == "lookup" and self.ttt != "none" and not self.drafting.get("lookup_study"):
             raise ValueError(
                 f"arm: drafter lookup never asks the draft, so ttt {self.ttt!r} has no meaning; use none, or "

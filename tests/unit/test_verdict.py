@@ -205,6 +205,16 @@ def test_tau_is_read_beside_its_control() -> None:
     assert "the change is not owed to this context" in generic.sentence
 
 
+def test_a_study_of_drafters_alone_has_a_verdict() -> None:
+    """It ended, after all its work, in an error of max()."""
+    arms = rows(Arm(), Arm(drafting={"drafter": "lookup"}), Arm(drafting={"drafter": "hybrid"}))
+    records = drafting({arm.id: tau for arm, tau in zip(arms, (2.0, 1.5, 3.0), strict=True)})
+    found = verdict_on("tau", records, arms)
+    assert found is not None
+    assert found.answer == "cannot tell"
+    assert "no arm adapts to its own context: speculative+none,drafter=hybrid against" in found.sentence
+
+
 def test_a_sweep_says_in_how_many_of_its_settings() -> None:
     short, long = (Arm(ttt="own", ttt_overrides={"steps": steps}) for steps in (3, 30))
     verdict = verdict_on("tau", drafting({NONE.id: 3.0, short.id: 3.2, long.id: 4.2}), rows(NONE, short, long))
