@@ -92,7 +92,8 @@ def test_fit_on_one_context_gives_the_adapter_of_ttt_adapt(
 def test_fit_studies_a_context_as_ttt_adapt_does(
     commands: Commands, tiny_pair: Callable[..., Pair], learns_from: str
 ) -> None:
-    data, study = commands.contexts("rules"), {"study_samples": 3, "study_tokens": 8}
+    data = commands.contexts("rules")
+    study: dict[str, Any] = {"study_samples": 3, "study_tokens": 8}
     flags = [f"--model.ttt.{name}={value}" for name, value in {**study, "learns_from": learns_from}.items()]
     cli = commands("fit", "--model.ttt.steps=4", "--model.ttt.anchors=4", *flags, data=data)
     pair = tiny_pair()
