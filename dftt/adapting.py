@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dftt.adaptation.store import AdapterStore
 from dftt.adaptation.ttt import Adaptation
@@ -142,33 +143,27 @@ class ContextAdapter:
             context = shuffled(context, seed=spec.seed)
         key = context.input_ids, spec_hash({"ttt": spec, "taps": arm.taps})
         if key not in self._adaptations:
-            self._adaptations[key] = self._stored(arm, context, spec) or self._made(arm, context, spec, to=to)
+            make = partial(self._made, arm, context, spec, to=to)
+            self._adaptations[key] = self._stored(arm, context, spec, make) if spec.store else make()
         return self._adaptations[key]
 
     def _made(self, arm: Arm, context: Prompt, spec: TTTSpec, *, to: Source) -> Adaptation:
-        """An adaptation made now, and kept in the store of its spec, where that has one."""
+        """An adaptation made now."""
         self.progress.note(f"adapting for {arm.id}")
         # A shuffled context is no one's prompt, so its prefill is not worth keeping.
         prefill = self._read(context) if to == "shuffled" else self.prefill(context)
-        made = self._adapt(arm, prefill, spec, self.initial)
-        if spec.store:
-            AdapterStore(spec.store).keep(self._name(arm, context, spec), made)
+        return self._adapt(arm, prefill, spec, self.initial)
+
+    def _stored(self, arm: Arm, context: Prompt, spec: TTTSpec, make: Callable[[], Adaptation]) -> Adaptation:
+        """The adaptation that the store of its spec holds, which costs nothing now, or one made now and kept there."""
+        store, initial = AdapterStore(spec.store), "" if self.initial is None else self.initial.digest
+        name = store.key(self.module.pair, context.input_ids, spec, taps=arm.taps, initial=initial)
+        if (found := store.find(name)) is not None:
+            self.progress.note(f"adapter for {arm.id} taken from {spec.store}")
+            return replace(found, seconds=0.0, study_seconds=0.0)
+        made = make()
+        store.keep(name, made)
         return made
-
-    def _stored(self, arm: Arm, context: Prompt, spec: TTTSpec) -> Adaptation | None:
-        """The adaptation that the store of its spec holds, which costs nothing now; None where there is none."""
-        if not spec.store:
-            return None
-        found = AdapterStore(spec.store).find(self._name(arm, context, spec))
-        if found is None:
-            return None
-        self.progress.note(f"adapter for {arm.id} taken from {spec.store}")
-        return replace(found, seconds=0.0, study_seconds=0.0)
-
-    def _name(self, arm: Arm, context: Prompt, spec: TTTSpec) -> str:
-        initial = "" if self.initial is None else self.initial.digest
-        pair = self.module.pair
-        return AdapterStore(spec.store).key(pair, context.input_ids, spec, taps=arm.taps, initial=initial)
 
     def next_round(self, arm: Arm, number: int, earlier: Adaptation, said: Prompt, known: Prefill) -> Adaptation:
         """The adaptation of a later round: the one before it, led on over context and answer.

@@ -23,11 +23,11 @@ from dftt.guiding import Guides
 from dftt.models.fingerprint import fingerprint, identify
 from dftt.study import Arm
 from dftt.types import DecodingSpec, Prompt, Task, TTTSpec
+from dftt.types.arms import DRAFTING
 
-_DRAFTING = ("drafter", "lookup_suffix", "lookup_study", "draft_window", "draft_sinks")
 # What decoding settings decide nothing about a record of a mode.
 _UNUSED = {
-    "target": ("alpha", "block_size", "verify_size", "guidance", *_DRAFTING),
+    "target": ("alpha", "verify_size", "guidance", *DRAFTING),
     "speculative": ("alpha", "verify_size", "guidance"),
     "rerank": ("alpha", "verify_size", "guidance"),
     "power": ("alpha", "verify_size", "guidance", "temperature", "top_p", "top_k"),
