@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from dftt.evaluation.copying import copied, passage
-from dftt.evaluation.rescore import suite_tasks
-from dftt.evaluation.suites.registry import score_answer
-from dftt.evaluation.tables import align
+from dftt.analysis.rescore import suite_tasks
 from dftt.models.target import load_tokenizer
+from dftt.suites.copying import copied, passage
+from dftt.suites.registry import score_answer
+from dftt.tables import align
 from dftt.types import Task
 from dftt.types.methods import CopySpec
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dftt.evaluation.arm_roles import Measure, Pair
-from dftt.evaluation.comparison import adjust, answers_of, compare
-from dftt.evaluation.statistics import paired_difference
+from dftt.analysis.arm_roles import Measure, Pair
+from dftt.analysis.comparison import adjust, answers_of, compare
+from dftt.analysis.statistics import paired_difference
 from dftt.types import Record
 
 CONTEXTS = (5, 8, 12, 24, 80)

@@ -18,8 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dftt.evaluation.report.charts import Point, lines
-from dftt.evaluation.report.figure import Figure
+from dftt.report.charts import Point, lines
+from dftt.report.figure import Figure
 
 
 @dataclass(frozen=True)

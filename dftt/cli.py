@@ -19,16 +19,16 @@ from dftt.adaptation.self_study import study_instructions
 from dftt.adaptation.store import AdapterStore
 from dftt.command import command_line
 from dftt.data import ContextDataModule, CorpusDataModule
-from dftt.evaluation.conversation import conversation_length, later_turns
-from dftt.evaluation.licence import NOTICE, clbench_contexts
-from dftt.evaluation.records import load_records
 from dftt.evaluator import GuidedDecodingEvaluator
 from dftt.free_text import as_configs
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
-from dftt.provenance import write_provenance
 from dftt.study import Arm
 from dftt.study.plan import ROUGH, format_plan, make_plan, measured_rates
+from dftt.study.provenance import write_provenance
+from dftt.study.records import load_records
+from dftt.suites.conversation import conversation_length, later_turns
+from dftt.suites.licence import NOTICE, clbench_contexts
 from dftt.trainer import TRAINER_DEFAULTS, StopsOnSignals, fill_in, instances
 from dftt.types import TTTSpec, check_file
 from dftt.types.inputs import bad_input_behind, reading

@@ -12,14 +12,14 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from dftt.adaptation.corpus.stream import BatchStream, numbers
-from dftt.adaptation.corpus.tokens import TokenCorpus
-from dftt.evaluation.rows import holds_rows
-from dftt.evaluation.shared_context import check_contexts
-from dftt.evaluation.subsets import check_buckets, fraction_of, of_categories, of_lengths
-from dftt.evaluation.suites.registry import get_suite
-from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks
-from dftt.evaluation.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
+from dftt.adaptation.batch_stream import BatchStream, numbers
+from dftt.adaptation.token_corpus import TokenCorpus
+from dftt.suites.registry import get_suite
+from dftt.suites.rows import holds_rows
+from dftt.suites.shared_context import check_contexts
+from dftt.suites.subsets import check_buckets, fraction_of, of_categories, of_lengths
+from dftt.suites.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
+from dftt.suites.worlds import WorldsSpec, generate_tasks
 from dftt.types import Task
 from dftt.types.checks import at_least, whole
 from dftt.types.learning import MAX_SEED
@@ -178,7 +178,7 @@ class ContextDataModule(L.LightningDataModule):
 
 
 class CorpusDataModule(L.LightningDataModule):
-    """Token corpora written by `python -m dftt.synthesise`, in batches of sequences of similar length.
+    """Token corpora written by `python -m dftt_tools.synthesise`, in batches of sequences of similar length.
 
     A checkpoint says how many batches were taken: a run that goes on from it takes the ones that follow.
 
@@ -201,7 +201,7 @@ class CorpusDataModule(L.LightningDataModule):
         super().__init__()
         for path in paths:
             if not Path(path).is_file():
-                raise ValueError(f"data.paths: no file at {path}; write one with python -m dftt.synthesise")
+                raise ValueError(f"data.paths: no file at {path}; write one with python -m dftt_tools.synthesise")
         if not paths:
             raise ValueError("data.paths is empty: give at least one corpus file")
         whole("data.tokens_per_batch", tokens_per_batch, 1)

@@ -13,29 +13,29 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.adaptation.ttt import Adaptation
+from dftt.analysis.answers import answer_costs, write_answers
+from dftt.analysis.arms_file import read_arms, write_arms
+from dftt.analysis.brief import brief as in_brief
+from dftt.analysis.curves import write_curves
+from dftt.analysis.metrics import AcceptanceLength, PassRate
+from dftt.analysis.summary import format_failures, format_table, summarise
+from dftt.analysis.tau_groups import format_groups, tau_by_group
+from dftt.analysis.verdict import write_verdict
 from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule, ContextItem
-from dftt.evaluation.answers import answer_costs, write_answers
-from dftt.evaluation.arms_file import read_arms, write_arms
-from dftt.evaluation.brief import brief as in_brief
-from dftt.evaluation.changes import what_changed
-from dftt.evaluation.curves import write_curves
-from dftt.evaluation.judges.base import Judge
-from dftt.evaluation.judging import BackgroundJudging, needs_judge
-from dftt.evaluation.manifest import Intended, Wanted, read_intended, wanted_records
-from dftt.evaluation.metrics import AcceptanceLength, PassRate
-from dftt.evaluation.records import RecordStore
-from dftt.evaluation.report.page import write_report
-from dftt.evaluation.summary import format_failures, format_table, summarise
-from dftt.evaluation.tau_groups import format_groups, tau_by_group
-from dftt.evaluation.verdict import write_verdict
-from dftt.measuring import ContextMeasurer
+from dftt.judges.base import Judge
 from dftt.models.lora import Adapter
 from dftt.module import DraftTTTModule
-from dftt.progress import AnswerPrinter, StudyProgress
+from dftt.report.page import write_report
 from dftt.study import Arm, check_arms
+from dftt.study.changes import what_changed
 from dftt.study.checks import check_alone, check_materials, check_seeds
 from dftt.study.grid import expand
+from dftt.study.judging import BackgroundJudging, needs_judge
+from dftt.study.manifest import Intended, Wanted, read_intended, wanted_records
+from dftt.study.measuring import ContextMeasurer
+from dftt.study.progress import AnswerPrinter, StudyProgress
+from dftt.study.records import RecordStore
 from dftt.trainer import command
 from dftt.types import DecodingSpec, TTTSpec
 from dftt.types.inputs import reading
@@ -66,9 +66,9 @@ class GuidedDecodingEvaluator(L.Callback):
         allow_clbench_ttt: Adapt to contexts of CL-bench, whose data card forbids parameter updates on them: only for
             disclosed research that stays off its leaderboard. Adapters of such contexts are never saved.
         allow_code_execution: Run answers of HumanEval and MBPP against their tests, in a sandbox (Linux on x86-64 only;
-            dftt/evaluation/sandbox.py says what it holds back). Without it they are unscored.
+            dftt/scoring/sandbox.py says what it holds back). Without it they are unscored.
         judge: Scores answers whose rubrics are in words, beside decoding; without one they stay unscored, and
-            `python -m dftt.evaluation.rescore` can score them later.
+            `python -m dftt.analysis.rescore` can score them later.
         rows: Decode up to so many answers on one context side by side, where their arms differ in alpha alone: a study
             of many arms takes a fraction of the time. Answers are the same, but have no seconds, and so no speed.
         brief: End `test` with a dozen lines in plain words instead of tables and verdict, which the report has.

@@ -12,12 +12,12 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from dftt.adaptation.corpus.tokens import CorpusBatch
 from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch
 from dftt.adaptation.online import GenerationLearner, learning
 from dftt.adaptation.optimizers import make_corpus_optimizer, make_optimizer
 from dftt.adaptation.self_study import write_study
+from dftt.adaptation.token_corpus import CorpusBatch
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.adaptation.watch import Watch
 from dftt.data import ContextItem, CorpusDataModule
@@ -25,7 +25,6 @@ from dftt.decoding.forced import ForcedLogits, forced_logits
 from dftt.decoding.generate import generate
 from dftt.decoding.methods import Method, generate_by
 from dftt.decoding.replay import TokenTrace, replay
-from dftt.evaluation.tasks import context_of
 from dftt.models import lora
 from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft
@@ -33,6 +32,7 @@ from dftt.models.lora import Adapter
 from dftt.models.new_draft import make_draft
 from dftt.models.pair import BUNDLED, Pair, check_fit, check_own_vocabulary, read_draft
 from dftt.models.target import Target, encode, resolve_dtype
+from dftt.suites.tasks import context_of
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec
 
 Tokens = tuple[TokenTrace, ...]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dftt.evaluation.arm_roles import target_of
-from dftt.evaluation.licence import clbench_contexts
+from dftt.analysis.arm_roles import target_of
+from dftt.suites.licence import clbench_contexts
 from dftt.types import Record, Task
 from paper.studies import Selection, Study
 from paper.tex import Value, code, escape

@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dftt.evaluation.report.adaptation import adaptation_section
-from dftt.evaluation.report.errors import error_section
-from dftt.evaluation.report.figure import Figure
-from dftt.evaluation.report.guidance import guidance_section
-from dftt.evaluation.report.run import ArmData, Run, arms_of
-from dftt.evaluation.report.section import Section
-from dftt.evaluation.report.tau import tau_section
+from dftt.report.adaptation import adaptation_section
+from dftt.report.errors import error_section
+from dftt.report.figure import Figure
+from dftt.report.guidance import guidance_section
+from dftt.report.run import ArmData, Run, arms_of
+from dftt.report.section import Section
+from dftt.report.tau import tau_section
 from paper.studies import Study
 from paper.trace import Ledger, flag_of
 from paper.vector import write_figure

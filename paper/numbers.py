@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dftt.evaluation.arm_roles import NO_TTT, OTHER_TTT, TARGET, Pair
-from dftt.evaluation.comparison import Comparison
+from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT, TARGET, Pair
+from dftt.analysis.comparison import Comparison
 from paper.quantities import comparison_name
 from paper.roles import Trio, largest, of_kind, pair_of, questions_of, trio_of, verdict_source
 from paper.studies import Selection, Study, rule_of

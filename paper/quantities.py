@@ -15,8 +15,8 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
-from dftt.evaluation.arm_roles import Measure, pairs_of
-from dftt.evaluation.comparison import (
+from dftt.analysis.arm_roles import Measure, pairs_of
+from dftt.analysis.comparison import (
     MARGINS,
     MAX_UNSCORED,
     MIN_CONTEXTS,
@@ -25,12 +25,13 @@ from dftt.evaluation.comparison import (
     answers_of,
     compare,
 )
-from dftt.evaluation.decision_tables import WORTHWHILE_TAU
-from dftt.evaluation.report.budget import cost_of
-from dftt.evaluation.report.run import Run
-from dftt.evaluation.summary import summarise
-from dftt.evaluation.taxonomy import classify_all, transitions
-from dftt.evaluation.verdict import Verdict
+from dftt.analysis.decision_tables import WORTHWHILE_TAU
+from dftt.analysis.summary import summarise
+from dftt.analysis.taxonomy import transitions
+from dftt.analysis.verdict import Verdict
+from dftt.report.budget import cost_of
+from dftt.report.run import Run
+from dftt.scoring.error_classes import classify_all
 from dftt.types import Record
 from dftt.types.arms import Arm
 from paper.studies import rule_of
@@ -190,7 +191,7 @@ def draft(material: Material) -> Parts:
 
 
 def rules(material: Material) -> Parts:  # noqa: ARG001 - the rules are the same for every study
-    """What was fixed before any study was run, in `dftt.evaluation.comparison` and `verdict`."""
+    """What was fixed before any study was run, in `dftt.analysis.comparison` and `verdict`."""
     return {
         "worthwhile_tau": WORTHWHILE_TAU,
         "margin_tau": MARGINS["tau"],

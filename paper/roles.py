@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dftt.evaluation.arm_roles import NO_TTT, OTHER_TTT, Measure, Pair
-from dftt.evaluation.comparison import Comparison
-from dftt.evaluation.verdict import QUESTIONS, Verdict
+from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT, Measure, Pair
+from dftt.analysis.comparison import Comparison
+from dftt.analysis.verdict import QUESTIONS, Verdict
 from paper.studies import Study
 from paper.trace import Source
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dftt.evaluation.breakdown import GROUPINGS
-from dftt.evaluation.records import Key
-from dftt.evaluation.report.run import Run, load_runs
-from dftt.evaluation.verdict import judge
+from dftt.analysis.breakdown import GROUPINGS
+from dftt.analysis.verdict import judge
+from dftt.report.run import Run, load_runs
+from dftt.study.records import Key
 from dftt.types import Record
 from dftt.types.arms import Arm
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path as File
 
-from dftt.evaluation.report.drawing import Box, Dot, Drawing, Label, Line, Path, Shape
-from dftt.evaluation.report.palette import LIGHT
+from dftt.report.drawing import Box, Dot, Drawing, Label, Line, Path, Shape
+from dftt.report.palette import LIGHT
 from paper.tex import escape
 
 _ARC = 0.5523  # of a radius: where the handles of a quarter circle lie

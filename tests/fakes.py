@@ -17,7 +17,7 @@ from transformers.models.qwen3_moe import Qwen3MoeConfig
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss
 from dftt.decoding.drafter import Draw
-from dftt.evaluation.judges.base import Judge
+from dftt.judges.base import Judge
 from dftt.models.cache import Placement
 from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids

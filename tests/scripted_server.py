@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from dftt.evaluation.judges.prompt import OVERALL, RATIONALE, STATUSES
+from dftt.judges.prompt import OVERALL, RATIONALE, STATUSES
 
 
 @dataclass(frozen=True)

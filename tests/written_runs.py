@@ -8,10 +8,10 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from dftt.analysis.arms_file import write_arms
 from dftt.decoding.replay import Candidates, TokenTrace
-from dftt.evaluation.arms_file import write_arms
-from dftt.evaluation.records import RecordStore
-from dftt.evaluation.traces import Trace, append_trace
+from dftt.study.records import RecordStore
+from dftt.study.traces import Trace, append_trace
 from dftt.types import DecodingSpec, Record, TTTSpec
 from dftt.types.arms import Arm
 

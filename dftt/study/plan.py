@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import median
 
-from dftt.evaluation.records import spec_hash
-from dftt.evaluation.tables import align
+from dftt.study.records import spec_hash
+from dftt.tables import align
 from dftt.types import DecodingSpec, Record, TTTSpec
 from dftt.types.arms import Arm
 

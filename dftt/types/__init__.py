@@ -293,8 +293,8 @@ class Record:
         rubrics: The task's, so that the answer can be scored again.
         adaptation: Steps, seconds, peak bytes, losses and settings of the adaptation; empty without one.
         metadata: The task's metadata (category ...), and whatever a suite adds.
-        hashes: Of the parts that spec_hash is made of (`dftt.digests.Digest`), to say what changed where it differs;
-            empty in records of older versions.
+        hashes: Of the parts that spec_hash is made of (`dftt.study.digests.Digest`), to say what changed where it
+            differs; empty in records of older versions.
     """
 
     task_id: str

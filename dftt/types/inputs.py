@@ -1,4 +1,4 @@
-"""What separates bad input from our own mistakes: bad input is a ValueError that a `raise` of this package raises."""
+"""What separates bad input from our own mistakes: bad input is a ValueError that a `raise` of dftt or its tools raises."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parents[1]
+_OURS = (Path(__file__).parents[1], Path(__file__).parents[2] / "dftt_tools")
 _LONGEST = 300  # characters of what a library says
 
 
 def is_bad_input(error: BaseException) -> bool:
-    """Whether the message is a sentence for whoever gave the input: a ValueError of a `raise` of this package.
+    """Whether the message is a sentence for whoever gave the input: a ValueError of a `raise` of ours.
 
     One that Python itself raises in a line of ours, as int("x") does, is a mistake of ours.
     """
@@ -23,7 +23,7 @@ def is_bad_input(error: BaseException) -> bool:
         return False
     code = last.tb_frame.f_code
     is_raise = dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-    return is_raise and Path(code.co_filename).is_relative_to(_PACKAGE)
+    return is_raise and any(Path(code.co_filename).is_relative_to(folder) for folder in _OURS)
 
 
 def bad_input_behind(error: BaseException) -> BaseException | None:

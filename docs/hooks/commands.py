@@ -13,13 +13,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 MODULES = (
-    "dftt.evaluation.report",
-    "dftt.evaluation.verdict",
-    "dftt.evaluation.rescore",
-    "dftt.evaluation.diagnostic",
-    "dftt.evaluation.suites.worlds",
-    "dftt.synthesise",
-    "dftt.adaptation.corpus.manuals",
+    "dftt.report",
+    "dftt.analysis.verdict",
+    "dftt.analysis.rescore",
+    "dftt_tools.diagnostic",
+    "dftt.suites.worlds",
+    "dftt_tools.synthesise",
+    "dftt_tools.corpus.manuals",
     "benchmarks.decode",
     "benchmarks.adapt",
     "benchmarks.memory",

@@ -14,9 +14,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from dftt.data import ContextDataModule, CorpusDataModule
-from dftt.evaluation.judges.local import LocalJudge
-from dftt.evaluation.judges.openai_compatible import OpenAIJudge
 from dftt.evaluator import GuidedDecodingEvaluator
+from dftt.judges.local import LocalJudge
+from dftt.judges.openai_compatible import OpenAIJudge
 from dftt.module import DraftTTTModule
 from dftt.study import Arm
 from dftt.types import DecodingSpec, GuidanceSpec, TrainingSpec, TTTSpec

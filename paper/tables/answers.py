@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.evaluation.arm_roles import TARGET
+from dftt.analysis.arm_roles import TARGET
 from dftt.types.arms import SOURCES, Arm
 from paper.quantities import comparison_name
 from paper.roles import pair_of, questions_of, verdict_source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.evaluation.arm_roles import Pair
+from dftt.analysis.arm_roles import Pair
 from paper.quantities import FINDINGS, comparison_name
 from paper.roles import questions_of, verdict_of, verdict_source
 from paper.studies import Study

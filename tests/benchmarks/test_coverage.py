@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.coverage import coverage, family_error, main
-from dftt.evaluation.arm_roles import Measure
+from dftt.analysis.arm_roles import Measure
 
 
 @pytest.mark.parametrize("measure", ["pass rate", "tau"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import growth
-from dftt.evaluation.report.charts import Point
+from dftt.report.charts import Point
 
 CYCLES = [
     {"context": context, "rows": rows, "side": side, "cycle, ms": value}

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.records import RecordStore
 from dftt.module import DraftTTTModule
+from dftt.study.records import RecordStore
 from tests.commands import Commands
 from tests.forked import ending
 

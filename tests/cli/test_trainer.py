@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
-from dftt.adaptation.corpus.tokens import TokenCorpus
+from dftt.adaptation.token_corpus import TokenCorpus
 from dftt.trainer import take_number
 from tests.commands import Commands, log_dir
 

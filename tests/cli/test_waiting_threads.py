@@ -29,7 +29,7 @@ def started(*command: str, **variables: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="this torch has no OpenMP")
-@pytest.mark.parametrize("command", [("cli.py",), ("-m", "dftt.evaluation.report")], ids=["cli", "module"])
+@pytest.mark.parametrize("command", [("cli.py",), ("-m", "dftt.report")], ids=["cli", "module"])
 def test_threads_sleep_where_they_wait(command: tuple[str, ...]) -> None:
     """As OpenMP itself says, which reads it when torch is imported."""
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in started(*command)

@@ -81,11 +81,11 @@ class Small:
             yield f"--evaluator.judge.init_args.base_url={self.judge_url}"
 
     def _flags(self, words: Sequence[str]) -> Sequence[str]:
-        if words[2] == "dftt.synthesise":
+        if words[2] == "dftt_tools.synthesise":
             return (*_SYNTHESIS, f"--target={self.commands.target}")
-        if words[2] == "dftt.evaluation.diagnostic":
+        if words[2] == "dftt_tools.diagnostic":
             return (f"--target={self.commands.target}", f"--draft={self.commands.draft}", *_DIAGNOSTIC)
-        if words[2] == "dftt.evaluation.suites.worlds":
+        if words[2] == "dftt.suites.worlds":
             return _WORLDS
         return (f"--base-url={self.judge_url}",) if "openai" in words else ()
 
@@ -93,7 +93,7 @@ class Small:
 def is_runnable(command: str) -> bool:
     """Whether `Small.run` knows how to run a command."""
     words = shlex.split(command, comments=True)
-    ours = words[:2] == ["python", "-m"] and words[2].startswith(("dftt.", "benchmarks."))
+    ours = words[:2] == ["python", "-m"] and words[2].startswith(("dftt.", "dftt_tools.", "benchmarks."))
     return ours or words[:2] == ["python", "cli.py"]
 
 

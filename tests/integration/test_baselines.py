@@ -10,13 +10,13 @@ import torch
 
 from benchmarks.margins import is_long_enough
 from dftt.adaptation.ttt import ttt_adapt
+from dftt.analysis.margin import Margin, answer_margins
 from dftt.decoding.baselines.power import generate_power
 from dftt.decoding.baselines.rerank import generate_reranked, mean_log_probability
 from dftt.decoding.forced import forced_logits, token_log_probabilities
 from dftt.decoding.generate import generate
 from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.methods import generate_by
-from dftt.evaluation.margin import Margin, answer_margins
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, TTTSpec
 from dftt.types.methods import METHODS, PowerSpec, RerankSpec, make_method
 from tests.fakes import EOS_ID

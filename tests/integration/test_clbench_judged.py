@@ -14,9 +14,9 @@ from threading import Event, Thread
 
 import pytest
 
-from dftt.evaluation.records import load_records
-from dftt.evaluation.rescore import main
-from dftt.evaluation.tasks import group_by_context, length_bucket, load_tasks
+from dftt.analysis.rescore import main
+from dftt.study.records import load_records
+from dftt.suites.tasks import group_by_context, length_bucket, load_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW = 8192

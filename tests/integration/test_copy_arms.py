@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dftt.evaluation.records import load_records
+from dftt.study.records import load_records
 from tests.commands import CONTEXTS, Commands, row
 from tests.integration.test_study_grid import counted
 

@@ -15,8 +15,14 @@ from torch import Tensor
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.forced import forced_logits
-from dftt.evaluation.diagnostic.__main__ import main
-from dftt.evaluation.diagnostic.forcing import (
+from dftt.models.cache import place
+from dftt.models.draft import FULL, SLIDING
+from dftt.models.lora import Adapter, applied
+from dftt.models.pair import Pair
+from dftt.models.target import Target
+from dftt.types import GuidanceSpec, Prompt, TTTSpec
+from dftt_tools.diagnostic.__main__ import main
+from dftt_tools.diagnostic.forcing import (
     BASE,
     NOISE,
     OWN,
@@ -27,14 +33,8 @@ from dftt.evaluation.diagnostic.forcing import (
     force_all,
     noise_like,
 )
-from dftt.evaluation.diagnostic.questions import Context, Question
-from dftt.evaluation.diagnostic.reading import Reading
-from dftt.models.cache import place
-from dftt.models.draft import FULL, SLIDING
-from dftt.models.lora import Adapter, applied
-from dftt.models.pair import Pair
-from dftt.models.target import Target
-from dftt.types import GuidanceSpec, Prompt, TTTSpec
+from dftt_tools.diagnostic.questions import Context, Question
+from dftt_tools.diagnostic.reading import Reading
 from tests.fakes import random_prompt
 
 SPEC = TTTSpec(steps=8, lr=2e-2, anchors=6)
@@ -125,8 +125,8 @@ def test_more_blocks_than_fit_a_pass_change_nothing(
 ) -> None:
     pair, asked = tiny_pair("qwen3", dtype="float64"), question()
     whole = force(pair, asked, {}).readings[BASE]
-    monkeypatch.setattr("dftt.evaluation.diagnostic.forcing.BLOCKS", 2)
-    monkeypatch.setattr("dftt.evaluation.diagnostic.reading.CHUNK", 3)
+    monkeypatch.setattr("dftt_tools.diagnostic.forcing.BLOCKS", 2)
+    monkeypatch.setattr("dftt_tools.diagnostic.reading.CHUNK", 3)
     parts = force(pair, asked, {}).readings[BASE]
     torch.testing.assert_close(parts.log_probs, whole.log_probs, equal_nan=True)
     assert torch.equal(parts.ranks.nan_to_num(), whole.ranks.nan_to_num())

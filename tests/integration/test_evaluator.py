@@ -12,9 +12,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dftt.cli import DfttCLI
-from dftt.evaluation.records import load_records
-from dftt.evaluation.traces import load_traces
 from dftt.models.pair import load_pair
+from dftt.study.records import load_records
+from dftt.study.traces import load_traces
 from dftt.types import Record
 from tests.commands import Commands, log_dir, row
 

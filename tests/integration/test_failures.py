@@ -13,11 +13,11 @@ from transformers import AutoTokenizer
 
 import dftt.adaptation.ttt
 import dftt.module
-import dftt.recording
-from dftt.adapting import ContextAdapter
-from dftt.answering import Answerer
-from dftt.evaluation.manifest import wanted_records
-from dftt.evaluation.records import RecordStore
+import dftt.study.recording
+from dftt.study.adapting import ContextAdapter
+from dftt.study.answering import Answerer
+from dftt.study.manifest import wanted_records
+from dftt.study.records import RecordStore
 from dftt.types import Record
 from tests.commands import Commands, row
 from tests.fakes import tiny_target_dir
@@ -117,8 +117,10 @@ def test_an_adaptation_that_fails_spares_the_other_arms(study: Callable[..., Rec
 
 
 def test_a_scorer_that_fails_leaves_the_answer_unscored(study: Callable[..., Records]) -> None:
-    broken = failing(dftt.recording.score_answer, lambda task, *_, **__: task.task_id == "rules/1", KeyError("answer"))
-    with patch.object(dftt.recording, "score_answer", broken):
+    broken = failing(
+        dftt.study.recording.score_answer, lambda task, *_, **__: task.task_id == "rules/1", KeyError("answer")
+    )
+    with patch.object(dftt.study.recording, "score_answer", broken):
         records = study()
     record = records["rules/1", "speculative+none"]
     assert (record.passed, record.explanation) == (None, "not scored: KeyError: 'answer'")

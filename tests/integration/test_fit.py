@@ -16,16 +16,16 @@ from torch import Tensor
 
 from dftt import module
 from dftt.adaptation import lessons, ttt
-from dftt.adaptation.corpus.tokens import TokenCorpus
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss
+from dftt.adaptation.token_corpus import TokenCorpus
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.cli import DfttCLI
-from dftt.evaluation.tasks import load_tasks
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target, encode
 from dftt.module import DraftTTTModule, context_of
+from dftt.suites.tasks import load_tasks
 from dftt.types import TTTSpec
 from tests.commands import Commands, log_dir
 from tests.fakes import MASK_ID

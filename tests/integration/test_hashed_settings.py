@@ -14,17 +14,17 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
-from dftt.adapting import ContextAdapter, Contexts
 from dftt.data import ContextDataModule
-from dftt.digests import Digests
-from dftt.evaluation.manifest import wanted_records
 from dftt.evaluator import GuidedDecodingEvaluator
-from dftt.guiding import Guides
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
 from dftt.module import DraftTTTModule
-from dftt.progress import StudyProgress
 from dftt.study import Arm
+from dftt.study.adapting import ContextAdapter, Contexts
+from dftt.study.digests import Digests
+from dftt.study.guiding import Guides
+from dftt.study.manifest import wanted_records
+from dftt.study.progress import StudyProgress
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, Task, TTTSpec
 from dftt.types.methods import CopySpec, PowerSpec, RerankSpec
 from tests.commands import Commands

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.judges.openai_compatible import OpenAIJudge
+from dftt.judges.openai_compatible import OpenAIJudge
 from dftt.types import Score
 from tests.scripted_server import Endpoint, Response, scripted_endpoint, verdict
 

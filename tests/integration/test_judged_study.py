@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.records import load_records
+from dftt.study.records import load_records
 from dftt.types import Record
 from tests.commands import Commands
 from tests.scripted_server import Endpoint, Response, scripted_endpoint, verdict
@@ -23,7 +23,7 @@ def judged(endpoint: Endpoint, run_dir: Path) -> list[str]:
         *SHORT,
         *ARMS,
         f"--evaluator.run_dir={run_dir}",
-        f"{judge}=dftt.evaluation.judges.openai_compatible.OpenAIJudge",
+        f"{judge}=dftt.judges.openai_compatible.OpenAIJudge",
         f"{judge}.base_url={endpoint.url}",
         f"{judge}.options={{}}",
         f"{judge}.retry_wait=0.01",
@@ -76,7 +76,7 @@ def test_a_dead_judge_leaves_answers_that_the_next_run_judges(commands: Commands
 def test_a_local_judge_is_asked_after_decoding(commands: Commands, rows: Path, tmp_path: Path) -> None:
     """A random model writes no JSON: its answers stay unscored, with the reason."""
     judge = "--evaluator.judge"
-    flags = [f"{judge}=dftt.evaluation.judges.local.LocalJudge", f"{judge}.model={commands.target}"]
+    flags = [f"{judge}=dftt.judges.local.LocalJudge", f"{judge}.model={commands.target}"]
     run_dir = f"--evaluator.run_dir={tmp_path / 'run'}"
     commands("test", *SHORT, *ARMS, run_dir, *flags, f"{judge}.max_new_tokens=8", data=rows)
     record = by_key(tmp_path / "run")["t0", "target"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dftt.evaluation.records import load_records
+from dftt.study.records import load_records
 from tests.commands import QUESTIONS, Commands, row
 from tests.integration.test_evaluator import outcome
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dftt.adaptation.corpus.tokens import TokenCorpus
-from dftt.evaluation.records import load_records
+from dftt.adaptation.token_corpus import TokenCorpus
+from dftt.study.records import load_records
 from tests.commands import QUESTIONS, Commands, row
 from tests.fakes import MASK_ID
 from tests.integration.test_evaluator import outcome

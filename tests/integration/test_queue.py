@@ -21,8 +21,8 @@ from dftt.decoding.queue import decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.pair import Pair
-from dftt.synthesise import respond
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prompt, TTTSpec
+from dftt_tools.synthesise import respond
 from tests.fakes import ScriptedDrafter, random_prompt
 
 LENGTHS = (9, 2, 31, 14, 1, 23, 6)
@@ -218,7 +218,7 @@ def test_what_does_not_fit_the_prompts_is_refused(tiny_pair, options: dict[str, 
 def test_responses_are_those_of_each_prompt_alone(tiny_pair, monkeypatch, cache_tokens: int) -> None:
     pair = tiny_pair("qwen3")
     spec = ending_early(pair, MODES["target"])
-    monkeypatch.setattr("dftt.synthesise.CACHE_TOKENS", cache_tokens)
+    monkeypatch.setattr("dftt_tools.synthesise.CACHE_TOKENS", cache_tokens)
     found = dict(respond(pair.target, [prompt.input_ids for prompt in PROMPTS], spec, rows=5, name="x"))
     alone = [generate(pair, prompt, spec, sample_names=[f"x/{number}"]) for number, prompt in enumerate(PROMPTS)]
     assert [tuple(found[number]) for number in range(7)] == [answer.token_ids for answer in alone]

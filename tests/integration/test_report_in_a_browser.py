@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.report.page import write_report
+from dftt.report.page import write_report
 from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.records import RecordStore, load_records
-from dftt.evaluation.rescore import main
+from dftt.analysis.rescore import main
+from dftt.study.records import RecordStore, load_records
 from dftt.types import Record
 from tests.scripted_server import Endpoint, Response, scripted_endpoint, verdict
 
@@ -209,7 +209,7 @@ def test_bad_input_is_one_line(
 def test_a_killed_call_is_resumed_without_paying_twice(tmp_path: Path) -> None:
     make_run(tmp_path, answers=6)
     with scripted_endpoint(lambda *_: Response(verdict("yes", "no"), delay=0.3)) as endpoint:
-        command = [sys.executable, "-m", "dftt.evaluation.rescore", *openai(tmp_path, endpoint)]
+        command = [sys.executable, "-m", "dftt.analysis.rescore", *openai(tmp_path, endpoint)]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while len(endpoint.requests) < 3 and process.poll() is None:
             time.sleep(0.02)

@@ -12,11 +12,11 @@ import pytest
 from transformers import AutoTokenizer
 from transformers.utils import chat_template_utils
 
-from dftt.evaluation import rescore
-from dftt.evaluation.manifest import Intended, read_intended, wanted_records
-from dftt.evaluation.records import load_records, load_versions
-from dftt.evaluation.report.__main__ import main as report
-from dftt.measuring import ContextMeasurer
+from dftt.analysis import rescore
+from dftt.report.__main__ import main as report
+from dftt.study.manifest import Intended, read_intended, wanted_records
+from dftt.study.measuring import ContextMeasurer
+from dftt.study.records import load_records, load_versions
 from tests.commands import Commands, row
 from tests.fakes import tiny_target_dir
 from tests.integration.test_evaluator import outcome

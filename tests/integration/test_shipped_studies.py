@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.records import load_records
-from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks, to_row
-from dftt.evaluation.suites.worlds.spec import MIN_LENGTH
+from dftt.study.records import load_records
+from dftt.suites.worlds import WorldsSpec, generate_tasks, to_row
+from dftt.suites.worlds.spec import MIN_LENGTH
 from tests.cli.test_cli import CONFIGS
 from tests.commands import Commands, row
 

@@ -11,10 +11,10 @@ from dftt.decoding.forced import forced_logits
 from dftt.decoding.generate import generate
 from dftt.decoding.guidance.temperature import mean_entropy
 from dftt.decoding.methods import generate_by
-from dftt.evaluation.records import load_records
 from dftt.models.pair import Pair, load_pair
 from dftt.study import Arm
 from dftt.study.plan import ROUGH, make_plan
+from dftt.study.records import load_records
 from dftt.types import DecodingSpec, GuidanceSpec, TTTSpec
 from dftt.types.methods import make_method
 from tests.commands import Commands, row

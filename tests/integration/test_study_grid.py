@@ -11,11 +11,11 @@ from unittest.mock import patch
 import pytest
 
 import dftt.module
-from dftt.evaluation.records import load_records
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target
 from dftt.study.grid import expand
 from dftt.study.plan import make_plan
+from dftt.study.records import load_records
 from dftt.types import DecodingSpec, TTTSpec
 from tests.commands import Commands, row
 from tests.fakes import tiny_draft_dir

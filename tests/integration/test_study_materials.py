@@ -9,9 +9,9 @@ import pytest
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.decoding.guidance.materials import Materials
-from dftt.evaluation.manifest import wanted_records
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target
+from dftt.study.manifest import wanted_records
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, Record, TTTSpec
 from tests.commands import Commands, row
 from tests.fakes import tiny_target_dir

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.records import load_records
-from dftt.evaluation.sandbox import missing_layer
 from dftt.models.target import encode
+from dftt.scoring.sandbox import missing_layer
+from dftt.study.records import load_records
 from tests.commands import Commands, log_dir
 
 ARMS = "--evaluator.arms=[{mode: target}, {mode: speculative}, {mode: speculative, ttt: own}]"

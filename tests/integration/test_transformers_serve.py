@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.judges.openai_compatible import OpenAIJudge
+from dftt.judges.openai_compatible import OpenAIJudge
 from dftt.models import bundled
 from dftt.models.pair import BUNDLED
 

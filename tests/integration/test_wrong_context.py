@@ -8,8 +8,8 @@ import pytest
 
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.data import ContextDataModule
-from dftt.evaluation.questions import passage_of
 from dftt.models.pair import load_pair
+from dftt.suites.questions import passage_of
 from dftt.types import Record, TTTSpec
 from tests.commands import Commands
 from tests.integration.test_evaluator import records_of

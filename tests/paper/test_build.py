@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.records import load_records
+from dftt.study.records import load_records
 from dftt.types import Record
 from paper import engine
 from paper.build import HERE, build, main

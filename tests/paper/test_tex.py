@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.report.charts import Estimate, Point, bars, intervals, lines
-from dftt.evaluation.report.drawing import Drawing
+from dftt.report.charts import Estimate, Point, bars, intervals, lines
+from dftt.report.drawing import Drawing
 from paper.tex import code, compact, escape, fixed, p_equation, p_value, whole
 from paper.vector import pdf, write_figure
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.arms_file import read_arms, write_arms
+from dftt.analysis.arms_file import read_arms, write_arms
 from dftt.types import DecodingSpec, TTTSpec
 from dftt.types.arms import Arm
 

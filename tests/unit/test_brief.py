@@ -1,4 +1,4 @@
-from dftt.evaluation.brief import brief, in_words
+from dftt.analysis.brief import brief, in_words
 from dftt.types import Record
 from dftt.types.arms import Arm
 

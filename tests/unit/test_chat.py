@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.conversation import conversation_length
-from dftt.evaluation.tasks import load_tasks, task_from_row
 from dftt.models.target import encode
+from dftt.suites.conversation import conversation_length
+from dftt.suites.tasks import load_tasks, task_from_row
 from tests.fakes import byte_tokenizer
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"

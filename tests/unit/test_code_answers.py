@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dftt.evaluation import code_answers
-from dftt.evaluation.code_answers import extract_code, score_program
-from dftt.evaluation.sandbox import Run
+from dftt.scoring import code_answers
+from dftt.scoring.code_answers import extract_code, score_program
+from dftt.scoring.sandbox import Run
 
 FUNCTION = "def f(x):\n    return x\n"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.report.page import write_report
-from dftt.evaluation.rules import RULES_VERSION
-from dftt.evaluation.verdict import judge, read_verdict
+from dftt.analysis.rules import RULES_VERSION
+from dftt.analysis.verdict import judge, read_verdict
+from dftt.report.page import write_report
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 STUDIES = sorted(path.parent for path in BENCHMARKS.glob("*/verdict.json"))

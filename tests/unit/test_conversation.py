@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dftt.evaluation.conversation import joined, later_turns, messages_after, whole_conversation
+from dftt.suites.conversation import joined, later_turns, messages_after, whole_conversation
 from dftt.types import Generation, Task
 
 TASK = Task("t", "t", ({"role": "user", "content": "Write."},), metadata={"later_turns": ["Again.", "Once more."]})

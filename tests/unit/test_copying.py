@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dftt.evaluation.arm_roles import TARGET, Pair, guide_of, pairs_of
-from dftt.evaluation.copying import copied, passage, sentences
+from dftt.analysis.arm_roles import TARGET, Pair, guide_of, pairs_of
 from dftt.study.plan import make_plan
+from dftt.suites.copying import copied, passage, sentences
 from dftt.types import DecodingSpec, Task, TTTSpec
 from dftt.types.arms import Arm
 from dftt.types.methods import CopySpec

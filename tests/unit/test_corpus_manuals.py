@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from dftt.adaptation.corpus import manuals
-from dftt.adaptation.corpus.manuals import (
+from dftt_tools.corpus import manuals
+from dftt_tools.corpus.manuals import (
     PIECE_CHARS,
     Passage,
     choose,

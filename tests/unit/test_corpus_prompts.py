@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dftt.adaptation.corpus.overlap import word_runs
-from dftt.adaptation.corpus.prompts import load_prompts
-from dftt.adaptation.corpus.templated_prompts import chat_prompts, code_prompts, math_prompts
+from dftt_tools.corpus.overlap import word_runs
+from dftt_tools.corpus.prompts import load_prompts
+from dftt_tools.corpus.templated_prompts import chat_prompts, code_prompts, math_prompts
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 EVALUATION_FILES = ("gsm8k_test", "humaneval", "mtbench", "math500", "mbpp")

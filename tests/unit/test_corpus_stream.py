@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 import torch
 
-from dftt.adaptation.corpus.stream import BatchStream, numbers
-from dftt.adaptation.corpus.tokens import CorpusBatch
+from dftt.adaptation.batch_stream import BatchStream, numbers
+from dftt.adaptation.token_corpus import CorpusBatch
 
 
 def stream(*, seed: int = 1, count: int = 12) -> BatchStream:

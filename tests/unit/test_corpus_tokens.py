@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from dftt.adaptation.corpus.tokens import TokenCorpus, collate, plan_batches
+from dftt.adaptation.token_corpus import TokenCorpus, collate, plan_batches
 
 
 def generator(seed: int = 0) -> torch.Generator:

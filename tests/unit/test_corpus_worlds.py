@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from dftt.adaptation.corpus.blocks import BLOCKS
-from dftt.adaptation.corpus.genres import GENRES
-from dftt.adaptation.corpus.plan import World
-from dftt.adaptation.corpus.worlds import QUESTIONS, generate_world
+from dftt_tools.corpus.blocks import BLOCKS
+from dftt_tools.corpus.genres import GENRES
+from dftt_tools.corpus.plan import World
+from dftt_tools.corpus.worlds import QUESTIONS, generate_world
 
 
 @pytest.mark.parametrize("num_words", [200, 333, 1000, 2500, 6000])

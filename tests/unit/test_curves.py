@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue] - made at import
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dftt.evaluation.curves import write_curves
+from dftt.analysis.curves import write_curves
 from dftt.types import DecodingSpec, TTTSpec
 from tests.written_runs import ARMS, STUDIED, made_record
 

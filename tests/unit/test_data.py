@@ -12,9 +12,9 @@ import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from dftt.adaptation.corpus.tokens import CorpusBatch, TokenCorpus
+from dftt.adaptation.token_corpus import CorpusBatch, TokenCorpus
 from dftt.data import ContextDataModule, CorpusDataModule
-from dftt.evaluation.suites.worlds import CATEGORIES
+from dftt.suites.worlds import CATEGORIES
 
 
 @pytest.fixture

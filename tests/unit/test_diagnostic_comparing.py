@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dftt.evaluation.diagnostic.comparing import ALL, LEVELS, MISSED, RANKED_FIRST, Tokens, compare_all
-from dftt.evaluation.diagnostic.forcing import BASE, NOISE, OWN, TARGET, WRONG, ForcedAnswer
-from dftt.evaluation.diagnostic.questions import Question
-from dftt.evaluation.diagnostic.reading import Reading, read, read_slots
-from dftt.evaluation.diagnostic.wording import conclude, format_all
+from dftt_tools.diagnostic.comparing import ALL, LEVELS, MISSED, RANKED_FIRST, Tokens, compare_all
+from dftt_tools.diagnostic.forcing import BASE, NOISE, OWN, TARGET, WRONG, ForcedAnswer
+from dftt_tools.diagnostic.questions import Question
+from dftt_tools.diagnostic.reading import Reading, read, read_slots
+from dftt_tools.diagnostic.wording import conclude, format_all
 
 LENGTH = 4
 

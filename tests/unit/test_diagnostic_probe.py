@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dftt.evaluation.diagnostic.forcing import TARGET, ForcedAnswer
-from dftt.evaluation.diagnostic.probe import ProbeResult, cross_validate, probe_layers, ridge_scores
-from dftt.evaluation.diagnostic.questions import Question
-from dftt.evaluation.statistics import Interval
+from dftt.analysis.statistics import Interval
+from dftt_tools.diagnostic.forcing import TARGET, ForcedAnswer
+from dftt_tools.diagnostic.probe import ProbeResult, cross_validate, probe_layers, ridge_scores
+from dftt_tools.diagnostic.questions import Question
 
 WIDTH, VOCAB = 16, 24
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.diagnostic.questions import Context, gold_answers, pose, run_answers
-from dftt.evaluation.records import RecordStore
-from dftt.evaluation.tasks import task_from_row
 from dftt.models.target import encode
+from dftt.study.records import RecordStore
+from dftt.suites.tasks import task_from_row
 from dftt.types import Record, Task
+from dftt_tools.diagnostic.questions import Context, gold_answers, pose, run_answers
 from tests.fakes import EOS_ID, byte_tokenizer
 
 TOKENIZER: Any = byte_tokenizer()

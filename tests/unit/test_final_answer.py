@@ -1,6 +1,6 @@
 import pytest
 
-from dftt.evaluation.final_answer import final_answer
+from dftt.scoring.final_answer import final_answer
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.judges.error_class import parse_class
-from dftt.evaluation.judges.parsing import Unreadable, Verdict, is_echo, parse_verdict
-from dftt.evaluation.judges.prompt import OVERALL, RATIONALE, STATUSES
+from dftt.judges.error_class import parse_class
+from dftt.judges.parsing import Unreadable, Verdict, is_echo, parse_verdict
+from dftt.judges.prompt import OVERALL, RATIONALE, STATUSES
 from tests.scripted_server import verdict
 
 

@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from dftt.evaluation.judges import prompt as judge_prompt
-from dftt.evaluation.judges.prompt import OVERALL, PROMPT_VERSION, RATIONALE, STATUSES, fence, grading_prompt
+from dftt.judges import prompt as judge_prompt
+from dftt.judges.prompt import OVERALL, PROMPT_VERSION, RATIONALE, STATUSES, fence, grading_prompt
 
 RUBRICS = ["names the river", {"rubric_criteria": "gives the year {1911}"}]
 ANSWER = "The river is the {Aller}."

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.judges.base import Judge
-from dftt.evaluation.judges.programmatic import ProgrammaticJudge
-from dftt.evaluation.judging import BackgroundJudging, judge_answer, needs_judge
-from dftt.evaluation.records import RecordStore, load_records
+from dftt.judges.base import Judge
+from dftt.judges.programmatic import ProgrammaticJudge
+from dftt.study.judging import BackgroundJudging, judge_answer, needs_judge
+from dftt.study.records import RecordStore, load_records
 from dftt.types import Record, Score
 from tests.fakes import CannedJudge
 

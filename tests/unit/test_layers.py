@@ -14,23 +14,24 @@ MAX_LINES = 400
 # A file imports its own room and rooms below it; rooms of one rank do not know each other.
 RANKS = {
     "types": 0,
+    "former_names": 0,
     "command": 1,
+    "tables": 1,
     "models": 1,
+    "scoring": 1,
     "decoding": 2,
     "adaptation": 3,
-    "evaluation": 4,
-    "study": 5,
-    "synthesise": 5,
-    "provenance": 5,
-    "progress": 5,
-    "free_text": 5,
-    "shell": 6,
-    "api": 7,
+    "suites": 4,
+    "judges": 5,
+    "study": 6,
+    "analysis": 7,
+    "report": 8,
+    "free_text": 8,
+    "shell": 9,
+    "api": 10,
 }
-SHELL = {"module", "data", "evaluator", "cli", "trainer", "adapting", "guiding", "answering", "digests"} | {
-    "recording",
-    "measuring",
-}
+SHELL = {"module", "data", "evaluator", "cli", "trainer"}
+RUNNER = {"adapting", "guiding", "answering", "digests", "recording", "measuring"}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LIGHTNING_FILES = {f"{name}.py" for name in SHELL}
 PEFT_FILE = "models/lora.py"
@@ -47,7 +48,7 @@ def room_of(module: str) -> str:
     _, *rest = module.split(".")
     if not rest:
         return "api"
-    return "shell" if rest[0] in SHELL else rest[0]
+    return "shell" if rest[0] in SHELL or (rest[0] == "study" and rest[-1] in RUNNER) else rest[0]
 
 
 def imported_modules(root: Path, file: Path, known: set[str]) -> Iterator[str]:
@@ -137,8 +138,8 @@ def test_allowed_imports_pass(tmp_path: Path) -> None:
             "models/lora.py": "import peft\nfrom peft.utils import x\nfrom dftt.types import Prompt",
             "decoding/engine.py": "from ..models import lora\nfrom . import cache\nimport dftt.types",
             "decoding/cache.py": "import torch",
-            "evaluation/metrics.py": "import torchmetrics\nimport dftt.decoding.engine",
-            "study.py": "from dftt.evaluation.metrics import tau\nfrom .types import Prompt",
+            "suites/metrics.py": "import torchmetrics\nimport dftt.decoding.engine",
+            "study.py": "from dftt.suites.metrics import tau\nfrom .types import Prompt",
             "module.py": "import lightning\nfrom dftt import study",
             "cli.py": "import lightning.pytorch.cli\nfrom dftt.module import DraftTTTModule",
         },
@@ -155,12 +156,12 @@ def test_allowed_imports_pass(tmp_path: Path) -> None:
         ("models/target.py", "import dftt.study", "study is not below it"),
         ("models/target.py", "from dftt import load_pair", "api is not below it"),
         ("decoding/engine.py", "from dftt.adaptation.adapt import ttt_adapt", "adaptation is not below it"),
-        ("evaluation/tasks.py", "from dftt.study import Arm", "study is not below it"),
+        ("suites/tasks.py", "from dftt.study import Arm", "study is not below it"),
         ("study.py", "from .module import DraftTTTModule", "shell is not below it"),
         ("helpers.py", "import torch", "'helpers' has no rank"),
         ("study.py", "import dftt.presets", "'presets' has no rank"),
         ("study.py", "import lightning", "imports lightning"),
-        ("evaluation/data.py", "from pytorch_lightning import Trainer", "imports pytorch_lightning"),
+        ("suites/data.py", "from pytorch_lightning import Trainer", "imports pytorch_lightning"),
         ("__init__.py", "import lightning.fabric", "imports lightning.fabric"),
         ("module.py", "from peft import LoraConfig", "imports peft"),
         ("models/utils.py", "", "not utils"),

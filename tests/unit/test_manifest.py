@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.manifest import STUDY_FILE, Intended, read_intended, wanted_records
-from dftt.evaluation.records import RecordStore
+from dftt.study.manifest import STUDY_FILE, Intended, read_intended, wanted_records
+from dftt.study.records import RecordStore
 from dftt.types import Record
 
 SMALL = Intended(

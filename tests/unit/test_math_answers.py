@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
 
-from dftt.evaluation import math_answers
-from dftt.evaluation.math_answers import boxed, same_answer
-from dftt.evaluation.math_process import MathProcess
-from dftt.evaluation.suites.registry import get_suite, score_answer
+from dftt.scoring import math_answers
+from dftt.scoring.math_answers import boxed, same_answer
+from dftt.scoring.math_process import MathProcess
+from dftt.suites.registry import get_suite, score_answer
 from tests.math_pairs import RIGHT, WRONG
 
 REFUSED = [(r"x \ge -2 \text{ and } x<3", "[-2,3)"), (r"(-\infty,5)\cup(5,\infty)", r"x\neq 5")]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.metrics import AcceptanceLength, PassRate, tau_per_prompt
-from dftt.evaluation.summary import summarise
+from dftt.analysis.metrics import AcceptanceLength, PassRate, tau_per_prompt
+from dftt.analysis.summary import summarise
 from dftt.types import Record
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.breakdown import break_down
-from dftt.evaluation.number_rules import flexible_extract, strict_match
-from dftt.evaluation.suites.registry import get_suite, score_answer
+from dftt.analysis.breakdown import break_down
+from dftt.scoring.number_rules import flexible_extract, strict_match
+from dftt.suites.registry import get_suite, score_answer
 from dftt.types import Record
 
 # answer, strict-match, flexible-extract, for the reference 18; worked out by hand from the published expressions.

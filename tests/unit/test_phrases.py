@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.phrases import names, states
+from dftt.scoring.phrases import names, states
 
 # What an answer says about X, Y or Z; each was decided by hand. None: it says nothing about it.
 STANDINGS = [

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from dftt.progress import StudyProgress
+from dftt.study.progress import StudyProgress
 
-CLOCK = "dftt.progress.time.perf_counter"
+CLOCK = "dftt.study.progress.time.perf_counter"
 
 
 def study(*, quiet: bool) -> None:

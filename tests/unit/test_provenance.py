@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dftt import provenance
+from dftt.study import provenance
 
 
 def test_written_file_names_command_packages_and_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.questions import without_context
-from dftt.evaluation.suites.registry import get_suite
-from dftt.evaluation.suites.worlds import WorldsSpec, generate_tasks, to_row
-from dftt.evaluation.tasks import task_from_row, tasks_from_documents
+from dftt.suites.questions import without_context
+from dftt.suites.registry import get_suite
+from dftt.suites.tasks import task_from_row, tasks_from_documents
+from dftt.suites.worlds import WorldsSpec, generate_tasks, to_row
 from dftt.types import Task
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.records import RecordStore, load_records, spec_hash
+from dftt.study.records import RecordStore, load_records, spec_hash
 from dftt.types import DecodingSpec, Record, TTTSpec
 
 

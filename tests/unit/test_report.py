@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dftt.evaluation.report.__main__ import main
-from dftt.evaluation.report.markup import embedded_json, shortened, tag, visible
-from dftt.evaluation.report.page import make_page, make_sections, write_report
-from dftt.evaluation.report.run import arms_of, load_run, load_runs
-from dftt.evaluation.summary import summarise
-from dftt.evaluation.verdict import write_verdict
+from dftt.analysis.summary import summarise
+from dftt.analysis.verdict import write_verdict
+from dftt.report.__main__ import main
+from dftt.report.markup import embedded_json, shortened, tag, visible
+from dftt.report.page import make_page, make_sections, write_report
+from dftt.report.run import arms_of, load_run, load_runs
 from dftt.types.arms import Arm
 from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.rows import holds_rows, make_row, read_rows, read_text
-from dftt.evaluation.scoring import score
-from dftt.evaluation.suites.registry import SUITES
-from dftt.evaluation.tasks import load_tasks
+from dftt.scoring.rubrics import score
+from dftt.suites.registry import SUITES
+from dftt.suites.rows import holds_rows, make_row, read_rows, read_text
+from dftt.suites.tasks import load_tasks
 from dftt.types import Task
 
 ROW = {"context": "The pump has two valves.", "question": "How many valves are there?"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation import sandbox
-from dftt.evaluation.sandbox import Limits, Run, missing_layer, run_python
+from dftt.scoring import sandbox
+from dftt.scoring.sandbox import Limits, Run, missing_layer, run_python
 
 needs_sandbox = pytest.mark.skipif(bool(missing_layer()), reason=missing_layer())
 

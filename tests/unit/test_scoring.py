@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.phrases import contains_phrase
-from dftt.evaluation.scoring import last_number, read_rubric, score
+from dftt.scoring.phrases import contains_phrase
+from dftt.scoring.rubrics import last_number, read_rubric, score
 from dftt.types import Score, Task
 
 YES = {"type": "contains", "any_of": ["yes"]}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.tasks import group_by_context, load_tasks, tasks_from_documents
+from dftt.suites.tasks import group_by_context, load_tasks, tasks_from_documents
 
 FORD = "Domestic goats were brought to the ford in 1412. They ate the mayor's hat."
 CHEESE = "A goat cheese is made in spring. It is sold at the fair on Mondays by the miller."

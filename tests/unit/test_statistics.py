@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.evaluation.statistics import (
+from dftt.analysis.statistics import (
     Interval,
     holm,
     paired_difference,

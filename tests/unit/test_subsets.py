@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dftt.data import ContextDataModule
-from dftt.evaluation.subsets import fraction_of, of_categories, of_lengths
+from dftt.suites.subsets import fraction_of, of_categories, of_lengths
 from dftt.types import Task
 
 CONTEXTS = {

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from dftt.data import ContextDataModule
-from dftt.evaluation.conversation import later_turns
-from dftt.evaluation.licence import clbench_contexts
-from dftt.evaluation.sandbox import missing_layer
-from dftt.evaluation.suites.babi import others_of_kind
-from dftt.evaluation.suites.humaneval import HumanEval
-from dftt.evaluation.suites.registry import SUITES, get_suite, score_answer
-from dftt.evaluation.tasks import group_by_context, load_tasks
-from dftt.evaluation.taxonomy import classify
+from dftt.scoring.error_classes import classify
+from dftt.scoring.sandbox import missing_layer
+from dftt.suites.babi import others_of_kind
+from dftt.suites.conversation import later_turns
+from dftt.suites.humaneval import HumanEval
+from dftt.suites.licence import clbench_contexts
+from dftt.suites.registry import SUITES, get_suite, score_answer
+from dftt.suites.tasks import group_by_context, load_tasks
 from dftt.types import Record, Task
 
 needs_sandbox = pytest.mark.skipif(bool(missing_layer()), reason=missing_layer())

@@ -3,9 +3,9 @@ import random
 
 import pytest
 
-from dftt.evaluation.arm_roles import NO_TTT, Pair
-from dftt.evaluation.comparison import answers_of, compare
-from dftt.evaluation.summary import format_table, summarise
+from dftt.analysis.arm_roles import NO_TTT, Pair
+from dftt.analysis.comparison import answers_of, compare
+from dftt.analysis.summary import format_table, summarise
 from dftt.types import Record
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dftt.evaluation.scoring import score
-from dftt.evaluation.tasks import (
+from dftt.scoring.rubrics import score
+from dftt.suites.tasks import (
     group_by_context,
     length_bucket,
     load_tasks,

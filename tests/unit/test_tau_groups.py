@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dftt.evaluation.repetition import repeated_share, repetition_group
-from dftt.evaluation.tau_groups import format_groups, tau_by_group
+from dftt.analysis.tau_groups import format_groups, tau_by_group
+from dftt.scoring.repetition import repeated_share, repetition_group
 from dftt.types import DecodingSpec, Record, TTTSpec
 from dftt.types.arms import Arm
 

@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.judges.error_class import SCHEMA, TAXONOMY_VERSION, taxonomy_prompt
-from dftt.evaluation.taxonomy import ERROR_CLASSES, classify, classify_all, format_transitions, transitions
+from dftt.analysis.taxonomy import format_transitions, transitions
+from dftt.judges.error_class import SCHEMA, TAXONOMY_VERSION, taxonomy_prompt
+from dftt.scoring.error_classes import ERROR_CLASSES, classify, classify_all
 from dftt.types import Record
 
 METADATA = {

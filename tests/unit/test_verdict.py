@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from dftt.evaluation.arm_roles import TARGET as THE_TARGET
-from dftt.evaluation.arm_roles import Pair
-from dftt.evaluation.arms_file import write_arms
-from dftt.evaluation.comparison import Comparison, adjust, answers_of, compare
-from dftt.evaluation.manifest import Intended
-from dftt.evaluation.records import RecordStore
-from dftt.evaluation.rules import rules
-from dftt.evaluation.verdict import Verdict, contexts_verdict, judge, main, read_verdict, verdicts, write_verdict
+from dftt.analysis.arm_roles import TARGET as THE_TARGET
+from dftt.analysis.arm_roles import Pair
+from dftt.analysis.arms_file import write_arms
+from dftt.analysis.comparison import Comparison, adjust, answers_of, compare
+from dftt.analysis.rules import rules
+from dftt.analysis.verdict import Verdict, contexts_verdict, judge, main, read_verdict, verdicts, write_verdict
+from dftt.study.manifest import Intended
+from dftt.study.records import RecordStore
 from dftt.types import DecodingSpec, Record, TTTSpec
 from dftt.types.arms import Arm
 

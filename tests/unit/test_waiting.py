@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dftt.evaluation.judges.waiting import Pause, backoff, retry_after
+from dftt.judges.waiting import Pause, backoff, retry_after
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 

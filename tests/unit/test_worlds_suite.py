@@ -17,18 +17,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dftt.evaluation.phrases import contains_phrase
-from dftt.evaluation.scoring import score
-from dftt.evaluation.suites.worlds import CATEGORIES, WorldsSpec, estimate_tokens, generate_tasks, to_row
-from dftt.evaluation.suites.worlds.__main__ import main
-from dftt.evaluation.suites.worlds.generate import INSTRUCTION
-from dftt.evaluation.suites.worlds.vocabulary import GENRES, vocabulary
-from dftt.evaluation.tasks import group_by_context, load_tasks
 from dftt.models.target import load_tokenizer
+from dftt.scoring.phrases import contains_phrase
+from dftt.scoring.rubrics import score
+from dftt.suites.tasks import group_by_context, load_tasks
+from dftt.suites.worlds import CATEGORIES, WorldsSpec, estimate_tokens, generate_tasks, to_row
+from dftt.suites.worlds.__main__ import main
+from dftt.suites.worlds.generate import INSTRUCTION
+from dftt.suites.worlds.vocabulary import GENRES, vocabulary
 from dftt.types import Task
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAINING_VOCABULARY = ROOT / "dftt" / "adaptation" / "corpus" / "vocabulary"
+TRAINING_VOCABULARY = ROOT / "dftt_tools" / "corpus" / "vocabulary"
 LENGTH = 1800  # enough for the facts of every difficulty
 
 specs = st.builds(

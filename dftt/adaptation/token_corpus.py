@@ -1,0 +1,138 @@
+"""Training text as token ids: one file of sequences with a mark on the tokens that may be asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenCorpus:
+    """Sequences of token ids, stored end to end.
+
+    Args:
+        tokens: All token ids, int32, (M,).
+        supervised: Which of them may be asked for, bool, (M,).
+        lengths: Length of each sequence, int64, (S,).
+    """
+
+    tokens: Tensor
+    supervised: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]], free: Sequence[int]) -> TokenCorpus:
+        """Corpus of `sequences`, of each of which the first `free[i]` tokens (a prompt) are not asked for."""
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        marks = [torch.arange(len(sequence)) >= start for sequence, start in zip(sequences, free, strict=True)]
+        tokens = torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.int32)
+        return cls(tokens, torch.cat(marks) if marks else torch.zeros(0, dtype=torch.bool), lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all sequences and marks."""
+        hashed = hashlib.sha256()
+        for tensor in (self.tokens, self.supervised, self.lengths):
+            hashed.update(tensor.numpy().tobytes())
+        return hashed.hexdigest()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs of (tokens, supervised), one per sequence."""
+        sizes = self.lengths.tolist()
+        return zip(self.tokens.split(sizes), self.supervised.split(sizes), strict=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_file({"tokens": self.tokens, "supervised": self.supervised, "lengths": self.lengths}, path)
+
+    @classmethod
+    def load(cls, *paths: str | Path) -> TokenCorpus:
+        """All sequences of the given files, in order; ValueError naming a file that is missing or something else."""
+        parts = []
+        for path in paths:
+            if not Path(path).is_file():
+                raise ValueError(f"corpus: no file at {path}; write one with python -m dftt_tools.synthesise")
+            try:
+                tensors = load_file(path)
+            except SafetensorError as error:
+                raise ValueError(f"corpus {path} is not a safetensors file ({error})") from None
+            if set(tensors) != {"tokens", "supervised", "lengths"}:
+                raise ValueError(f"corpus {path} holds {sorted(tensors)}; expected tokens, supervised and lengths")
+            parts.append(cls(**tensors))
+        return cls(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "supervised", "lengths"))
+        )
+
+
+@dataclass(frozen=True)
+class CorpusBatch:
+    """Sequences of similar length with the anchors of their blocks.
+
+    Args:
+        input_ids: Right-padded, (R, T).
+        supervised: False on prompts and padding, (R, T).
+        anchors: (R, N); drawn with replacement where a sequence has too few.
+    """
+
+    input_ids: Tensor
+    supervised: Tensor
+    anchors: Tensor
+
+
+def plan_batches(lengths: Tensor, *, tokens_per_batch: int, generator: torch.Generator) -> list[list[int]]:
+    """Indices of sequences, shuffled, in batches of at most `tokens_per_batch` padded tokens and of similar lengths."""
+    # Noise before sorting: batches of like lengths, but not the same neighbours in every epoch.
+    noisy = lengths.float() * (1 + 0.1 * torch.rand(len(lengths), generator=generator))
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for index in noisy.argsort().tolist():
+        longest = max(longest, int(lengths[index]))
+        if current and longest * (len(current) + 1) > tokens_per_batch:
+            batches.append(current)
+            current, longest = [], int(lengths[index])
+        current.append(index)
+    if current:
+        batches.append(current)
+    return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def collate(
+    rows: Sequence[tuple[Tensor, Tensor]], *, anchors_per_batch: int, pad_to: int = 64, generator: torch.Generator
+) -> CorpusBatch:
+    """Pad rows to a common multiple of `pad_to` and draw anchors whose first label is supervised.
+
+    Args:
+        rows: (tokens, supervised) of each sequence.
+        anchors_per_batch: Anchors over all rows together.
+        pad_to: Lengths are rounded up to this, so that compiled kernels meet few shapes.
+        generator: Source of randomness.
+    """
+    width = -(-max(len(tokens) for tokens, _ in rows) // pad_to) * pad_to
+    input_ids = torch.zeros(len(rows), width, dtype=torch.long)
+    supervised = torch.zeros(len(rows), width, dtype=torch.bool)
+    for row, (tokens, marks) in enumerate(rows):
+        input_ids[row, : len(tokens)] = tokens
+        supervised[row, : len(marks)] = marks
+    # An anchor at a is worth drawing where a + 1 may be asked for; position 0 has no feature before it.
+    openers = supervised.roll(-1, dims=1)
+    openers[:, -1] = openers[:, 0] = False
+    count = max(1, anchors_per_batch // len(rows))
+    # Uniform among a row's openers: random keys, the largest first; rows with fewer repeat from the start.
+    keys = torch.rand(openers.shape, generator=generator).masked_fill(~openers, -1.0)
+    order = keys.argsort(dim=1, descending=True)
+    available = openers.sum(1, keepdim=True).clamp_min(1)
+    picks = torch.arange(count)[None] % available
+    anchors = order.gather(1, picks).clamp_min(1)
+    return CorpusBatch(input_ids, supervised, anchors.sort(dim=1).values)

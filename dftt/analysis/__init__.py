@@ -1,0 +1,1 @@
+"""What records say: the summary, comparisons with intervals, and the verdict of a study."""

@@ -1,0 +1,177 @@
+"""A run as its folder tells it: records, and what stands beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dftt.analysis.arms_file import read_arms
+from dftt.analysis.comparison import Comparison, answers_of
+from dftt.analysis.verdict import Judgement, judge, read_verdict
+from dftt.study.manifest import wanted_records
+from dftt.study.records import Key
+from dftt.study.traces import Trace, load_traces
+from dftt.types import Record
+from dftt.types.arms import Arm
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind.
+
+    Args:
+        name: Tells it from the other runs of a report.
+        folder: Where it lies.
+        records: Those of its study's arms; of a folder that does not say what the study wants, all of those.
+        arms: Its arms, in the study's order.
+        judgement: Its verdict.json; made from the records where it has none, or one of fewer records. All differences
+            that are shown are in it.
+        baseline: The arm that tables show first, empty where there is no record of it.
+        provenance: Of provenance.json, empty where it is missing; so are the next two.
+        config: Of config.yaml.
+        traces: By key, those that belong to a record.
+        error_classes: Of errors.json: why answers failed, by key.
+        left_out: A sentence that counts what else lies in the folder, empty where that is nothing.
+    """
+
+    name: str
+    folder: Path
+    records: Sequence[Record]
+    arms: Sequence[Arm]
+    judgement: Judgement
+    baseline: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    traces: Mapping[Key, Trace] = field(default_factory=dict)
+    error_classes: Mapping[Key, str] = field(default_factory=dict)
+    left_out: str = ""
+
+    def comparison(self, arm: str, against: str, measure: str) -> Comparison | None:
+        """The verdict's comparison of this arm with that kind of reference; None where there is none, or no pair."""
+        for each in self.judgement.comparisons:
+            if (each.arm, each.pair.against, each.pair.measure) == (arm, against, measure) and each.interval.n:
+                return each
+        return None
+
+
+@dataclass(frozen=True)
+class ArmData:
+    """The records of one arm of one run.
+
+    Args:
+        label: What it is called here: its id, after the run's name where there are several runs.
+        arm: The arm.
+        run: Its run.
+        records: Its records.
+    """
+
+    label: str
+    arm: Arm
+    run: Run
+    records: Sequence[Record]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it comes first in its run's tables."""
+        return self.arm.id == self.run.baseline
+
+    def compared(self, against: str, measure: str) -> Comparison | None:
+        """The verdict's comparison of this arm with that kind of reference, if there is one."""
+        return self.run.comparison(self.arm.id, against, measure)
+
+
+def load_run(folder: str | Path, *, name: str = "") -> Run:
+    """The run of a folder.
+
+    Args:
+        folder: With records.*.jsonl and arms.json.
+        name: What the report calls it; the folder's name where not given.
+
+    Raises:
+        ValueError: The folder is missing, holds no record, or a file in it cannot be read; the message names it.
+    """
+    folder = Path(folder)
+    wanted = wanted_records(folder)
+    arms = read_arms(folder).arms if wanted.records else ()
+    known = {arm.id for arm in arms}
+    records = [record for record in wanted.records if record.arm in known]
+    if not records:
+        left_out = f" ({wanted.note})" if wanted.note else ""
+        raise ValueError(
+            f"report: {folder} holds no records.*.jsonl with a record of its study in it{left_out}; name the folder of "
+            "a run"
+        )
+    judgement = read_verdict(folder)
+    if judgement is None or judgement.num_records != len(wanted.records):
+        judgement = judge(folder, wanted.records)
+    hashes = {record.key: record.spec_hash for record in records}
+    config = _read(folder / "config.yaml") or {}
+    return Run(
+        name=name or folder.resolve().name,
+        folder=folder,
+        records=records,
+        arms=arms,
+        judgement=judgement,
+        baseline=_baseline(records, config, _read(folder / "summary.json")),
+        provenance=_read(folder / "provenance.json") or {},
+        config=config,
+        left_out=wanted.note,
+        traces={key: trace for key, trace in load_traces(folder).items() if hashes.get(key) == trace.spec_hash},
+        error_classes={
+            (row["task_id"], row["arm"], row["seed"]): row["class"] for row in _read(folder / "errors.json") or []
+        },
+    )
+
+
+def load_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """The runs of several folders, under names that differ; ValueError where one is named twice or unreadable."""
+    resolved = [Path(folder).resolve() for folder in folders]
+    if len(set(resolved)) < len(resolved):
+        raise ValueError(f"report: a run is named twice among {', '.join(map(str, folders))}; name each once")
+    names = [folder.name for folder in resolved]
+    return [
+        load_run(folder, name=name if names.count(name) == 1 else f"{folder.parent.name}/{name}")
+        for folder, name in zip(resolved, names, strict=True)
+    ]
+
+
+def arms_of(runs: Sequence[Run]) -> list[ArmData]:
+    """All arms of all runs that have a record: run by run, the baseline first, then as the study lists them."""
+    found = []
+    for run in runs:
+        answers = answers_of(run.records)
+        for arm in sorted(run.arms, key=lambda arm: arm.id != run.baseline):
+            if arm.id in answers:
+                label = arm.id if len(runs) == 1 else f"{run.name}: {arm.id}"
+                found.append(ArmData(label, arm, run, list(answers[arm.id].values())))
+    return found
+
+
+def arm_of(arms: Sequence[ArmData], run: Run, arm: str) -> ArmData | None:
+    """The arm of a run with this id, where it has one."""
+    return next((each for each in arms if each.run is run and each.arm.id == arm), None)
+
+
+def _baseline(records: Sequence[Record], config: Mapping[str, Any], summary: Any) -> str:
+    """The arm that the summary puts first, or that the config names, as far as there are records of it."""
+    arms = {record.arm for record in records}
+    listed = summary[0].get("arm") if isinstance(summary, list) and summary else None
+    named = (config.get("evaluator") or {}).get("baseline")
+    return next((arm for arm in (listed, named, "speculative+none", "target") if arm in arms), "")
+
+
+def _read(path: Path) -> Any:
+    """What a JSON or YAML file says; None where it is missing."""
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"report: {path} cannot be read ({reason}); repair or remove it") from None

@@ -1,0 +1,186 @@
+"""Scores by program: rubrics that need no judge.
+
+A checkable rubric is a mapping with a `type`:
+
+- `{"type": "contains", "any_of": ["hallway"]}`: the answer holds at least one of the phrases.
+- `{"type": "excludes", "any_of": ["bathroom"]}`: the answer holds none of them.
+- `{"type": "number", "value": 18, "tolerance": 0}`: the last number of the answer is the value.
+- `{"type": "regex", "pattern": "^yes"}`: the pattern occurs in the answer, whatever the case.
+- `{"type": "strict-match", "value": "18"}`, `{"type": "flexible-extract", "value": "18"}`: the rules of GSM8K
+  (number_rules.py).
+
+A phrase counts where the answer states it; phrases.py says what that means.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dftt.scoring.final_answer import final_answer
+from dftt.scoring.number_rules import NUMBER_RULES
+from dftt.scoring.phrases import has_words, names, plain, states, without_thousands
+from dftt.types import Score, Task
+
+# A minus after a word or a bracket is no sign; digits after a letter belong to a name such as H2.
+_NUMBER = re.compile(r"(?<![\w.])(?:(?<![)\]])-)?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+
+# A number before another one, with nothing but a separator between them.
+_LISTED = re.compile(r"\d[\s*_$]*(?:[,;/]|,?\s(?:and|or)\b|\s)[\s*_$]*$")
+
+
+def score(task: Task, answer: str) -> Score:
+    """Score of an answer: passed when all rubrics are fulfilled, unscored (None) when a program cannot tell.
+
+    An empty answer fulfils nothing. A task without rubrics, or with one that only a judge can read, is
+    unscored.
+
+    Args:
+        task: Its rubrics are strings (for a judge) or checkable mappings.
+        answer: The decoded text.
+
+    Raises:
+        ValueError: A mapping among the rubrics is not a checkable rubric.
+    """
+    return score_rubrics(task.rubrics, answer)
+
+
+def score_rubrics(rubrics: Sequence[Any], answer: str) -> Score:
+    """As `score`, of rubrics alone.
+
+    Args:
+        rubrics: Strings (for a judge) or checkable mappings.
+        answer: The decoded text; thinking in it is not looked at.
+
+    Raises:
+        ValueError: A mapping among the rubrics is not a checkable rubric.
+    """
+    if not rubrics:
+        return Score(passed=None, explanation="no rubrics")
+    answer = final_answer(answer)
+    if not answer:
+        return Score(passed=False, statuses=(False,) * len(rubrics), explanation="empty answer")
+    read = [read_rubric(rubric) for rubric in rubrics]
+    statuses = []
+    for number, rubric in enumerate(read, start=1):
+        if isinstance(rubric, str):
+            return Score(passed=None, explanation=f"rubric {number} needs a judge")
+        statuses.append(check(rubric, answer))
+    failed = [str(number) for number, status in enumerate(statuses, start=1) if not status]
+    explanation = f"not fulfilled: rubric {', '.join(failed)}" if failed else ""
+    return Score(passed=not failed, statuses=tuple(statuses), explanation=explanation)
+
+
+def check(rubric: Mapping[str, Any], answer: str) -> bool:
+    """Whether an answer fulfils a checkable rubric that `read_rubric` has let through."""
+    return _CHECKS[rubric["type"]](rubric, answer)
+
+
+def read_rubric(rubric: object) -> str | Mapping[str, Any]:
+    """A rubric as `score` uses it: a string for a judge, or a checkable mapping whose values are valid.
+
+    Args:
+        rubric: A string, CL-bench's `{"rubric_criteria": "..."}`, or a checkable mapping.
+
+    Raises:
+        ValueError: It is none of these, or a value in it is not accepted.
+    """
+    if isinstance(rubric, str):
+        return rubric
+    if not isinstance(rubric, Mapping):
+        raise ValueError(f"rubric must be a string or a mapping, got {type(rubric).__name__}")
+    if "type" not in rubric:
+        criteria = rubric.get("rubric_criteria")
+        if not isinstance(criteria, str):
+            raise ValueError(f"rubric has neither `type` nor `rubric_criteria`, only {sorted(rubric)}")
+        return criteria
+    kind = rubric["type"]
+    if kind not in _CHECKS:
+        raise ValueError(f"rubric type {kind!r} is unknown; choose from {', '.join(_CHECKS)}")
+    _READERS[kind](rubric)
+    return rubric
+
+
+def last_number(text: str) -> float | None:
+    """The last number written in digits, thousands separators allowed; None where there is none."""
+    found = _NUMBER.findall(without_thousands(text))
+    return float(found[-1]) if found else None
+
+
+def _read_phrases(rubric: Mapping[str, Any]) -> None:
+    phrases = rubric.get("any_of")
+    if not isinstance(phrases, list | tuple) or not phrases:
+        raise ValueError(f"rubric {rubric['type']}: `any_of` must be a non-empty list of phrases, got {phrases!r}")
+    for phrase in phrases:
+        if not isinstance(phrase, str) or not has_words(phrase):
+            raise ValueError(f"rubric {rubric['type']}: a phrase must hold a letter or digit, got {phrase!r}")
+
+
+def _read_number(rubric: Mapping[str, Any]) -> None:
+    for name, value in (("value", rubric.get("value")), ("tolerance", rubric.get("tolerance", 0))):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"rubric number: `{name}` must be a finite number, got {value!r}")
+    if rubric.get("tolerance", 0) < 0:
+        raise ValueError(f"rubric number: `tolerance` must be >= 0, got {rubric['tolerance']}")
+
+
+def _read_regex(rubric: Mapping[str, Any]) -> None:
+    pattern = rubric.get("pattern")
+    if not isinstance(pattern, str):
+        raise ValueError(f"rubric regex: `pattern` must be a string, got {pattern!r}")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"rubric regex: {pattern!r} is not a regular expression ({error})") from None
+
+
+def _contains(rubric: Mapping[str, Any], answer: str) -> bool:
+    return any(states(answer, phrase, rubric.get("question", "")) for phrase in rubric["any_of"])
+
+
+def _excludes(rubric: Mapping[str, Any], answer: str) -> bool:
+    return not any(names(answer, phrase, rubric.get("question", "")) for phrase in rubric["any_of"])
+
+
+def _number(rubric: Mapping[str, Any], answer: str) -> bool:
+    found = last_number(answer)
+    is_near = found is not None and abs(found - rubric["value"]) <= rubric.get("tolerance", 0)
+    return is_near and _is_one_number(answer)
+
+
+def _is_one_number(answer: str) -> bool:
+    """Whether the last number is stated, and not the end of a list of numbers."""
+    text = without_thousands(answer)
+    last = list(_NUMBER.finditer(text))[-1]
+    return states(answer, last.group()) and _LISTED.search(text[: last.start()]) is None
+
+
+def _regex(rubric: Mapping[str, Any], answer: str) -> bool:
+    return re.search(rubric["pattern"], plain(answer), re.IGNORECASE) is not None
+
+
+def _read_value(rubric: Mapping[str, Any]) -> None:
+    if not isinstance(rubric.get("value"), str) or not rubric["value"].strip():
+        raise ValueError(f"rubric {rubric['type']}: `value` must be a number as text, got {rubric.get('value')!r}")
+
+
+def _number_rule(rubric: Mapping[str, Any], answer: str) -> bool:
+    return NUMBER_RULES[rubric["type"]](answer, rubric["value"])
+
+
+_CHECKS: dict[str, Callable[[Mapping[str, Any], str], bool]] = {
+    "contains": _contains,
+    "excludes": _excludes,
+    "number": _number,
+    "regex": _regex,
+    **dict.fromkeys(NUMBER_RULES, _number_rule),
+}
+_READERS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "contains": _read_phrases,
+    "excludes": _read_phrases,
+    "number": _read_number,
+    "regex": _read_regex,
+    **dict.fromkeys(NUMBER_RULES, _read_value),
+}

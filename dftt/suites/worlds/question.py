@@ -1,0 +1,155 @@
+"""A question with all that is known about its answers, and the rubrics made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dftt.scoring.phrases import contains_phrase
+
+_NUMBER = re.compile(r"\d+")
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question on a document.
+
+    Args:
+        text: The question.
+        answer: The right answer: digits, a name or a phrase.
+        evidence: Passages of the document that the answer follows from; each stands in it once.
+        kind: The type of the answer, in words ("quarry"); empty for a number.
+        unit: Unit of a number.
+        working: Arithmetic that leads from the evidence to a number, such as "4 * 9 + 5"; empty where the answer is
+            read off.
+        prior: What common knowledge would answer; empty where it knows nothing.
+        entities: Wrong answers of the same type that stand in the document or follow from it for another entry.
+        options: The answers that the question itself offers.
+        bridges: Names that join the facts, to be named in the answer.
+        hops: Facts joined.
+        sums: Sums made.
+    """
+
+    text: str
+    answer: str
+    evidence: tuple[str, ...]
+    kind: str = ""
+    unit: str = ""
+    working: str = ""
+    prior: str = ""
+    entities: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    bridges: tuple[str, ...] = ()
+    hops: int = 1
+    sums: int = 0
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the answer is a number in digits."""
+        return not self.kind
+
+    @property
+    def request(self) -> str:
+        """What the answer must hold besides, or the form it must have, for the rubrics to read it; may be empty."""
+        requests = []
+        if self.bridges:
+            links = "the name that links" if len(self.bridges) == 1 else f"the {len(self.bridges)} names that link"
+            requests.append(f"Begin with {links} the facts.")
+        if self.working:
+            requests.append("End with the resulting number.")
+        return " ".join(requests)
+
+    @property
+    def reference(self) -> str:
+        """A right answer, in full."""
+        bridges = f"By way of {' and '.join(self.bridges)}: " if self.bridges else ""
+        working = f"{self.working} = " if self.working else ""
+        return f"{bridges}{working}{self.answer}{f' {self.unit}' if self.unit else ''}."
+
+    @property
+    def chance(self) -> float:
+        """How often an answer that ignores the document is right: by guessing among the options, and never without."""
+        return 1 / len(self.options) if self.options else 0.0
+
+    @property
+    def ignoring(self) -> tuple[str, ...]:
+        """The prior as it may be written: small numbers also as a word."""
+        if not self.prior:
+            return ()
+        return _written(self.prior) if self.is_number else (self.prior,)
+
+    def is_sound(self) -> bool:
+        """Whether the answer can be told from what is wrong, and the question does not give it away.
+
+        A right working must not pass through the number that common knowledge would give, since that number fails a
+        rubric; entities that are the answer by coincidence make the class of an error undecidable.
+        """
+        if self.answer == self.prior or self.answer in self.entities:
+            return False
+        if self.is_number:
+            asked = _NUMBER.findall(self.text)
+            passed = {*asked, *_NUMBER.findall(self.working), *_partial_results(self.working)}
+            return self.answer not in asked and self.prior not in passed
+        if self.options:
+            return True
+        named = " ".join((self.text, *self.bridges))
+        return not any(contains_phrase(named, phrase) for phrase in (self.answer, self.prior))
+
+
+def rubrics(question: Question) -> tuple[Mapping[str, Any], ...]:
+    """Checkable rubrics of a question, each with its wording for a judge (`rubric_criteria`)."""
+    answer = question.answer
+    # The way to a computed number passes other numbers, so the last one counts; one that is read off stands anywhere.
+    if question.working:
+        made = [_number(question)]
+    else:
+        forms = _written(answer) if question.is_number else (answer,)
+        made = [_phrases("contains", forms, f"The response should give {answer!r} as the answer.")]
+    if question.prior:
+        wording = f"The response should not give {question.prior!r}, which holds outside this document."
+        made.append(_phrases("excludes", question.ignoring, wording))
+    if others := _others(question):
+        wording = f"The response should not give another {question.kind or 'number'} of the document instead."
+        made.append(_phrases("excludes", others, wording))
+    made += [_phrases("contains", (name,), f"The response should name {name!r}.") for name in question.bridges]
+    return tuple(made)
+
+
+def _number(question: Question) -> Mapping[str, Any]:
+    wording = f"The response should end with the number {question.answer}."
+    return {"type": "number", "value": int(question.answer), "tolerance": 0, "rubric_criteria": wording}
+
+
+def _phrases(kind: str, phrases: tuple[str, ...], wording: str) -> Mapping[str, Any]:
+    return {"type": kind, "any_of": list(phrases), "rubric_criteria": wording}
+
+
+def _others(question: Question) -> tuple[str, ...]:
+    """Wrong answers that a right one has no reason to hold; the prior has a rubric of its own."""
+    if question.working:
+        return ()
+    wrong = dict.fromkeys((*question.options, *question.entities))
+    named = " ".join((question.answer, *question.bridges, "" if question.options else question.text))
+    return tuple(name for name in wrong if name not in question.ignoring and not contains_phrase(named, name))
+
+
+def _written(number: str) -> tuple[str, ...]:
+    """A number in digits, and in words where it is small."""
+    return (number, _WORDS[int(number)]) if int(number) in range(len(_WORDS)) else (number,)
+
+
+def _partial_results(working: str) -> set[str]:
+    """Every number that working out "2 * 9 + 5 - 3" from left to right passes through before the end."""
+    terms = re.split(r" ([+-]) ", working)
+    results: set[str] = set()
+    total = 0
+    for sign, term in zip(["+", *terms[1::2]], terms[::2], strict=True):
+        product = 1
+        for factor in _NUMBER.findall(term):
+            product *= int(factor)
+        total += product if sign == "+" else -product
+        results |= {str(product), str(total)}
+    return results
