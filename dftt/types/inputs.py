@@ -1,4 +1,4 @@
-"""What separates bad input from mistakes of ours: bad input is a ValueError that a `raise` of dftt or its tools raises."""
+"""Bad input, told from mistakes of ours: it is a ValueError that a `raise` of dftt or its tools raises."""
 
 from __future__ import annotations
 
