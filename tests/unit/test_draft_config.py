@@ -170,6 +170,7 @@ def test_valued_keys_pass_at_their_neutral_values_only(key: str, section: str) -
         ("dflash_config.target_layer_ids", "12345"),
         ("dflash_config.target_layer_ids", []),
         ("rope_scaling", {"rope_type": "dynamic", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": ["yarn"]}),
         ("rope_scaling", {"rope_type": "yarn"}),
         ("rope_scaling", {"rope_type": "linear", "factor": 2.0, "new": 1}),
         ("rope_parameters", {name: LLAMA3_ROPE for name in ("full_attention", "sliding_attention")}),
