@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from dftt.models.kernels import kernels_run
+from dftt.models.acceleration import kernels_run
 
 
 @dataclass(frozen=True)

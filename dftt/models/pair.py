@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from dftt.models import bundled
 from dftt.models.chat import Messages
 from dftt.models.checkpoint import load_draft
-from dftt.models.draft import DFlashDraft, DraftConfig
+from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import Prefill, Prompt
 from dftt.types.inputs import reading
@@ -106,6 +107,43 @@ def find_draft(draft: str | Path | None, *, target: str) -> Path:
     except Exception as error:  # the hub client raises many unrelated classes, all meaning "not to be had"
         reason = str(error).splitlines()[0]
         raise ValueError(f"draft {draft!r} is neither a folder here nor to be had from the hub ({reason})") from error
+
+
+def make_draft(
+    target: Target, layers: int, block_size: int, taps: int | Sequence[int], mask_token_id: int
+) -> DFlashDraft:
+    """A draft with random weights, shaped like the target's own layers, to be trained over a corpus.
+
+    Raises:
+        ValueError: If the mask token is not given, outside the embedding, or an end-of-sequence or padding token.
+    """
+    config = target.config
+    forbidden = {*target.eos_token_ids, getattr(config, "pad_token_id", None)}
+    if not 0 <= mask_token_id < target.vocab_size or mask_token_id in forbidden:
+        raise ValueError(
+            f"model.new_mask_token_id must be a reserved token below {target.vocab_size}, "
+            f"neither padding nor end-of-sequence, got {mask_token_id}"
+        )
+    draft = DFlashDraft(
+        DraftConfig(
+            hidden_size=config.hidden_size,
+            num_layers=layers,
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            vocab_size=target.vocab_size,
+            num_target_layers=target.num_layers,
+            tap_ids=default_tap_ids(target.num_layers, taps) if isinstance(taps, int) else tuple(taps),
+            block_size=block_size,
+            mask_token_id=mask_token_id,
+            rms_norm_eps=config.rms_norm_eps,
+            rope_parameters=dict(config.rope_parameters),
+            max_position_embeddings=config.max_position_embeddings,
+        )
+    )
+    draft.reset_parameters()
+    return draft
 
 
 def check_fit(target: Target, draft: DraftConfig) -> None:

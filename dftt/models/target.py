@@ -14,17 +14,24 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dftt.models import bundled
+from dftt.models.acceleration import kernels_run
 from dftt.models.agreement import settle_attention
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
 from dftt.models.chat import Messages, chat_ids
 from dftt.models.draft import FULL, SLIDING
-from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported, takes_attention, window_of
+from dftt.models.families import (
+    PROVEN,
+    band_of,
+    fix_frequencies_,
+    head_width,
+    refuse_unsupported,
+    takes_attention,
+    window_of,
+)
 from dftt.models.fused import fuse_norms_
 from dftt.models.gguf import unpacked
-from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
-from dftt.models.rope import fix_frequencies_
 from dftt.models.spans import causal_spans, dense_of_spans, forked_spans
 from dftt.types import Prefill
 from dftt.types.checks import whole_characters
