@@ -87,10 +87,10 @@ def tap_places(taps: str | int, num_taps: int) -> tuple[int, ...]:
 
 
 class DraftContext(Protocol):
-    """Keys and values of the context, to which each layer's block keys and values are joined."""
+    """Keys and values of the context; `RowCache` is one, too."""
 
     def update(self, key: Tensor, value: Tensor, layer: int, /) -> tuple[Tensor, Tensor]:
-        """Context then block, (R, Hkv, S, Dh) each."""
+        """A layer's keys and values (R, Hkv, S, Dh), the context's and then these of the blocks."""
         ...
 
 
@@ -101,7 +101,7 @@ class GradContext:
         self.keys_values = keys_values
 
     def update(self, key: Tensor, value: Tensor, layer: int, /) -> tuple[Tensor, Tensor]:
-        """Context then block."""
+        """As `DraftContext.update`."""
         context_key, context_value = self.keys_values[layer]
         return torch.cat([context_key, key], dim=2), torch.cat([context_value, value], dim=2)
 

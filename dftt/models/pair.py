@@ -149,18 +149,13 @@ def make_draft(
 def check_fit(target: Target, draft: DraftConfig) -> None:
     """Raise ValueError, in one sentence, for the first thing in which the draft does not fit the target."""
     _check_precision(target.dtype)
-    if draft.hidden_size != target.hidden_size:
-        raise ValueError(
-            f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}"
-        )
-    if draft.vocab_size not in (None, target.vocab_size):
-        raise ValueError(
-            f"draft was made for a vocabulary of {draft.vocab_size}, the target {target.name} has {target.vocab_size}"
-        )
-    if draft.num_target_layers not in (None, target.num_layers):
-        raise ValueError(
-            f"draft was made for a target of {draft.num_target_layers} layers, {target.name} has {target.num_layers}"
-        )
+    for said, wanted, has in (
+        ("has hidden size {}", draft.hidden_size, target.hidden_size),
+        ("was made for a vocabulary of {}", draft.vocab_size, target.vocab_size),
+        ("was made for a target of {} layers", draft.num_target_layers, target.num_layers),
+    ):
+        if wanted not in (None, has):
+            raise ValueError(f"draft {said.format(wanted)}, the target {target.name} has {has}")
     for tap in draft.tap_ids:
         # The last hidden state is the one after the final norm, which no draft was trained on.
         if not 0 <= tap < target.num_layers:

@@ -81,7 +81,6 @@ class Target:
         *,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype = "float32",
-        revision: str | None = None,
     ) -> Target:
         """The target of a hub id, a local folder, a .gguf file or `bundled:smollm2-135m`, frozen, on `device`.
 
@@ -92,14 +91,14 @@ class Target:
         """
         dtype, path = resolve_dtype(dtype), _path_of(name)
         with _named_errors(name):
-            config = AutoConfig.from_pretrained(path, revision=revision)
+            config = AutoConfig.from_pretrained(path)
         refuse_unsupported(config.get_text_config(), str(name))
         with _named_errors(name):
             attention = GROUPED_ATTENTION if takes_attention(config) else None
             model = AutoModelForCausalLM.from_pretrained(
-                path, config=config, revision=revision, dtype=dtype, attn_implementation=attention
+                path, config=config, dtype=dtype, attn_implementation=attention
             )
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(path)
         model = cast(nn.Module, model).to(device)  # transformers' own .to() is untyped
         if torch.device(device).type == "cpu":
             pack_(model)
@@ -171,16 +170,10 @@ class Target:
         *,
         tap_ids: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
-        """One pass that reads `token_ids`, writes them to the cache and returns final hidden states and features.
-
-        Args:
-            token_ids: Tokens to read.
-            placement: Where they stand.
-            cache: Filled up to each row's first position.
-            tap_ids: Hidden-state indices to return, concatenated in this order.
+        """Read `token_ids` where they are placed, in one pass that writes them to the cache.
 
         Returns:
-            Hidden states after the last norm (R, Q, D), and features (R, Q, L*D).
+            Hidden states after the last norm (R, Q, D), and those of `tap_ids` in this order as features (R, Q, L*D).
         """
         cache.placement = placement
         with self._taps(tap_ids) as taps:
@@ -220,8 +213,7 @@ class Target:
             tap_ids: Hidden-state indices to keep.
             prefix: An earlier prefill of the first tokens, taken over instead of read again.
             chunk: Tokens per pass.
-            features_on: Where the features are kept, such as host memory for a long prompt; by default the target's
-                device.
+            features_on: Where the features are kept, as in host memory for a long prompt; by default on the device.
 
         Raises:
             ValueError: If the prompt is longer than the model's window, or `prefix` is not a proper prefix of it.
@@ -269,18 +261,14 @@ class Target:
     def _mask(self, placement: Placement, shared: int, band: int | None) -> Tensor:
         if placement.fork:
             spans = forked_spans(placement.positions, placement.fork, band, shared=shared)
-            return spans if self.reads_spans else self._as_attended(dense_of_spans(spans, placement.used))
+        else:
+            spans = causal_spans(placement.positions, band, shared=shared)
         if self.reads_spans:
-            return causal_spans(placement.positions, band, shared=shared)
-        keys = torch.arange(placement.used, device=placement.positions.device)
-        queries = placement.positions[..., None]
-        visible = keys <= queries if band is None else (keys <= queries) & (keys > queries - band)
-        return self._as_attended(visible[:, None])
-
-    def _as_attended(self, mask: Tensor) -> Tensor:
-        """The mask as the attention takes it: eager attention adds it to the scores, where a boolean hides nothing."""
+            return spans
+        mask = dense_of_spans(spans, placement.used)
         if self.config._attn_implementation != "eager":
             return mask
+        # Eager attention adds the mask to the scores, where a boolean hides nothing.
         return torch.zeros_like(mask, dtype=self.dtype).masked_fill(~mask, torch.finfo(self.dtype).min)
 
     @contextmanager
@@ -316,12 +304,8 @@ def load_tokenizer(name: str | Path) -> tuple[Any, int]:
 def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> list[int]:
     """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
 
-    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are.
-
-    Args:
-        tokenizer: The target's tokenizer.
-        text: Messages or a string.
-        thinking: Let a template that has a thinking mode use it; off by default, as the published drafts were trained.
+    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are. `thinking` lets a
+    template that has a thinking mode use it; off by default, as the published drafts were trained.
 
     Raises:
         ValueError: If the text is empty, the tokenizer has no chat template for messages, or they do not go into it.

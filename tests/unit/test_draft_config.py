@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from dftt.models import draft_keys
-from dftt.models.checkpoint import load_draft, save_draft
+from dftt.models.checkpoint import NEUTRAL_FILES, load_draft, save_draft
 from dftt.models.draft import DFlashDraft, GradContext
 from dftt.models.draft_config import parse_config
-from dftt.models.draft_files import NEUTRAL_FILES
 from dftt.models.lora import NEUTRAL_FIELDS
 from tests.fakes import tiny_draft_config
 from tests.plain_draft import plain_hidden
