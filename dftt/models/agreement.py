@@ -37,11 +37,7 @@ _FEATURES = {
 
 
 def settle_attention(target: Target) -> None:
-    """Give a target our attention where that agrees with the model's own, else the model's eager attention.
-
-    Raises:
-        ValueError: If neither agrees, in one sentence that names what is special about the model.
-    """
+    """Give a target our attention where that agrees with the model's own, else its eager one; ValueError if neither."""
     _refuse_unknown_reach(target)
     reason = ""
     # Attention that cannot be replaced stays as it was loaded.

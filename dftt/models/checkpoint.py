@@ -90,8 +90,7 @@ def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFl
 def save_draft(draft: DFlashDraft, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
     """Write the draft in the z-lab layout and return the folder; `dtype` converts the weights on the way.
 
-    Raises:
-        ValueError: If the draft carries an adapter, which the layout has no place for.
+    ValueError if the draft carries an adapter, which the layout has no place for.
     """
     if is_attached(draft):
         raise ValueError(
@@ -126,9 +125,8 @@ def _read_config(folder: Path) -> Any:
 def weight_files(folder: Path) -> list[Path]:
     """The files with the draft's weights: safetensors, whole or in shards, or else a raw training state.
 
-    Raises:
-        ValueError: If there are none or two kinds, if a shard is missing, or if a file lies beside them that is not
-            known to be without effect.
+    ValueError if there are none or two kinds, if a shard is missing, or if a file lies beside them that is not known
+    to be without effect.
     """
     names = {path.name for path in folder.iterdir() if path.is_file()}
     weights = _safetensors(folder, names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,8 +73,7 @@ def default_tap_ids(num_target_layers: int, num_taps: int = 5) -> tuple[int, ...
 def tap_places(taps: str | int, num_taps: int) -> tuple[int, ...]:
     """Places of the taps that are kept, 0 the shallowest: all, shallow, deep (before and behind the middle), or one.
 
-    Raises:
-        ValueError: If there is no such tap, or too few to leave some out.
+    ValueError if there is no such tap, or too few to leave some out.
     """
     half = num_taps // 2
     named = {"all": range(num_taps), "shallow": range(half), "deep": range(num_taps - half, num_taps)}
@@ -183,7 +182,7 @@ class DFlashDraft(nn.Module):
             all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so
                 that full-attention layers need no mask.
             window: Band of all layers, as that of sliding ones; 0 where there is none.
-            rule: What else `blocks.is_visible` takes: `text_starts` and `shared` of blocks that open in texts behind a
+            rule: What else the masks of `blocks` take: `text_starts` and `shared` of blocks that open in texts behind a
                 context, `sinks` of a band.
         """
         build = {"dense": dense_block_mask, "flex": flex_block_mask, "spans": block_spans}[layout]
@@ -204,7 +203,7 @@ class DFlashDraft(nn.Module):
 
     def draft_layers(self) -> list[DraftLayer]:
         """The layers, typed."""
-        return [layer for layer in self.layers if isinstance(layer, DraftLayer)]
+        return cast(list[DraftLayer], list(self.layers))
 
 
 class DraftLayer(nn.Module):
@@ -230,8 +229,7 @@ class DraftAttention(nn.Module):
         super().__init__()
         self.index = index
         self.head_dim = config.head_dim
-        query_width = config.num_heads * config.head_dim
-        key_width = config.num_kv_heads * config.head_dim
+        query_width, key_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         bias = config.attention_bias
         self.q_proj = nn.Linear(config.hidden_size, query_width, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, key_width, bias=bias)

@@ -86,11 +86,7 @@ class Adapter:
 
     @classmethod
     def load(cls, folder: str | Path) -> Adapter:
-        """The adapter of a PEFT folder.
-
-        Raises:
-            ValueError: If a file is missing or the folder holds something other than a plain LoRA.
-        """
+        """The adapter of a PEFT folder; ValueError if a file is missing or it holds more than a plain LoRA."""
         folder = Path(folder)
         for name in (_CONFIG, _WEIGHTS):
             if not (folder / name).is_file():

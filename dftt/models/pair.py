@@ -91,8 +91,7 @@ def read_draft(draft: str | Path | None, *, target: str, dtype: torch.dtype = to
 def find_draft(draft: str | Path | None, *, target: str) -> Path:
     """Local folder of a draft: the bundled one for the bundled target, a folder as it is, a hub id from the hub cache.
 
-    Raises:
-        ValueError: If no draft is named for a target of the user's own, or the hub has none under that name.
+    ValueError if no draft is named for a target of the user's own, or the hub has none under that name.
     """
     if draft is None:
         if target != BUNDLED:
@@ -114,8 +113,7 @@ def make_draft(
 ) -> DFlashDraft:
     """A draft with random weights, shaped like the target's own layers, to be trained over a corpus.
 
-    Raises:
-        ValueError: If the mask token is not given, outside the embedding, or an end-of-sequence or padding token.
+    ValueError if the mask token is not given, outside the embedding, or an end-of-sequence or padding token.
     """
     config = target.config
     forbidden = {*target.eos_token_ids, getattr(config, "pad_token_id", None)}
@@ -173,8 +171,7 @@ def check_fit(target: Target, draft: DraftConfig) -> None:
 def check_own_vocabulary(target: Target, draft: DFlashDraft) -> None:
     """Compare an embedding and a head that came with the draft to the target's, which are used, and let them go.
 
-    Raises:
-        ValueError: If one differs from the target's by more than the rounding of its own precision.
+    ValueError if one differs from the target's by more than the rounding of its own precision.
     """
     theirs = {
         "embed_tokens.weight": target.model.get_input_embeddings().weight,

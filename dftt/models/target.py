@@ -41,13 +41,7 @@ PREFILL_CHUNK = 2048
 
 
 class Target:
-    """A frozen causal language model in evaluation mode.
-
-    Args:
-        model: Any transformers causal language model with a decoder of attention layers.
-        tokenizer: Its tokenizer.
-        name: How the user named it.
-    """
+    """A frozen causal language model of transformers in evaluation mode, with its tokenizer, as the user named it."""
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         config = model.config.get_text_config()
@@ -55,9 +49,7 @@ class Target:
         self.model = model.eval().requires_grad_(False)
         fuse_norms_(self.model)
         fix_frequencies_(self.model)
-        self.tokenizer = tokenizer
-        self.name = name
-        self.config = config
+        self.tokenizer, self.name, self.config = tokenizer, name, config
         self.hidden_size: int = config.hidden_size
         self.num_layers: int = config.num_hidden_layers
         self.window: int = window_of(config)
@@ -153,8 +145,7 @@ class Target:
     def exit_head(self, hidden: Tensor) -> Tensor:
         """Logits of an intermediate layer's states (..., D) as (..., V): the last norm, then the head (logit lens).
 
-        Raises:
-            ValueError: If the decoder has no last norm under a name that is known here.
+        ValueError if the decoder has no last norm under a name that is known here.
         """
         for name in ("norm", "final_layernorm", "final_layer_norm", "ln_f"):
             norm = getattr(self._decoder, name, None)
