@@ -101,14 +101,11 @@ def is_visible(
     return in_context | in_own_block
 
 
-def dense_block_mask(
-    anchors: Tensor,  # (R, N)
-    *,
-    block_size: int,
-    context_slots: int,
-    **rule: Any,
-) -> Tensor:  # (R, 1, N*K, context_slots + N*K), bool
-    """`is_visible` for all queries and keys, as an explicit mask; `rule` is what else `_by_number` takes."""
+def dense_block_mask(anchors: Tensor, *, block_size: int, context_slots: int, **rule: Any) -> Tensor:
+    """`is_visible` of anchors (R, N) as an explicit mask (R, 1, N*K, context_slots + N*K), bool.
+
+    `rule` is what else `_by_number` takes.
+    """
     rows, num_anchors = anchors.shape
     queries = torch.arange(num_anchors * block_size, device=anchors.device)
     keys = torch.arange(context_slots + num_anchors * block_size, device=anchors.device)
@@ -116,21 +113,14 @@ def dense_block_mask(
     return visible(torch.arange(rows, device=anchors.device)[:, None, None, None], None, queries[:, None], keys)
 
 
-def flex_block_mask(
-    anchors: Tensor,  # (R, N)
-    *,
-    block_size: int,
-    context_slots: int,
-    **rule: Any,
-) -> Any:
-    """`is_visible` as a FlexAttention BlockMask, which skips the tiles that nobody may look at."""
+def flex_block_mask(anchors: Tensor, *, block_size: int, context_slots: int, **rule: Any) -> Any:
+    """`is_visible` of anchors (R, N) as a FlexAttention BlockMask, which skips the tiles that nobody may look at."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     rows, num_anchors = anchors.shape
     queries = num_anchors * block_size
     visible = _by_number(anchors, block_size=block_size, context_slots=context_slots, **rule)
-    # Uncompiled, create_block_mask writes out the whole dense mask first.
-    build = compiled(create_block_mask)
+    build = compiled(create_block_mask)  # uncompiled, it writes out the whole dense mask first
     return build(visible, rows, None, queries, context_slots + queries, device=anchors.device)
 
 

@@ -132,28 +132,22 @@ class DFlashDraft(nn.Module):
             elif isinstance(module, RMSNorm):
                 nn.init.ones_(module.weight)
 
-    def read_context(
-        self,
-        features: Tensor,  # (R, T, L*D)
-        positions: Tensor,  # (R, T) or (1, T)
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of context positions, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features))."""
+    def read_context(self, features: Tensor, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of context, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features)).
+
+        Features (R, T, L*D) stand at positions (R, T) or (1, T).
+        """
         if self.kept_features is not None:
             features = features * self.kept_features.to(features)
         hidden = self._run(lambda: self.hidden_norm(self.fc(features)))
         rotary = self.rotary(hidden, positions)
         return [self._run(layer.self_attn.keys_values, hidden, rotary) for layer in self.draft_layers()]
 
-    def forward(
-        self,
-        embeddings: Tensor,  # (R, Q, D): the target's embeddings of the blocks' input ids
-        positions: Tensor,  # (R, Q)
-        context: DraftContext,
-        masks: Mapping[str, Any],
-    ) -> Tensor:  # (R, Q, D)
-        """Hidden states of all slots after the last norm; the target's head turns them into logits.
+    def forward(self, embeddings: Tensor, positions: Tensor, context: DraftContext, masks: Mapping[str, Any]) -> Tensor:
+        """Hidden states (R, Q, D) of all slots after the last norm; the target's head turns them into logits.
 
-        `masks` gives per layer type a boolean mask, a FlexAttention BlockMask, or None where every key may be seen.
+        The blocks' input ids, embedded by the target, (R, Q, D), stand at positions (R, Q). `masks` gives per layer
+        type a boolean mask, spans, a FlexAttention BlockMask, or None where every key may be seen.
         """
         hidden = embeddings
         rotary = self.rotary(hidden, positions)

@@ -92,14 +92,8 @@ def span_attention(
     return out
 
 
-def write_rows(
-    keys: Tensor,  # (R, Hkv, S, Dh)
-    values: Tensor,  # (R, Hkv, S, Dh)
-    new_keys: Tensor,  # (R, Hkv, Q, Dh)
-    new_values: Tensor,  # (R, Hkv, Q, Dh)
-    positions: Tensor,  # (R, Q), int64
-) -> None:
-    """Write each row's new keys and values at its positions, both in one launch."""
+def write_rows(keys: Tensor, values: Tensor, new_keys: Tensor, new_values: Tensor, positions: Tensor) -> None:
+    """Write new (R, Hkv, Q, Dh) into keys and values (R, Hkv, S, Dh) at positions (R, Q), int64, in one launch."""
     rows, kv_heads, queries, width = new_keys.shape
     positions = positions.contiguous()
     _write[(rows * queries, kv_heads)](

@@ -154,17 +154,11 @@ class Target:
         raise ValueError(f"target {self.name!r}: its last norm was not found, so no layer can be an early exit")
 
     def forward(
-        self,
-        token_ids: Tensor,  # (R, Q)
-        placement: Placement,
-        cache: RowCache,
-        *,
-        tap_ids: Sequence[int],
+        self, token_ids: Tensor, placement: Placement, cache: RowCache, *, tap_ids: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Read `token_ids` where they are placed, in one pass that writes them to the cache.
+        """Hidden states after the last norm (R, Q, D), and those of `tap_ids` in this order as features (R, Q, L*D).
 
-        Returns:
-            Hidden states after the last norm (R, Q, D), and those of `tap_ids` in this order as features (R, Q, L*D).
+        One pass reads `token_ids` (R, Q) where they are placed, and writes them to the cache.
         """
         cache.placement = placement
         with self._taps(tap_ids) as taps:
@@ -217,12 +211,11 @@ class Target:
         if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
             raise ValueError(f"prefix of {done} tokens is not a proper prefix of the prompt of {len(ids)} tokens")
         cache = RowCache(self.num_layers, rows=1, capacity=len(ids))
+        tokens, kept_on = torch.tensor([ids], device=self.device), features_on or self.device
+        hidden, features = [], []
         if prefix is not None:
             cache.fill_row(0, prefix.keys, prefix.values)
-        tokens = torch.tensor([ids], device=self.device)
-        kept_on = features_on or self.device
-        hidden = [] if prefix is None else [prefix.hidden]
-        features = [] if prefix is None else [prefix.features.to(kept_on)]
+            hidden, features = [prefix.hidden], [prefix.features.to(kept_on)]
         for start in range(done, len(ids), chunk):
             stop = min(start + chunk, len(ids))
             placement = place([start], stop - start, device=self.device)
@@ -230,14 +223,7 @@ class Target:
             hidden.append(states[0])
             features.append(tapped[0].to(kept_on))
         keys, values = cache.read_row(0)
-        return Prefill(
-            input_ids=ids,
-            features=torch.cat(features),
-            hidden=torch.cat(hidden),
-            keys=keys,
-            values=values,
-            seconds=time.perf_counter() - begun,
-        )
+        return Prefill(ids, torch.cat(features), torch.cat(hidden), keys, values, seconds=time.perf_counter() - begun)
 
     def _masks(self, placement: Placement, shared: int) -> Any:
         """Causal mask per row, (R, 1, Q, used), or its spans; a mapping by layer type for targets that mix them.
