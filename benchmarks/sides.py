@@ -12,8 +12,8 @@ from benchmarks.plain import PlainLoop, generate_seconds, stock_model
 from benchmarks.timing import Side, repeated
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
+from dftt.models.acceleration import as_graph
 from dftt.models.cache import RowCache, place_on_device
-from dftt.models.graphs import as_graph
 from dftt.models.packed import unpack_
 from dftt.models.pair import Pair
 from dftt.models.target import Target

@@ -29,8 +29,7 @@ from dftt.models import lora
 from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
-from dftt.models.new_draft import make_draft
-from dftt.models.pair import BUNDLED, Pair, check_fit, check_own_vocabulary, read_draft
+from dftt.models.pair import BUNDLED, Pair, check_fit, check_own_vocabulary, make_draft, read_draft
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.suites.tasks import context_of
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec

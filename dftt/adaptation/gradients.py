@@ -8,7 +8,6 @@ features, so the first one can be captured and the others replayed on blocks tha
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from dftt.adaptation.fallback import is_out_of_memory
 from dftt.adaptation.losses import BlockBatch
-from dftt.models.graphs import as_graph
+from dftt.models.acceleration import as_graph, is_wanted
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +31,7 @@ FEWEST_STEPS = 10  # of an adaptation that a capture pays for: it takes about as
 
 def capture_for(device: torch.device, steps: int) -> Capture | None:
     """`as_graph` where it pays; DFTT_GRAPHS=0 in the environment forbids it."""
-    wanted = device.type == "cuda" and steps >= FEWEST_STEPS and os.environ.get("DFTT_GRAPHS") != "0"
-    return as_graph if wanted else None
+    return as_graph if steps >= FEWEST_STEPS and is_wanted("DFTT_GRAPHS", device) else None
 
 
 class CapturedGradients:

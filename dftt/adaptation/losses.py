@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from dftt.adaptation.slot_loss import slot_loss
+from dftt.models.acceleration import flex_compiles
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.draft import DFlashDraft, GradContext
-from dftt.models.flex import flex_compiles
 from dftt.models.target import Target
 from dftt.types import LossName
 

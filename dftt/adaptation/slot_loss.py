@@ -7,8 +7,6 @@ read the logits and write the gradient; by autograd, some twenty passes over the
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -16,17 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dftt.models.acceleration import compiled, is_wanted, runs
 from dftt.types import LossName
-
-logger = logging.getLogger(__name__)
 
 SlotLoss = Callable[[Tensor, Tensor, Tensor, Tensor, LossName], tuple[Tensor, Tensor, Tensor]]
 
 
 def slot_loss(device: torch.device) -> SlotLoss:
     """`plain_slot_loss`, fused by the compiler on CUDA; DFTT_COMPILE=0 in the environment turns that off."""
-    wanted = device.type == "cuda" and os.environ.get("DFTT_COMPILE") != "0"
-    return (_fused() or plain_slot_loss) if wanted else plain_slot_loss
+    return compiled(plain_slot_loss) if is_wanted("DFTT_COMPILE", device) and _compiles() else plain_slot_loss
 
 
 def plain_slot_loss(
@@ -56,13 +52,10 @@ def plain_slot_loss(
 
 
 @lru_cache(maxsize=1)
-def _fused() -> SlotLoss | None:
-    """The compiled function where it compiles and runs, tried once; None with one logged line where not."""
-    compiled = torch.compile(plain_slot_loss, dynamic=True)
-    try:
+def _compiles() -> bool:
+    def trial() -> None:
         logits = torch.ones(3, 17, device="cuda", dtype=torch.bfloat16)
-        compiled(logits, logits, torch.zeros(3, dtype=torch.long, device="cuda"), torch.ones(3, device="cuda"), "mixed")
-    except Exception as error:  # compilers raise anything; the plain function gives the same result
-        logger.warning("the loss does not compile here (%s); running it plainly", str(error).splitlines()[0])
-        return None
-    return compiled
+        labels, weights = torch.zeros(3, dtype=torch.long, device="cuda"), torch.ones(3, device="cuda")
+        compiled(plain_slot_loss)(logits, logits, labels, weights, "mixed")
+
+    return runs(trial, "the loss does not compile here (%s); running it plainly")

@@ -8,13 +8,12 @@ row stands) lies in device memory that the graph reads.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from dftt.models.graphs import capturing
+from dftt.models.acceleration import capturing, is_wanted
 
 logger = logging.getLogger(__name__)
 
@@ -58,5 +57,4 @@ def plain_cycle(cycle: Cycle, rows: int, device: torch.device) -> Run:  # noqa: 
 
 def capture_for(device: torch.device, rows: int) -> type[CapturedCycle] | None:
     """CapturedCycle where graphs pay: on CUDA, for up to MAX_ROWS rows; DFTT_GRAPHS=0 in the environment forbids it."""
-    wanted = device.type == "cuda" and rows <= MAX_ROWS and os.environ.get("DFTT_GRAPHS") != "0"
-    return CapturedCycle if wanted else None
+    return CapturedCycle if rows <= MAX_ROWS and is_wanted("DFTT_GRAPHS", device) else None

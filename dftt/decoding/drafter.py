@@ -8,10 +8,10 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from dftt.models.acceleration import kernels_run
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.cache import Placement, RowCache
 from dftt.models.draft import DFlashDraft
-from dftt.models.kernels import kernels_run
 from dftt.models.target import Target
 
 Draw = Callable[[Tensor, Tensor], Tensor]  # logits (R, Q, V), positions (R, Q) -> tokens (R, Q)

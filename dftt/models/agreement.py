@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dftt.models.attention import GROUPED_ATTENTION, UnknownArgumentError
 from dftt.models.cache import RowCache, place
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 LENGTH = 64  # tokens of the text
 REACH = 16  # tokens that windows are shortened to
-# Settings that the trial can shorten.
-_REACHES = frozenset({"sliding_window", "attention_chunk_size", "floor_scale"})
+_REACHES = frozenset({"sliding_window", "attention_chunk_size", "floor_scale"})  # settings that the trial can shorten
 _REACHING = ("window", "chunk", "index_")  # parts of the names of settings that say how far a layer looks
 _NO_REACHES = frozenset({"max_window_layers", "use_sliding_window", "chunk_size_feed_forward"})
 # Of the relative difference. Models compute parts in float32 whatever they are loaded in, and half precision rounds.
@@ -38,33 +37,28 @@ _FEATURES = {
 
 
 def settle_attention(target: Target) -> None:
-    """Give a target our attention where that agrees with the model's own, else the model's eager attention.
-
-    Raises:
-        ValueError: If neither agrees, in one sentence that names what is special about the model.
-    """
+    """Give a target our attention where that agrees with the model's own, else its eager one; ValueError if neither."""
     _refuse_unknown_reach(target)
-    reasons = []
+    reason = ""
     # Attention that cannot be replaced stays as it was loaded.
     for implementation in (GROUPED_ATTENTION, "eager") if target.is_grouped else (target.config._attn_implementation,):
         _attend_by(target, implementation)
         try:
             difference, bound = difference_of(target), _BOUNDS.get(target.dtype, _HALF_BOUND)
         except UnknownArgumentError as error:
-            reasons.append(str(error))
+            reason = str(error)
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # modelling code raises anything on masks or positions that it does not expect
-            reasons.append(f"fails with {type(error).__name__}: {' '.join(str(error).split())}")
+            reason = f"fails with {type(error).__name__}: {' '.join(str(error).split())}"
         else:
             if difference <= bound:
                 return
-            reasons.append(f"differs by {difference:.2g} of a logit's size, more than {bound:g}")
+            reason = f"differs by {difference:.2g} of a logit's size, more than {bound:g}"
     features = [words for setting, words in _FEATURES.items() if getattr(target.config, setting, None)]
     raise ValueError(
         f"target {target.name!r} ({target.config.model_type}{', with ' + ', '.join(features) if features else ''}) is "
-        f"not supported: decoding with it would not give the model's own tokens (tried on random tokens, it "
-        f"{reasons[-1]})"
+        f"not supported: decoding with it would not give the model's own tokens (tried on random tokens, it {reason})"
     )
 
 
@@ -148,10 +142,9 @@ def _short_reach(target: Target) -> Iterator[None]:
     """Inside the block, whatever says how far a layer looks says at most REACH, in configs and modules."""
     holders: dict[int, Any] = {id(target.config): target.config}
     for module in target.model.modules():
-        holders[id(module)] = module
-        config = getattr(module, "config", None)
-        if config is not None and not isinstance(config, nn.Module):
-            holders[id(config)] = config
+        for holder in (module, getattr(module, "config", None)):
+            if holder is not None:
+                holders[id(holder)] = holder
     before = [
         (holder, setting, vars(holder)[setting])
         for holder in holders.values()

@@ -14,22 +14,11 @@ GROUPED_ATTENTION = "dftt_grouped"
 
 # What models pass beside the tensors without changing what is computed here: dropout is off in evaluation, the mask
 # holds positions and windows already, and the rest is for kernels or outputs that are not used.
-_NEUTRAL = frozenset(
-    {
-        "dropout",
-        "position_ids",
-        "cache_position",
-        "sliding_window",
-        "is_causal",
-        "use_cache",
-        "past_key_values",
-        "output_attentions",
-        "output_hidden_states",
-        "output_router_logits",
-        "logits_to_keep",
-        "return_dict",
-    }
+_WITHOUT_EFFECT = (
+    "dropout position_ids cache_position sliding_window is_causal use_cache past_key_values output_attentions "
+    "output_hidden_states output_router_logits logits_to_keep return_dict"
 )
+_NEUTRAL = frozenset(_WITHOUT_EFFECT.split())
 
 
 class UnknownArgumentError(ValueError):

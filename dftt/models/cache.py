@@ -10,25 +10,18 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from dftt.models.kernels import kernels_run
+from dftt.models.acceleration import kernels_run
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the tokens of one pass stand.
+    """Where the tokens of one pass stand."""
 
-    Args:
-        positions: Position of each token, (R, Q), consecutive within a row.
-        used: Largest position of any row, plus one: what a reader sees afterwards. It may be more, where the host does
-            not know the rows' lengths.
-        start: The first position, where it is the same in every row: then writing is a copy instead of a scatter.
-        fork: Two branches are read at once, which share the first token: the tokens from this one on stand behind those
-            of the first branch, but at the positions in the text of these. 0 where there is one.
-    """
-
-    positions: Tensor
-    used: int
-    start: int | None
+    positions: Tensor  # of each token, (R, Q), consecutive within a row
+    used: int  # positions a reader sees afterwards: those of the longest row, or more where the host knows no lengths
+    start: int | None  # the first position, where it is the same in every row: then writing is a copy, not a scatter
+    # Two branches are read at once, which share the first token: the tokens from this one on stand behind those of the
+    # first branch, but at the positions in the text of these. 0 where there is one.
     fork: int = 0
 
     @property
@@ -57,8 +50,7 @@ def place_on_device(starts: Tensor, count: int, *, capacity: int) -> Placement:
 def forked(at: Placement, *, capacity: int) -> Placement:
     """Placement of two branches whose first one is placed at `at`; readers never see more than `capacity`."""
     more = at.positions.shape[1] - 1
-    behind = at.positions[:, 1:] + more
-    positions = torch.cat([at.positions, behind], dim=1)
+    positions = torch.cat([at.positions, at.positions[:, 1:] + more], dim=1)
     return Placement(positions, min(at.used + more, capacity), at.start, fork=more + 1)
 
 
@@ -69,18 +61,12 @@ class RowCache(Cache):
     of the used part. A row's rejected tokens need no clean-up: the next pass is placed over them, and masks hide them
     until then.
 
-    Args:
-        num_layers: Layers that write.
-        rows: Rows.
-        capacity: Positions per row.
-        shared: First positions that all rows have in common. They are stored once: row 0 holds them, and no other row
-            may be written there.
+    The first `shared` positions are common to all rows and stored once: row 0 holds them, and no other row may be
+    written there.
     """
 
     def __init__(self, num_layers: int, *, rows: int, capacity: int, shared: int = 0) -> None:
-        self.rows = rows
-        self.capacity = capacity
-        self.shared = shared
+        self.rows, self.capacity, self.shared = rows, capacity, shared
         self._placement: Placement | None = None
         self._row_layers = [_RowLayer(self) for _ in range(num_layers)]  # self.layers, typed
         super().__init__(layers=list(self._row_layers))
@@ -99,22 +85,19 @@ class RowCache(Cache):
         self._placement = placement
 
     def fill_row(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-        """Copy (Hkv, T, Dh) keys and values, one pair per layer, into the first T positions of a row.
-
-        What is shared is taken from row 0's. Empty ones are of layers that write nothing (`read_row`).
-        """
+        """Copy (Hkv, T, Dh) keys and values per layer to a row's first T positions, what is shared to row 0 only."""
         first = self.shared if row else 0
         for layer, key, value in zip(self._row_layers, keys, values, strict=True):
-            if not key.numel():
+            if not key.numel():  # of a layer that writes nothing (`read_row`)
                 continue
             stored_keys, stored_values = layer.storage(key[None], value[None])
             stored_keys[row, :, first : key.shape[1]] = key[:, first:]
             stored_values[row, :, first : value.shape[1]] = value[:, first:]
 
     def read_row(self, row: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Views of all keys and values of a row, one (Hkv, capacity, Dh) tensor per layer; row 0 has what is shared.
+        """Views of a row's keys and values, (Hkv, capacity, Dh) per layer, empty where a layer reads another's keys.
 
-        Layers that read another layer's keys and write none themselves have empty ones.
+        What is shared stands in row 0 alone.
         """
         if not any(layer.is_initialized for layer in self._row_layers):
             raise RuntimeError("cache is empty: no pass has written to it")
@@ -123,10 +106,7 @@ class RowCache(Cache):
         return tuple(keys[row] for keys, _ in written), tuple(values[row] for _, values in written)
 
     def copy_rows(self, rows: Sequence[int], other: RowCache) -> None:
-        """Copy all rows of another cache into these, as far as both have room; what lies behind stays as it is.
-
-        Both share the same positions, which are not copied.
-        """
+        """Copy all rows of another cache, which shares the same positions, into these, as far as both have room."""
         width = min(self.capacity, other.capacity)
         for own, copied in zip(self._row_layers, other._row_layers, strict=True):
             if not copied.is_initialized:
@@ -175,7 +155,7 @@ class _RowLayer(CacheLayerMixin):
         return stored.as_strided((cache.rows, heads, cache.capacity, width), strides)
 
     def storage(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of all positions, allocated for such states on first use."""
+        """What was written, allocated for such states on first use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         return self.written()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import transformers
 
@@ -18,8 +17,7 @@ _SLOT = "\ue000{}\ue000"  # of a message in a template's skeleton; no text and n
 _AS_TEXT = "sanitize_control_tokens"  # transformers 5.23 has it, 5.17 has not
 
 
-@dataclass(frozen=True)
-class _Control:
+class _Control(NamedTuple):
     """A control token inside a message."""
 
     token: str
@@ -32,11 +30,7 @@ def chat_ids(tokenizer: Any, messages: Messages, *, thinking: bool) -> list[int]
 
     Control tokens inside a message (special tokens, and others that the template writes) become ordinary text. An
     assistant's message keeps those that are not special, such as the ones around its thinking, for the template to see.
-
-    Args:
-        tokenizer: The target's, with a chat template.
-        messages: Of role and content.
-        thinking: Let a template that has a thinking mode use it; others ignore the option.
+    `thinking` lets a template that has a thinking mode use it.
 
     Raises:
         ValueError: A message is none, the template refuses the messages, a message does not reach the prompt, or a
@@ -48,9 +42,12 @@ def chat_ids(tokenizer: Any, messages: Messages, *, thinking: bool) -> list[int]
     skeleton = _render(tokenizer, [_slot(number, each) for number, each in enumerate(messages, start=1)], options)
     for number, message in enumerate(messages, start=1):
         _check_arrival(number, message, text=text, skeleton=skeleton)
-    if controls := _controls(tokenizer, messages, skeleton):
-        return _as_text(tokenizer, messages, options, controls, text=text, skeleton=skeleton)
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+    controls = _controls(tokenizer, messages, skeleton)
+    if not controls:
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+    ids = _sanitized(tokenizer, messages, options)
+    _check_text(tokenizer, ids, controls, text=text, skeleton=skeleton)
+    return ids
 
 
 def _checked(number: int, message: Mapping[str, str]) -> dict[str, str]:
@@ -64,10 +61,7 @@ def _checked(number: int, message: Mapping[str, str]) -> dict[str, str]:
 
 def _render(tokenizer: Any, messages: Messages, options: Mapping[str, Any]) -> str:
     roles = ", ".join(message["role"] for message in messages)
-    fix = (
-        f"give roles in an order that it takes, got {roles}: what a system message says can stand in the first user "
-        "message"
-    )
+    fix = f"give roles in an order that it takes, got {roles}: a system's text can stand in the first user message"
     with reading("the target's chat template refuses the messages", fix=fix):
         return tokenizer.apply_chat_template(messages, tokenize=False, **options)
 
@@ -104,25 +98,14 @@ def _controls(tokenizer: Any, messages: Messages, skeleton: str) -> list[_Contro
     return found
 
 
-def _as_text(
-    tokenizer: Any,
-    messages: Messages,
-    options: Mapping[str, Any],
-    controls: Sequence[_Control],
-    *,
-    text: str,
-    skeleton: str,
-) -> list[int]:
-    """Token ids in which control tokens of messages are text; ValueError with the first one's place if none can be."""
-    ids = _sanitized(tokenizer, messages, options)
-    if tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text and all(
-        ids.count(control.token_id) == skeleton.count(control.token) for control in controls
-    ):
-        return ids
-    raise ValueError(
-        f"the control token {controls[0].token!r} stands in {controls[0].place}, and transformers "
-        f"{transformers.__version__} cannot write it as text with this tokenizer; spell it in another way"
-    )
+def _check_text(tokenizer: Any, ids: list[int], controls: Sequence[_Control], *, text: str, skeleton: str) -> None:
+    """Refuse ids that are not those of the text, or in which a control token of a message is one still."""
+    same = tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    if not same or any(ids.count(control.token_id) != skeleton.count(control.token) for control in controls):
+        raise ValueError(
+            f"the control token {controls[0].token!r} stands in {controls[0].place}, and transformers "
+            f"{transformers.__version__} cannot write it as text with this tokenizer; spell it in another way"
+        )
 
 
 def _sanitized(tokenizer: Any, messages: Messages, options: Mapping[str, Any]) -> list[int]:

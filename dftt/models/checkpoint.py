@@ -1,4 +1,4 @@
-"""Draft checkpoints on disk: reads the published formats, writes the z-lab one (config.json + model.safetensors).
+"""A draft's folder: reads the published formats, writes the z-lab one (config.json + model.safetensors).
 
 Formats read, told apart by config and tensor names: z-lab (also SpecForge exports and its raw training_state.pt),
 speculators with full vocabulary, and the layout native to transformers. Drafts with parts this network lacks are
@@ -8,7 +8,9 @@ refused by name, before the weights are read where the config or a file beside t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,30 @@ from torch import Tensor
 
 from dftt.models.draft import DFlashDraft
 from dftt.models.draft_config import config_to_json, parse_config
-from dftt.models.draft_files import RAW_STATE, WEIGHTS, weight_files
 from dftt.models.lora import is_attached
 from dftt.models.packed import pack_
 
-_NATIVE_NAMES = {"encoder.fc.": "fc.", "encoder.output_norm_enc.": "hidden_norm."}
+WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_RAW_STATE = "training_state.pt"
+_SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
+
+# An allow-list: any other file may hold a part of the draft, such as a selector, a vocabulary map or a mask embedding.
+# Names are compared in lower case; folders inside are not looked into, which no reader of the published formats does.
+NEUTRAL_FILES = {
+    "text and pictures": "readme* license* licence* notice* copying* citation* changelog* *.md *.png *.jpg *.jpeg "
+    "*.gif *.svg *.webp *.pdf",
+    "the folder's own": ".gitattributes .gitignore .ds_store",
+    "the tokenizer, which is the target's": "tokenizer.json tokenizer.model tokenizer_config.json vocab.json vocab.txt "
+    "merges.txt special_tokens_map.json added_tokens.json chat_template.jinja chat_template.json",
+    "how a server samples": "generation_config.json",
+    "the published class, which this network is; config.json names it": "dflash.py modeling_dflash.py "
+    "configuration_dflash.py utils.py __init__.py",
+    "left by training": "training_state_rank*.pt optimizer.pt scheduler.pt scaler.pt rng_state*.pth trainer_state.json "
+    "training_args.bin",
+}
+
+_NATIVE_NAMES = {"encoder.fc.": "fc.", "encoder.output_norm_enc.": "hidden_norm."}  # transformers': ours
 _OWN_VOCABULARY = ("embed_tokens.weight", "lm_head.weight")  # compared with the target's by `pair`
 _VERIFIER = ("verifier_norm.weight", "verifier_lm_head.weight")  # the target's, kept by speculators for training
 _FOREIGN = {
@@ -69,8 +90,7 @@ def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFl
 def save_draft(draft: DFlashDraft, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
     """Write the draft in the z-lab layout and return the folder; `dtype` converts the weights on the way.
 
-    Raises:
-        ValueError: If the draft carries an adapter, which the layout has no place for.
+    ValueError if the draft carries an adapter, which the layout has no place for.
     """
     if is_attached(draft):
         raise ValueError(
@@ -102,11 +122,61 @@ def _read_config(folder: Path) -> Any:
         raise ValueError(f"draft {folder}: config.json is not JSON ({error})") from error
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the draft's weights: safetensors, whole or in shards, or else a raw training state.
+
+    ValueError if there are none or two kinds, if a shard is missing, or if a file lies beside them that is not known
+    to be without effect.
+    """
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    weights = _safetensors(folder, names)
+    if _RAW_STATE in names:
+        if weights:
+            raise ValueError(f"draft {folder} has two sets of weights, {weights[0]} and {_RAW_STATE}; leave one")
+        weights = [_RAW_STATE]
+    if not weights:
+        raise ValueError(f"draft {folder} has no weights; give a folder with {WEIGHTS} or {_RAW_STATE}")
+    strangers = sorted(name for name in names - {"config.json", _INDEX, *weights} if not _is_neutral(name))
+    if strangers:
+        raise ValueError(
+            f"draft {folder} has the file {strangers[0]}, which is not known here and may be a part of the draft; "
+            "give a folder with config.json, weights, tokenizer and texts only"
+        )
+    return [folder / name for name in weights]
+
+
+def _safetensors(folder: Path, names: set[str]) -> list[str]:
+    """Names of the safetensors files that together are the draft, as the index says or their own names do."""
+    if _INDEX in names:
+        wanted = _indexed(folder)
+    elif WEIGHTS in names:
+        wanted = {WEIGHTS}
+    else:
+        totals = {match[2] for name in names if (match := _SHARD.fullmatch(name))}
+        wanted = {f"model-{i:05d}-of-{total}.safetensors" for total in totals for i in range(1, int(total) + 1)}
+    missing = sorted(wanted - names)
+    if missing:
+        raise ValueError(f"draft {folder} lacks {missing[0]}, a part of its weights; fetch the folder again")
+    return sorted(wanted)
+
+
+def _indexed(folder: Path) -> set[str]:
+    try:
+        return set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"draft {folder}: {_INDEX} has no weight_map from tensors to files; fetch it again") from error
+
+
+def _is_neutral(name: str) -> bool:
+    patterns = " ".join(NEUTRAL_FILES.values()).split()
+    return any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+
+
 def _read_tensors(folder: Path, files: list[Path]) -> dict[str, Tensor]:
-    if files[0].name == RAW_STATE:
+    if files[0].name == _RAW_STATE:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
         if not isinstance(state, Mapping) or "draft_state_dict" not in state:
-            raise ValueError(f"draft {folder}: {RAW_STATE} has no draft_state_dict; give one of a DFlash training run")
+            raise ValueError(f"draft {folder}: {_RAW_STATE} has no draft_state_dict; give one of a DFlash training run")
         tensors = dict(state["draft_state_dict"])
     else:
         tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}

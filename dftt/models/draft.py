@@ -6,17 +6,18 @@ no embeddings and no head: it borrows the target's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
-from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding, rotate_half
+from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RotaryEmbedding, rotate_half
 
+from dftt.models.acceleration import compiled
 from dftt.models.attention import grouped_attention
 from dftt.models.blocks import dense_block_mask, flex_block_mask
 from dftt.models.spans import block_spans
@@ -27,45 +28,26 @@ MaskLayout = Literal["dense", "flex", "spans"]
 
 @dataclass(frozen=True)
 class DraftConfig:
-    """Shape of a draft and what it expects of its target.
+    """Shape of a draft and what it expects of its target; ValueError where the two cannot be."""
 
-    Args:
-        hidden_size: Hidden size, equal to the target's.
-        num_layers: Draft layers.
-        num_heads: Query heads.
-        num_kv_heads: Key/value heads.
-        head_dim: Width of a head.
-        intermediate_size: Width of the MLP.
-        vocab_size: Rows of the target's embedding; None where its checkpoint does not say.
-        num_target_layers: Layers of the target it was made for; None where its checkpoint does not say.
-        tap_ids: Hidden-state indices it reads: 0 is the embedding output, i the output of layer i (counted from 1).
-        block_size: Slots per block, anchor included.
-        mask_token_id: Token that fills the slots after the anchor.
-        rms_norm_eps: Epsilon of the norms.
-        rope_parameters: Rotary settings as transformers writes them ({"rope_theta", "rope_type", ...}).
-        max_position_embeddings: Longest position the rotary settings are meant for.
-        layer_types: full_attention or sliding_attention per layer; empty means full everywhere.
-        sliding_window: Band of the sliding layers.
-        attention_bias: Whether q/k/v/o have biases.
-    """
-
-    hidden_size: int
+    hidden_size: int  # equal to the target's
     num_layers: int
-    num_heads: int
+    num_heads: int  # of queries
     num_kv_heads: int
     head_dim: int
     intermediate_size: int
-    vocab_size: int | None
-    num_target_layers: int | None
-    tap_ids: tuple[int, ...]
-    block_size: int
-    mask_token_id: int
+    vocab_size: int | None  # rows of the target's embedding; None where its checkpoint does not say
+    num_target_layers: int | None  # of the target it was made for; None where its checkpoint does not say
+    tap_ids: tuple[int, ...]  # hidden states it reads: 0 is the embedding output, i the output of layer i (from 1)
+    block_size: int  # slots per block, anchor included
+    mask_token_id: int  # fills the slots after the anchor
     rms_norm_eps: float = 1e-6
+    # Rotary settings as transformers writes them.
     rope_parameters: Mapping[str, Any] = field(default_factory=lambda: {"rope_theta": 10000.0, "rope_type": "default"})
     max_position_embeddings: int = 32768
-    layer_types: tuple[str, ...] = ()
-    sliding_window: int | None = None
-    attention_bias: bool = False
+    layer_types: tuple[str, ...] = ()  # full_attention or sliding_attention per layer; empty means full everywhere
+    sliding_window: int | None = None  # band of the sliding layers
+    attention_bias: bool = False  # whether q, k, v and o have biases
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tap_ids", tuple(self.tap_ids))
@@ -88,11 +70,26 @@ def default_tap_ids(num_target_layers: int, num_taps: int = 5) -> tuple[int, ...
     return tuple(round(1 + span * tap / (num_taps - 1)) + 1 for tap in range(num_taps))
 
 
+def tap_places(taps: str | int, num_taps: int) -> tuple[int, ...]:
+    """Places of the taps that are kept, 0 the shallowest: all, shallow, deep (before and behind the middle), or one.
+
+    ValueError if there is no such tap, or too few to leave some out.
+    """
+    half = num_taps // 2
+    named = {"all": range(num_taps), "shallow": range(half), "deep": range(num_taps - half, num_taps)}
+    places = tuple(named[taps]) if isinstance(taps, str) else (taps,)
+    if not places or max(places) >= num_taps:
+        raise ValueError(
+            f"taps {taps} leaves no layer: the draft reads {num_taps} layers, give one of 0 to {num_taps - 1}"
+        )
+    return places
+
+
 class DraftContext(Protocol):
-    """Keys and values of the context, to which each layer's block keys and values are joined."""
+    """Keys and values of the context; `RowCache` is one, too."""
 
     def update(self, key: Tensor, value: Tensor, layer: int, /) -> tuple[Tensor, Tensor]:
-        """Context then block, (R, Hkv, S, Dh) each."""
+        """A layer's keys and values (R, Hkv, S, Dh), the context's and then these of the blocks."""
         ...
 
 
@@ -103,7 +100,7 @@ class GradContext:
         self.keys_values = keys_values
 
     def update(self, key: Tensor, value: Tensor, layer: int, /) -> tuple[Tensor, Tensor]:
-        """Context then block."""
+        """As `DraftContext.update`."""
         context_key, context_value = self.keys_values[layer]
         return torch.cat([context_key, key], dim=2), torch.cat([context_value, value], dim=2)
 
@@ -122,15 +119,7 @@ class DFlashDraft(nn.Module):
         self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.layers = nn.ModuleList(DraftLayer(config, index) for index in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.rotary = Qwen3RotaryEmbedding(
-            Qwen3Config(
-                hidden_size=config.hidden_size,
-                num_attention_heads=config.num_heads,
-                head_dim=config.head_dim,
-                max_position_embeddings=config.max_position_embeddings,
-                rope_parameters=dict(config.rope_parameters),
-            )
-        )
+        self.rotary = Qwen3RotaryEmbedding(_qwen3_config(config))
         self.rotary.requires_grad_(False)
 
     def reset_parameters(self, std: float = 0.02) -> None:
@@ -143,28 +132,22 @@ class DFlashDraft(nn.Module):
             elif isinstance(module, RMSNorm):
                 nn.init.ones_(module.weight)
 
-    def read_context(
-        self,
-        features: Tensor,  # (R, T, L*D)
-        positions: Tensor,  # (R, T) or (1, T)
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of context positions, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features))."""
+    def read_context(self, features: Tensor, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of context, one (R, Hkv, T, Dh) pair per layer, from hidden_norm(fc(features)).
+
+        Features (R, T, L*D) stand at positions (R, T) or (1, T).
+        """
         if self.kept_features is not None:
             features = features * self.kept_features.to(features)
         hidden = self._run(lambda: self.hidden_norm(self.fc(features)))
         rotary = self.rotary(hidden, positions)
         return [self._run(layer.self_attn.keys_values, hidden, rotary) for layer in self.draft_layers()]
 
-    def forward(
-        self,
-        embeddings: Tensor,  # (R, Q, D): the target's embeddings of the blocks' input ids
-        positions: Tensor,  # (R, Q)
-        context: DraftContext,
-        masks: Mapping[str, Any],
-    ) -> Tensor:  # (R, Q, D)
-        """Hidden states of all slots after the last norm; the target's head turns them into logits.
+    def forward(self, embeddings: Tensor, positions: Tensor, context: DraftContext, masks: Mapping[str, Any]) -> Tensor:
+        """Hidden states (R, Q, D) of all slots after the last norm; the target's head turns them into logits.
 
-        `masks` gives per layer type a boolean mask, a FlexAttention BlockMask, or None where every key may be seen.
+        The blocks' input ids, embedded by the target, (R, Q, D), stand at positions (R, Q). `masks` gives per layer
+        type a boolean mask, spans, a FlexAttention BlockMask, or None where every key may be seen.
         """
         hidden = embeddings
         rotary = self.rotary(hidden, positions)
@@ -193,7 +176,7 @@ class DFlashDraft(nn.Module):
             all_visible: The caller knows that the rule hides nothing (one block, context exactly up to its anchor), so
                 that full-attention layers need no mask.
             window: Band of all layers, as that of sliding ones; 0 where there is none.
-            rule: What else `blocks.is_visible` takes: `text_starts` and `shared` of blocks that open in texts behind a
+            rule: What else the masks of `blocks` take: `text_starts` and `shared` of blocks that open in texts behind a
                 context, `sinks` of a band.
         """
         build = {"dense": dense_block_mask, "flex": flex_block_mask, "spans": block_spans}[layout]
@@ -214,7 +197,7 @@ class DFlashDraft(nn.Module):
 
     def draft_layers(self) -> list[DraftLayer]:
         """The layers, typed."""
-        return [layer for layer in self.layers if isinstance(layer, DraftLayer)]
+        return cast(list[DraftLayer], list(self.layers))
 
 
 class DraftLayer(nn.Module):
@@ -225,7 +208,7 @@ class DraftLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = DraftAttention(config, index)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = GatedMLP(config.hidden_size, config.intermediate_size)
+        self.mlp = Qwen3MLP(_qwen3_config(config))
 
     def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], context: DraftContext, mask: Any) -> Tensor:
         """Attention and MLP, each with its residual."""
@@ -240,8 +223,7 @@ class DraftAttention(nn.Module):
         super().__init__()
         self.index = index
         self.head_dim = config.head_dim
-        query_width = config.num_heads * config.head_dim
-        key_width = config.num_kv_heads * config.head_dim
+        query_width, key_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         bias = config.attention_bias
         self.q_proj = nn.Linear(config.hidden_size, query_width, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, key_width, bias=bias)
@@ -266,25 +248,13 @@ class DraftAttention(nn.Module):
         if mask is None or isinstance(mask, Tensor):
             out = grouped_attention(query, key, value, mask, scale=scale)
         else:
-            out = flex_attention()(query, key, value, block_mask=mask, scale=scale, enable_gqa=True)
+            from torch.nn.attention.flex_attention import flex_attention  # loads the compiler
+
+            out = compiled(flex_attention)(query, key, value, block_mask=mask, scale=scale, enable_gqa=True)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
     def _heads(self, projected: Tensor) -> Tensor:  # (R, T, H*Dh) -> (R, H, T, Dh)
         return projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-
-
-class GatedMLP(nn.Module):
-    """SwiGLU."""
-
-    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """down(silu(gate) * up)."""
-        return self.down_proj(nn.functional.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
 
 
 class RMSNorm(nn.Module):
@@ -311,9 +281,29 @@ def _rotate(states: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return states * cos + rotate_half(states) * sin
 
 
-@lru_cache(maxsize=1)
-def flex_attention() -> Any:
-    """Compiled FlexAttention, made once."""
-    from torch.nn.attention.flex_attention import flex_attention as uncompiled
+def _qwen3_config(config: DraftConfig) -> Qwen3Config:
+    """What transformers' rotary embedding and MLP ask for."""
+    return Qwen3Config(
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_attention_heads=config.num_heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=config.max_position_embeddings,
+        rope_parameters=dict(config.rope_parameters),
+    )
 
-    return torch.compile(uncompiled, dynamic=True)
+
+@contextmanager
+def tapped(draft: DFlashDraft, taps: str | int) -> Iterator[None]:
+    """Inside the block, the draft reads zeros in place of all other taps, also while it learns."""
+    if taps == "all":
+        yield
+        return
+    kept = torch.zeros(len(draft.config.tap_ids))
+    kept[list(tap_places(taps, len(kept)))] = 1.0
+    # Beside the weights: a captured pass may not copy from the CPU.
+    draft.kept_features = kept.repeat_interleave(draft.config.hidden_size).to(next(draft.parameters()).device)
+    try:
+        yield
+    finally:
+        draft.kept_features = None

@@ -1,13 +1,19 @@
-"""What a target's config says before its weights are read: which families are proven, which are refused and why."""
+"""What a target's config says before its weights are read: which families are proven, which are refused and why.
+
+RoPE whose frequencies depend on the longest position of a pass (dynamic NTK past the window, LongRoPE past a limit) is
+fixed at those that hold within the window, and the window ends where they would change: keys that were cached under
+other frequencies would not fit, rows of one pass would change each other, and a captured cycle sees no positions.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
+from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from dftt.models.draft import FULL, SLIDING
-from dftt.models.rope import rope_limit
 
 # Families (`model_type`) whose tokens the golden tests hold against transformers; all others are tried when loaded.
 PROVEN = frozenset({"llama", "qwen3", "qwen3_moe"})
@@ -66,6 +72,37 @@ def head_width(config: Any) -> int:
     except RuntimeError:  # transformers' way to say that layers differ in such a setting
         return 0
     return shared if not widths else widths.pop() if len(widths) == 1 else 0
+
+
+def rope_limit(config: Any) -> int | None:
+    """Positions after which a text config's RoPE changes its frequencies within the window, or None."""
+    limits = [
+        rope["original_max_position_embeddings"] for rope in _ropes(config) if rope.get("rope_type") == "longrope"
+    ]
+    return min(limits, default=None)
+
+
+def fix_frequencies_(model: nn.Module) -> None:
+    """Keep the frequencies that a freshly loaded model begins with, in place."""
+    for module in model.modules():
+        kind: Any = getattr(module, "rope_type", None)
+        if isinstance(kind, dict):
+            cast(Any, module).rope_type = {layer_type: _fixed(each) for layer_type, each in kind.items()}
+        elif isinstance(kind, str):
+            cast(Any, module).rope_type = _fixed(kind)
+
+
+def _fixed(kind: str) -> str:
+    return "default" if "dynamic" in kind or kind == "longrope" else kind
+
+
+def _ropes(config: Any) -> Iterator[dict[str, Any]]:
+    """Its RoPE settings: one, or one for each kind of layer."""
+    settings = getattr(config, "rope_parameters", None) or {}
+    if "rope_type" in settings:
+        yield settings
+    else:
+        yield from (each for each in settings.values() if isinstance(each, dict))
 
 
 def _class_of(config: Any) -> Any:

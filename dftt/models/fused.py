@@ -19,9 +19,7 @@ from torch import Tensor, nn
 def fuse_norms_(model: nn.Module, *, everywhere: bool = False) -> int:
     """Make every norm of a model that is a plain RMS norm a fused one, in place; returns how many.
 
-    Args:
-        model: Any model; names, parameters and state dict stay what they are.
-        everywhere: Use the fused norm on the CPU too, where it is no faster.
+    Names, parameters and state dict stay what they are. `everywhere` fuses on the CPU too, where it is no faster.
     """
     fused = 0
     for module in model.modules():

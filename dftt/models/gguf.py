@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
+from dftt.models.acceleration import cache_folder
+
 
 def unpacked(source: Path, name: str = "") -> Path:
-    """Folder with the model and tokenizer of a GGUF file in float32, made on first use.
+    """Folder with the model and tokenizer of a GGUF file in float32, made on first use in the cache folder.
 
-    It lies in the user's cache folder (DFTT_CACHE, else XDG_CACHE_HOME, else ~/.cache).
-
-    Args:
-        source: The file.
-        name: Folder name; by default made of the file's name and content.
-
-    Raises:
-        ValueError: If there is no such file, or transformers cannot read it.
+    Its name is made of the file's name and content where none is given. ValueError if there is no such file.
     """
     if not source.is_file():
         raise ValueError(f"no GGUF file at {source}")
-    folder = _cache() / (name or f"{source.stem}-{_digest(source)}")
+    if not name:
+        with source.open("rb") as file:
+            name = f"{source.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    folder = cache_folder() / name
     if not folder.is_dir():
         _unpack(source, folder)
     return folder
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("DFTT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dftt")
-
-
-def _digest(source: Path) -> str:
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _unpack(source: Path, folder: Path) -> None:
@@ -47,10 +35,7 @@ def _unpack(source: Path, folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source.parent,
-            gguf_file=source.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.float32,
+            source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
         )
         model.save_pretrained(partial)
         AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(partial)

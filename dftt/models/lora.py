@@ -48,19 +48,12 @@ _CHOOSING = threading.Lock()
 
 @dataclass(frozen=True)
 class Adapter:
-    """LoRA weights and what identifies them.
-
-    Args:
-        rank: Rank of the matrices.
-        lora_alpha: Scale; the update is multiplied by lora_alpha / rank.
-        modules: Names of the projections that carry LoRA.
-        weights: Tensors by name, on the CPU, as PEFT names them without its prefix.
-    """
+    """LoRA weights and what identifies them; ValueError where a setting or a weight cannot be."""
 
     rank: int
-    lora_alpha: float
-    modules: tuple[str, ...]
-    weights: Mapping[str, Tensor]
+    lora_alpha: float  # the update is multiplied by lora_alpha / rank
+    modules: tuple[str, ...]  # names of the projections that carry LoRA
+    weights: Mapping[str, Tensor]  # by name, on the CPU, as PEFT names them without its prefix
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modules", tuple(self.modules))
@@ -93,29 +86,20 @@ class Adapter:
 
     @classmethod
     def load(cls, folder: str | Path) -> Adapter:
-        """The adapter of a PEFT folder.
-
-        Raises:
-            ValueError: If a file is missing or the folder holds something other than a plain LoRA.
-        """
+        """The adapter of a PEFT folder; ValueError if a file is missing or it holds more than a plain LoRA."""
         folder = Path(folder)
         for name in (_CONFIG, _WEIGHTS):
             if not (folder / name).is_file():
                 raise ValueError(f"adapter {folder} has no {name}; give a PEFT folder")
         config = _read_plain_config(folder)
         weights = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(folder / _WEIGHTS).items()}
-        strangers = [name for name in weights if not is_adapter_key(name)]
-        if strangers:
-            raise ValueError(
-                f"adapter {folder} is not a plain LoRA adapter: its weights hold {strangers[0]}; accepted are "
-                "lora_A and lora_B"
-            )
-        return cls(
-            rank=config["r"],
-            lora_alpha=float(config["lora_alpha"]),
-            modules=tuple(sorted(config["target_modules"])),
-            weights=weights,
-        )
+        for name in weights:
+            if not is_adapter_key(name):
+                raise ValueError(
+                    f"adapter {folder} is not a plain LoRA adapter: its weights hold {name}; accepted are lora_A and "
+                    "lora_B"
+                )
+        return cls(config["r"], float(config["lora_alpha"]), tuple(sorted(config["target_modules"])), weights)
 
 
 def _read_plain_config(folder: Path) -> dict[str, Any]:
@@ -228,8 +212,8 @@ def sharing_copy(draft: DFlashDraft, adapter: Adapter | None) -> DFlashDraft:
 
     For drafts that take turns within a cycle, where attaching and detaching would cost more than the passes.
     """
-    shared = {id(parameter): parameter for parameter in draft.parameters()}
-    twin = copy.deepcopy(draft, cast(dict[int, Any], shared))
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in draft.parameters()}
+    twin = copy.deepcopy(draft, shared)
     detach_(twin)
     if adapter is not None:
         attach_(twin, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
@@ -253,15 +237,9 @@ def load_weights_(draft: DFlashDraft, weights: Mapping[str, Tensor]) -> None:
 
 def describe_key_mismatch(expected: set[str], given: set[str]) -> str:
     """Which names are missing and which are unexpected, the first three of each."""
-    missing, unexpected = sorted(expected - given), sorted(given - expected)
-    if not missing and not unexpected:
-        return "shapes differ"
-    parts = [
-        f"{len(names)} {kind} ({', '.join(names[:3])})"
-        for kind, names in (("missing", missing), ("unexpected", unexpected))
-        if names
-    ]
-    return "tensors " + ", ".join(parts)
+    kinds = {"missing": sorted(expected - given), "unexpected": sorted(given - expected)}
+    parts = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in kinds.items() if names]
+    return f"tensors {', '.join(parts)}" if parts else "shapes differ"
 
 
 def is_attached(draft: DFlashDraft) -> bool:

@@ -34,12 +34,10 @@ def pack_(model: nn.Module) -> int:
         if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.numel() >= MIN_WEIGHTS
     ]
     copies = sum(linear.weight.nbytes for linear in linears)
-    if not linears:
-        return 0
     if copies > MAX_BYTES:
         logger.info("linears stay as they are: reordered copies would take %.1f GiB", copies / 2**30)
         return 0
-    if not _onednn_packs():
+    if linears and not _onednn_packs():
         logger.info("linears stay as they are: torch or this CPU has no oneDNN product on reordered weights")
         return 0
     for linear in linears:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from dftt.models import bundled
 from dftt.models.chat import Messages
 from dftt.models.checkpoint import load_draft
-from dftt.models.draft import DFlashDraft, DraftConfig
+from dftt.models.draft import DFlashDraft, DraftConfig, default_tap_ids
 from dftt.models.target import Target, encode, resolve_dtype
 from dftt.types import Prefill, Prompt
 from dftt.types.inputs import reading
@@ -90,8 +91,7 @@ def read_draft(draft: str | Path | None, *, target: str, dtype: torch.dtype = to
 def find_draft(draft: str | Path | None, *, target: str) -> Path:
     """Local folder of a draft: the bundled one for the bundled target, a folder as it is, a hub id from the hub cache.
 
-    Raises:
-        ValueError: If no draft is named for a target of the user's own, or the hub has none under that name.
+    ValueError if no draft is named for a target of the user's own, or the hub has none under that name.
     """
     if draft is None:
         if target != BUNDLED:
@@ -108,21 +108,52 @@ def find_draft(draft: str | Path | None, *, target: str) -> Path:
         raise ValueError(f"draft {draft!r} is neither a folder here nor to be had from the hub ({reason})") from error
 
 
+def make_draft(
+    target: Target, layers: int, block_size: int, taps: int | Sequence[int], mask_token_id: int
+) -> DFlashDraft:
+    """A draft with random weights, shaped like the target's own layers, to be trained over a corpus.
+
+    ValueError if the mask token is not given, outside the embedding, or an end-of-sequence or padding token.
+    """
+    config = target.config
+    forbidden = {*target.eos_token_ids, getattr(config, "pad_token_id", None)}
+    if not 0 <= mask_token_id < target.vocab_size or mask_token_id in forbidden:
+        raise ValueError(
+            f"model.new_mask_token_id must be a reserved token below {target.vocab_size}, "
+            f"neither padding nor end-of-sequence, got {mask_token_id}"
+        )
+    draft = DFlashDraft(
+        DraftConfig(
+            hidden_size=config.hidden_size,
+            num_layers=layers,
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            vocab_size=target.vocab_size,
+            num_target_layers=target.num_layers,
+            tap_ids=default_tap_ids(target.num_layers, taps) if isinstance(taps, int) else tuple(taps),
+            block_size=block_size,
+            mask_token_id=mask_token_id,
+            rms_norm_eps=config.rms_norm_eps,
+            rope_parameters=dict(config.rope_parameters),
+            max_position_embeddings=config.max_position_embeddings,
+        )
+    )
+    draft.reset_parameters()
+    return draft
+
+
 def check_fit(target: Target, draft: DraftConfig) -> None:
     """Raise ValueError, in one sentence, for the first thing in which the draft does not fit the target."""
     _check_precision(target.dtype)
-    if draft.hidden_size != target.hidden_size:
-        raise ValueError(
-            f"draft has hidden size {draft.hidden_size}, the target {target.name} has {target.hidden_size}"
-        )
-    if draft.vocab_size not in (None, target.vocab_size):
-        raise ValueError(
-            f"draft was made for a vocabulary of {draft.vocab_size}, the target {target.name} has {target.vocab_size}"
-        )
-    if draft.num_target_layers not in (None, target.num_layers):
-        raise ValueError(
-            f"draft was made for a target of {draft.num_target_layers} layers, {target.name} has {target.num_layers}"
-        )
+    for said, wanted, has in (
+        ("has hidden size {}", draft.hidden_size, target.hidden_size),
+        ("was made for a vocabulary of {}", draft.vocab_size, target.vocab_size),
+        ("was made for a target of {} layers", draft.num_target_layers, target.num_layers),
+    ):
+        if wanted not in (None, has):
+            raise ValueError(f"draft {said.format(wanted)}, the target {target.name} has {has}")
     for tap in draft.tap_ids:
         # The last hidden state is the one after the final norm, which no draft was trained on.
         if not 0 <= tap < target.num_layers:
@@ -140,8 +171,7 @@ def check_fit(target: Target, draft: DraftConfig) -> None:
 def check_own_vocabulary(target: Target, draft: DFlashDraft) -> None:
     """Compare an embedding and a head that came with the draft to the target's, which are used, and let them go.
 
-    Raises:
-        ValueError: If one differs from the target's by more than the rounding of its own precision.
+    ValueError if one differs from the target's by more than the rounding of its own precision.
     """
     theirs = {
         "embed_tokens.weight": target.model.get_input_embeddings().weight,

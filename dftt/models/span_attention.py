@@ -3,7 +3,7 @@
 The queries of a group share their key head, so a decoding step is one small matrix product per tile of keys. Each split
 keeps its own running softmax (Milakov and Gimelshein 2018), merged by a second kernel (as in flash decoding). Where
 many rows share their first keys, the queries of all rows read these together, and each row's own keys are read apart.
-Import only where Triton is installed; `kernels.available` says so.
+Import only where Triton is installed; `acceleration.kernels_run` says so.
 """
 
 # pyright: reportMissingImports=false, reportInvalidTypeForm=false, reportArgumentType=false, reportIndexIssue=false
@@ -34,15 +34,10 @@ def span_attention(
     scale: float,
     splits: int = 0,
 ) -> Tensor:  # (R, H, Q, Dh)
-    """Grouped-query attention of queries that see what their spans say.
+    """Grouped-query attention of queries that see what their spans say; what lies outside all spans is never read.
 
-    Args:
-        query: Queries; Dh must be a power of two of at least 16.
-        key: Keys, rows of the cache; what lies outside all spans is never read.
-        value: As key.
-        spans: See dftt.models.spans.
-        scale: Factor of the scores.
-        splits: Programs that share the keys of one row and key head; 0 takes as many as fill the card.
+    Dh must be a power of two of at least 16. `splits` programs share the keys of one row and key head; 0 takes as many
+    as fill the card.
     """
     rows, heads, queries, width = query.shape
     kv_heads = key.shape[1]
@@ -97,14 +92,8 @@ def span_attention(
     return out
 
 
-def write_rows(
-    keys: Tensor,  # (R, Hkv, S, Dh)
-    values: Tensor,  # (R, Hkv, S, Dh)
-    new_keys: Tensor,  # (R, Hkv, Q, Dh)
-    new_values: Tensor,  # (R, Hkv, Q, Dh)
-    positions: Tensor,  # (R, Q), int64
-) -> None:
-    """Write each row's new keys and values at its positions, both in one launch."""
+def write_rows(keys: Tensor, values: Tensor, new_keys: Tensor, new_values: Tensor, positions: Tensor) -> None:
+    """Write new (R, Hkv, Q, Dh) into keys and values (R, Hkv, S, Dh) at positions (R, Q), int64, in one launch."""
     rows, kv_heads, queries, width = new_keys.shape
     positions = positions.contiguous()
     _write[(rows * queries, kv_heads)](

@@ -14,27 +14,15 @@ from torch import Tensor
 KEYS_PER_TILE = 64  # that the kernel reads at once; what is shared fills whole tiles
 
 
-def causal_spans(
-    positions: Tensor,  # (R, Q)
-    sliding_window: int | None = None,
-    *,
-    shared: int = 0,
-) -> Tensor:  # (R, 1, Q, 4 or 5), int32
-    """Spans of tokens that see themselves and all before them, or the last `sliding_window` of those."""
-    limit = positions + 1
-    first = torch.zeros_like(limit) if sliding_window is None else (limit - sliding_window).clamp_min(0)
-    nothing = torch.zeros_like(limit)
+def causal_spans(positions: Tensor, sliding_window: int | None = None, *, shared: int = 0) -> Tensor:
+    """Spans (R, 1, Q, 4 or 5), int32: tokens at (R, Q) see themselves and all before, or the last of the window."""
+    limit, nothing = positions + 1, torch.zeros_like(positions)
+    first = nothing if sliding_window is None else (limit - sliding_window).clamp_min(0)
     return _stack(first, limit, nothing, nothing, shared=shared)
 
 
-def forked_spans(
-    positions: Tensor,  # (R, Q)
-    fork: int,
-    sliding_window: int | None = None,
-    *,
-    shared: int = 0,
-) -> Tensor:  # (R, 1, Q, 4 or 5), int32
-    """Spans of two branches behind one token (`Placement.fork`): each sees what came before, that token and itself."""
+def forked_spans(positions: Tensor, fork: int, sliding_window: int | None = None, *, shared: int = 0) -> Tensor:
+    """Spans as `causal_spans`, of two branches behind one token: each sees what came before, that token and itself."""
     trunk = causal_spans(positions[:, :fork], sliding_window, shared=shared)
     ends = positions[:, fork:] + 1
     lo = positions[:, fork : fork + 1].expand_as(ends)
@@ -46,14 +34,8 @@ def forked_spans(
     return torch.cat([trunk, _stack(first, limit, lo, ends, shared=shared)], dim=2)
 
 
-def block_spans(
-    anchors: Tensor,  # (R, N)
-    *,
-    block_size: int,
-    context_slots: int,
-    sliding_window: int | None = None,
-) -> Tensor:  # (R, 1, N*K, 4), int32
-    """The rule of `blocks.is_visible` as spans: the context before the anchor, and the block's own slots."""
+def block_spans(anchors: Tensor, *, block_size: int, context_slots: int, sliding_window: int | None = None) -> Tensor:
+    """`blocks.is_visible` for anchors (R, N) as spans (R, 1, N*K, 4): context before the anchor, and the own block."""
     rows, num_anchors = anchors.shape
     queries = torch.arange(num_anchors * block_size, device=anchors.device)
     limit = anchors.repeat_interleave(block_size, dim=1)

@@ -14,17 +14,24 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dftt.models import bundled
+from dftt.models.acceleration import kernels_run
 from dftt.models.agreement import settle_attention
 from dftt.models.attention import GROUPED_ATTENTION
 from dftt.models.cache import Placement, RowCache, place
 from dftt.models.chat import Messages, chat_ids
 from dftt.models.draft import FULL, SLIDING
-from dftt.models.families import PROVEN, band_of, head_width, refuse_unsupported, takes_attention, window_of
+from dftt.models.families import (
+    PROVEN,
+    band_of,
+    fix_frequencies_,
+    head_width,
+    refuse_unsupported,
+    takes_attention,
+    window_of,
+)
 from dftt.models.fused import fuse_norms_
 from dftt.models.gguf import unpacked
-from dftt.models.kernels import kernels_run
 from dftt.models.packed import pack_
-from dftt.models.rope import fix_frequencies_
 from dftt.models.spans import causal_spans, dense_of_spans, forked_spans
 from dftt.types import Prefill
 from dftt.types.checks import whole_characters
@@ -34,13 +41,7 @@ PREFILL_CHUNK = 2048
 
 
 class Target:
-    """A frozen causal language model in evaluation mode.
-
-    Args:
-        model: Any transformers causal language model with a decoder of attention layers.
-        tokenizer: Its tokenizer.
-        name: How the user named it.
-    """
+    """A frozen causal language model of transformers in evaluation mode, with its tokenizer, as the user named it."""
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         config = model.config.get_text_config()
@@ -48,9 +49,7 @@ class Target:
         self.model = model.eval().requires_grad_(False)
         fuse_norms_(self.model)
         fix_frequencies_(self.model)
-        self.tokenizer = tokenizer
-        self.name = name
-        self.config = config
+        self.tokenizer, self.name, self.config = tokenizer, name, config
         self.hidden_size: int = config.hidden_size
         self.num_layers: int = config.num_hidden_layers
         self.window: int = window_of(config)
@@ -74,7 +73,6 @@ class Target:
         *,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype = "float32",
-        revision: str | None = None,
     ) -> Target:
         """The target of a hub id, a local folder, a .gguf file or `bundled:smollm2-135m`, frozen, on `device`.
 
@@ -85,14 +83,14 @@ class Target:
         """
         dtype, path = resolve_dtype(dtype), _path_of(name)
         with _named_errors(name):
-            config = AutoConfig.from_pretrained(path, revision=revision)
+            config = AutoConfig.from_pretrained(path)
         refuse_unsupported(config.get_text_config(), str(name))
         with _named_errors(name):
             attention = GROUPED_ATTENTION if takes_attention(config) else None
             model = AutoModelForCausalLM.from_pretrained(
-                path, config=config, revision=revision, dtype=dtype, attn_implementation=attention
+                path, config=config, dtype=dtype, attn_implementation=attention
             )
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(path)
         model = cast(nn.Module, model).to(device)  # transformers' own .to() is untyped
         if torch.device(device).type == "cpu":
             pack_(model)
@@ -147,8 +145,7 @@ class Target:
     def exit_head(self, hidden: Tensor) -> Tensor:
         """Logits of an intermediate layer's states (..., D) as (..., V): the last norm, then the head (logit lens).
 
-        Raises:
-            ValueError: If the decoder has no last norm under a name that is known here.
+        ValueError if the decoder has no last norm under a name that is known here.
         """
         for name in ("norm", "final_layernorm", "final_layer_norm", "ln_f"):
             norm = getattr(self._decoder, name, None)
@@ -157,23 +154,11 @@ class Target:
         raise ValueError(f"target {self.name!r}: its last norm was not found, so no layer can be an early exit")
 
     def forward(
-        self,
-        token_ids: Tensor,  # (R, Q)
-        placement: Placement,
-        cache: RowCache,
-        *,
-        tap_ids: Sequence[int],
+        self, token_ids: Tensor, placement: Placement, cache: RowCache, *, tap_ids: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """One pass that reads `token_ids`, writes them to the cache and returns final hidden states and features.
+        """Hidden states after the last norm (R, Q, D), and those of `tap_ids` in this order as features (R, Q, L*D).
 
-        Args:
-            token_ids: Tokens to read.
-            placement: Where they stand.
-            cache: Filled up to each row's first position.
-            tap_ids: Hidden-state indices to return, concatenated in this order.
-
-        Returns:
-            Hidden states after the last norm (R, Q, D), and features (R, Q, L*D).
+        One pass reads `token_ids` (R, Q) where they are placed, and writes them to the cache.
         """
         cache.placement = placement
         with self._taps(tap_ids) as taps:
@@ -213,8 +198,7 @@ class Target:
             tap_ids: Hidden-state indices to keep.
             prefix: An earlier prefill of the first tokens, taken over instead of read again.
             chunk: Tokens per pass.
-            features_on: Where the features are kept, such as host memory for a long prompt; by default the target's
-                device.
+            features_on: Where the features are kept, as in host memory for a long prompt; by default on the device.
 
         Raises:
             ValueError: If the prompt is longer than the model's window, or `prefix` is not a proper prefix of it.
@@ -227,12 +211,11 @@ class Target:
         if prefix is not None and (ids[:done] != prefix.input_ids or done == len(ids)):
             raise ValueError(f"prefix of {done} tokens is not a proper prefix of the prompt of {len(ids)} tokens")
         cache = RowCache(self.num_layers, rows=1, capacity=len(ids))
+        tokens, kept_on = torch.tensor([ids], device=self.device), features_on or self.device
+        hidden, features = [], []
         if prefix is not None:
             cache.fill_row(0, prefix.keys, prefix.values)
-        tokens = torch.tensor([ids], device=self.device)
-        kept_on = features_on or self.device
-        hidden = [] if prefix is None else [prefix.hidden]
-        features = [] if prefix is None else [prefix.features.to(kept_on)]
+            hidden, features = [prefix.hidden], [prefix.features.to(kept_on)]
         for start in range(done, len(ids), chunk):
             stop = min(start + chunk, len(ids))
             placement = place([start], stop - start, device=self.device)
@@ -240,14 +223,7 @@ class Target:
             hidden.append(states[0])
             features.append(tapped[0].to(kept_on))
         keys, values = cache.read_row(0)
-        return Prefill(
-            input_ids=ids,
-            features=torch.cat(features),
-            hidden=torch.cat(hidden),
-            keys=keys,
-            values=values,
-            seconds=time.perf_counter() - begun,
-        )
+        return Prefill(ids, torch.cat(features), torch.cat(hidden), keys, values, seconds=time.perf_counter() - begun)
 
     def _masks(self, placement: Placement, shared: int) -> Any:
         """Causal mask per row, (R, 1, Q, used), or its spans; a mapping by layer type for targets that mix them.
@@ -262,18 +238,14 @@ class Target:
     def _mask(self, placement: Placement, shared: int, band: int | None) -> Tensor:
         if placement.fork:
             spans = forked_spans(placement.positions, placement.fork, band, shared=shared)
-            return spans if self.reads_spans else self._as_attended(dense_of_spans(spans, placement.used))
+        else:
+            spans = causal_spans(placement.positions, band, shared=shared)
         if self.reads_spans:
-            return causal_spans(placement.positions, band, shared=shared)
-        keys = torch.arange(placement.used, device=placement.positions.device)
-        queries = placement.positions[..., None]
-        visible = keys <= queries if band is None else (keys <= queries) & (keys > queries - band)
-        return self._as_attended(visible[:, None])
-
-    def _as_attended(self, mask: Tensor) -> Tensor:
-        """The mask as the attention takes it: eager attention adds it to the scores, where a boolean hides nothing."""
+            return spans
+        mask = dense_of_spans(spans, placement.used)
         if self.config._attn_implementation != "eager":
             return mask
+        # Eager attention adds the mask to the scores, where a boolean hides nothing.
         return torch.zeros_like(mask, dtype=self.dtype).masked_fill(~mask, torch.finfo(self.dtype).min)
 
     @contextmanager
@@ -309,12 +281,8 @@ def load_tokenizer(name: str | Path) -> tuple[Any, int]:
 def encode(tokenizer: Any, text: str | Messages, *, thinking: bool = False) -> list[int]:
     """Token ids of chat messages with the template applied, or of a string verbatim (no special tokens added).
 
-    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are.
-
-    Args:
-        tokenizer: The target's tokenizer.
-        text: Messages or a string.
-        thinking: Let a template that has a thinking mode use it; off by default, as the published drafts were trained.
+    In messages, control tokens are text (`dftt.models.chat`); in a string, they are what they are. `thinking` lets a
+    template that has a thinking mode use it; off by default, as the published drafts were trained.
 
     Raises:
         ValueError: If the text is empty, the tokenizer has no chat template for messages, or they do not go into it.

@@ -11,8 +11,8 @@ from functools import partial
 from dftt.adaptation.store import AdapterStore
 from dftt.adaptation.ttt import Adaptation
 from dftt.data import ContextItem
+from dftt.models.draft import tapped
 from dftt.models.lora import Adapter
-from dftt.models.taps import tapped
 from dftt.models.target import encode
 from dftt.module import DraftTTTModule
 from dftt.study import Arm

@@ -11,8 +11,8 @@ from dftt.decoding.generate import HasAdapter, OnTokens
 from dftt.decoding.guidance.temperature import matched_temperature
 from dftt.decoding.replay import TokenTrace
 from dftt.decoding.sampling import sample_key
+from dftt.models.draft import tapped
 from dftt.models.lora import Adapter
-from dftt.models.taps import tapped
 from dftt.models.target import encode
 from dftt.study import Arm
 from dftt.study.adapting import ContextAdapter, Contexts, UnmeasurableError

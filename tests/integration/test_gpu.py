@@ -13,14 +13,14 @@ from dftt.adaptation.slot_loss import plain_slot_loss, slot_loss
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.decoding.sampling import draw, gumbel_noise, sample_key
-from dftt.models import bundled, flex
+from dftt.models import bundled
+from dftt.models.acceleration import flex_compiles
 from dftt.models.attention import grouped_attention
 from dftt.models.blocks import dense_block_mask, flex_block_mask
 from dftt.models.checkpoint import load_draft
-from dftt.models.draft import DFlashDraft
+from dftt.models.draft import DFlashDraft, tapped
 from dftt.models.pair import BUNDLED, Pair, load_pair
 from dftt.models.spans import block_spans, causal_spans, dense_of_spans
-from dftt.models.taps import tapped
 from dftt.models.target import Target
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import random_prompt
@@ -115,7 +115,7 @@ def test_draws_are_the_same_on_cpu_and_card() -> None:
 
 
 def test_flex_attention_compiles_here() -> None:
-    assert flex.flex_compiles(torch.device("cuda"), 64)
+    assert flex_compiles(torch.device("cuda"), 64)
 
 
 @pytest.mark.parametrize("window", [None, 40])

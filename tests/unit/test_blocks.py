@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from dftt.adaptation.losses import run_blocks
-from dftt.models.blocks import block_input_ids, block_positions, dense_block_mask, select_anchors
+from dftt.models.blocks import block_input_ids, block_positions, dense_block_mask, flex_block_mask, select_anchors
 from dftt.models.pair import Pair
 from tests.fakes import MASK_ID, random_prompt
 
@@ -130,3 +131,18 @@ def test_another_block_never_reaches_a_block(blocks) -> None:
     changed, plain = blocks(first_anchor_id=MASK_ID), blocks()
     assert not torch.allclose(changed[0], plain[0], atol=1e-3)
     assert torch.equal(changed[1:], plain[1:])
+
+
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("texts", [{}, {"text_starts": torch.tensor([[6, 6, 15], [6, 15, 15]]), "shared": 6}])
+def test_the_flex_mask_follows_the_rule_of_the_dense_one(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, texts: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("dftt.models.blocks.compiled", lambda function: function)
+    anchors = torch.tensor([[3, 9, 14], [7, 8, 12]])
+    settings: dict[str, Any] = {"block_size": 4, "context_slots": 24, "sliding_window": window, **texts}
+    dense, flex = dense_block_mask(anchors, **settings), flex_block_mask(anchors, **settings)
+    for row in range(2):
+        for query in range(12):
+            seen = [bool(flex.mask_mod(*map(torch.tensor, (row, 0, query, key)))) for key in range(36)]
+            assert dense[row, 0, query].tolist() == seen

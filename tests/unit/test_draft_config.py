@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from dftt.models import draft_keys
-from dftt.models.checkpoint import load_draft, save_draft
+from dftt.models.checkpoint import NEUTRAL_FILES, load_draft, save_draft
 from dftt.models.draft import DFlashDraft, GradContext
 from dftt.models.draft_config import parse_config
-from dftt.models.draft_files import NEUTRAL_FILES
 from dftt.models.lora import NEUTRAL_FIELDS
 from tests.fakes import tiny_draft_config
 from tests.plain_draft import plain_hidden
@@ -170,6 +169,7 @@ def test_valued_keys_pass_at_their_neutral_values_only(key: str, section: str) -
         ("dflash_config.target_layer_ids", "12345"),
         ("dflash_config.target_layer_ids", []),
         ("rope_scaling", {"rope_type": "dynamic", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": ["yarn"]}),
         ("rope_scaling", {"rope_type": "yarn"}),
         ("rope_scaling", {"rope_type": "linear", "factor": 2.0, "new": 1}),
         ("rope_parameters", {name: LLAMA3_ROPE for name in ("full_attention", "sliding_attention")}),

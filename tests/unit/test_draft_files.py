@@ -7,8 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dftt.models.checkpoint import load_draft
-from dftt.models.draft_files import weight_files
+from dftt.models.checkpoint import load_draft, weight_files
 from tests.fakes import tiny_draft_dir
 
 NEUTRAL = [

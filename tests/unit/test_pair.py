@@ -16,7 +16,7 @@ from tests.fakes import VOCAB, byte_tokenizer, random_prompt
     [
         ({"hidden_size": 64}, "draft has hidden size 64, the target .* has 32"),
         ({"vocab_size": 300}, "vocabulary of 300, the target .* has 288"),
-        ({"num_target_layers": 5}, "made for a target of 5 layers, .* has 4"),
+        ({"num_target_layers": 5}, "made for a target of 5 layers, the target .* has 4"),
         ({"taps": (1, 4)}, r"taps hidden state 4 \(layer id 3\), but .* has 4 layers: taps must be below 4"),
         ({"taps": (2, 9)}, "taps hidden state 9"),
         ({"mask_token_id": VOCAB}, "mask token 288 lies outside the embedding of .* \\(288 rows\\)"),

@@ -4,7 +4,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from dftt.models.rope import fix_frequencies_, rope_limit
+from dftt.models.families import fix_frequencies_, rope_limit
 from tests.families import tiny_model
 
 NTK = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}

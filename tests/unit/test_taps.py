@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dftt.adaptation.ttt import ttt_adapt
+from dftt.models.draft import tap_places, tapped
 from dftt.models.fingerprint import fingerprint
 from dftt.models.lora import applied, sharing_copy
 from dftt.models.pair import Pair
-from dftt.models.taps import tap_places, tapped
 from dftt.types import TTTSpec
 from tests.fakes import random_prompt
 
@@ -27,7 +27,7 @@ def test_places(taps: str | int, num_taps: int, places: tuple[int, ...]) -> None
 
 @pytest.mark.parametrize(("taps", "num_taps"), [(3, 3), ("shallow", 1)])
 def test_taps_that_are_not_there(taps: str | int, num_taps: int) -> None:
-    with pytest.raises(ValueError, match="are not to be had"):
+    with pytest.raises(ValueError, match="leaves no layer: the draft reads"):
         tap_places(taps, num_taps)
 
 
