@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from dftt.suites.worlds.draw import Draw, Names
 from dftt.suites.worlds.question import Question
@@ -15,7 +16,7 @@ class Section:
     """A heading and the paragraphs under it; no fact is split between paragraphs."""
 
     heading: str
-    paragraphs: tuple[str, ...]
+    paragraphs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,28 @@ class Setting:
     world: str
 
 
-class Part(Protocol):
-    """Facts of one kind, drawn when it is made: `Part(data, setting)`. With `conflict`, all questions have a prior."""
+class Part(ABC):
+    """Facts of one kind, drawn when it is made; where they contradict common knowledge, `conflict` is true.
 
-    @property
-    def conflict(self) -> bool:
-        """Whether the facts contradict common knowledge."""
-        ...
+    Args:
+        data: Its texts, from the vocabulary.
+        setting: What it shares with the other parts of the document.
+    """
 
+    conflict: bool = False
+
+    def __init__(self, data: Any, setting: Setting) -> None:
+        self.data, self.spec, self.world = data, setting.spec, setting.world
+        self.draw_facts(setting.draw, setting.names)
+
+    @abstractmethod
+    def draw_facts(self, draw: Draw, names: Names) -> None:
+        """Draw the facts and keep them."""
+
+    @abstractmethod
     def sections(self) -> list[Section]:
         """The text that states the facts."""
-        ...
 
+    @abstractmethod
     def ask(self, draw: Draw) -> Question:
         """A question on the facts, at the spec's difficulty; the caller draws again where it is not sound."""
-        ...

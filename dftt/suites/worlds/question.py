@@ -1,13 +1,15 @@
-"""A question with all that is known about its answers, and the rubrics made of it."""
+"""A question with all that is known about its answers, the sums it may hold, and the rubrics made of it."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dftt.scoring.phrases import contains_phrase
+from dftt.suites.worlds.draw import Draw
 
 _NUMBER = re.compile(r"\d+")
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -47,11 +49,6 @@ class Question:
     sums: int = 0
 
     @property
-    def is_number(self) -> bool:
-        """Whether the answer is a number in digits."""
-        return not self.kind
-
-    @property
     def request(self) -> str:
         """What the answer must hold besides, or the form it must have, for the rubrics to read it; may be empty."""
         requests = []
@@ -71,15 +68,13 @@ class Question:
 
     @property
     def chance(self) -> float:
-        """How often an answer that ignores the document is right: by guessing among the options, and never without."""
+        """How often an answer that ignores the document is right: by guessing among the options."""
         return 1 / len(self.options) if self.options else 0.0
 
     @property
     def ignoring(self) -> tuple[str, ...]:
         """The prior as it may be written: small numbers also as a word."""
-        if not self.prior:
-            return ()
-        return _written(self.prior) if self.is_number else (self.prior,)
+        return _written(self.prior, self.kind) if self.prior else ()
 
     def is_sound(self) -> bool:
         """Whether the answer can be told from what is wrong, and the question does not give it away.
@@ -89,9 +84,9 @@ class Question:
         """
         if self.answer == self.prior or self.answer in self.entities:
             return False
-        if self.is_number:
+        if not self.kind:
             asked = _NUMBER.findall(self.text)
-            passed = {*asked, *_NUMBER.findall(self.working), *_partial_results(self.working)}
+            passed = {*asked, *_NUMBER.findall(self.working), *map(str, _results(self.working))}
             return self.answer not in asked and self.prior not in passed
         if self.options:
             return True
@@ -103,11 +98,14 @@ def rubrics(question: Question) -> tuple[Mapping[str, Any], ...]:
     """Checkable rubrics of a question, each with its wording for a judge (`rubric_criteria`)."""
     answer = question.answer
     # The way to a computed number passes other numbers, so the last one counts; one that is read off stands anywhere.
+    made: list[Mapping[str, Any]]
     if question.working:
-        made = [_number(question)]
+        wording = f"The response should end with the number {answer}."
+        made = [{"type": "number", "value": int(answer), "tolerance": 0, "rubric_criteria": wording}]
     else:
-        forms = _written(answer) if question.is_number else (answer,)
-        made = [_phrases("contains", forms, f"The response should give {answer!r} as the answer.")]
+        made = [
+            _phrases("contains", _written(answer, question.kind), f"The response should give {answer!r} as the answer.")
+        ]
     if question.prior:
         wording = f"The response should not give {question.prior!r}, which holds outside this document."
         made.append(_phrases("excludes", question.ignoring, wording))
@@ -116,11 +114,6 @@ def rubrics(question: Question) -> tuple[Mapping[str, Any], ...]:
         made.append(_phrases("excludes", others, wording))
     made += [_phrases("contains", (name,), f"The response should name {name!r}.") for name in question.bridges]
     return tuple(made)
-
-
-def _number(question: Question) -> Mapping[str, Any]:
-    wording = f"The response should end with the number {question.answer}."
-    return {"type": "number", "value": int(question.answer), "tolerance": 0, "rubric_criteria": wording}
 
 
 def _phrases(kind: str, phrases: tuple[str, ...], wording: str) -> Mapping[str, Any]:
@@ -136,20 +129,32 @@ def _others(question: Question) -> tuple[str, ...]:
     return tuple(name for name in wrong if name not in question.ignoring and not contains_phrase(named, name))
 
 
-def _written(number: str) -> tuple[str, ...]:
-    """A number in digits, and in words where it is small."""
-    return (number, _WORDS[int(number)]) if int(number) in range(len(_WORDS)) else (number,)
+def _written(answer: str, kind: str) -> tuple[str, ...]:
+    """An answer as it is; a number also in words where it is small."""
+    return (answer, _WORDS[int(answer)]) if not kind and int(answer) in range(len(_WORDS)) else (answer,)
 
 
-def _partial_results(working: str) -> set[str]:
-    """Every number that working out "2 * 9 + 5 - 3" from left to right passes through before the end."""
-    terms = re.split(r" ([+-]) ", working)
-    results: set[str] = set()
-    total = 0
-    for sign, term in zip(["+", *terms[1::2]], terms[::2], strict=True):
-        product = 1
-        for factor in _NUMBER.findall(term):
-            product *= int(factor)
-        total += product if sign == "+" else -product
-        results |= {str(product), str(total)}
+def extend(text: str, working: str, unit: str, count: int, draw: Draw) -> tuple[str, str]:
+    """Question and working with up to two more sums: something is added, then something taken off."""
+    if count >= 1:
+        more = draw.integer(11, 39)
+        text, working = f"{text} Add {more} {unit} to that.", f"{working} + {more}"
+    if count >= 2:
+        less = draw.integer(2, 10)
+        text, working = f"{text} Then take {less} {unit} off.", f"{working} - {less}"
+    return text, working
+
+
+def value(working: str) -> int:
+    """The result of a working such as "4 * 9 + 5 - 3"."""
+    return _results(working)[-1]
+
+
+def _results(working: str) -> list[int]:
+    """Every number that working out "2 * 9 + 5 - 3" from left to right passes through, the result last."""
+    results, total = [], 0
+    for sign, term in re.findall(r"(?:^|([+-]) )([\d* ]*\d)", working):
+        product = math.prod(map(int, term.split(" * ")))
+        total += -product if sign == "-" else product
+        results += [product, total]
     return results

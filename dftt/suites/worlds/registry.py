@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from dftt.suites.worlds.arithmetic import extend, value
-from dftt.suites.worlds.draw import Draw
-from dftt.suites.worlds.part import Section, Setting
-from dftt.suites.worlds.question import Question
+from dftt.suites.worlds.draw import Draw, Names
+from dftt.suites.worlds.part import Part, Section
+from dftt.suites.worlds.question import Question, extend, value
 
 
 @dataclass(frozen=True)
@@ -20,75 +17,82 @@ class _Entry:
     numbers: tuple[int, ...]
 
 
-class Registry:
+class Registry(Part):
     """Look-ups among `distractors + 1` entries; more hops name the entry by its place or by its keeper."""
 
-    conflict = False
-
-    def __init__(self, data: Mapping[str, Any], setting: Setting) -> None:
-        draw, count = setting.draw, setting.spec.distractors + 1
-        self._data, self._spec = data, setting.spec
+    def draw_facts(self, draw: Draw, names: Names) -> None:
+        """Draw the entries."""
         # Different values, so that no answer is right by another entry's number.
         columns = [
-            draw.distinct_integers(count, fact["low"], fact["high"], fact.get("step", 1)) for fact in data["numbers"]
+            draw.distinct_integers(self.spec.distractors + 1, fact["low"], fact["high"], fact.get("step", 1))
+            for fact in self.data["numbers"]
         ]
-        self._entries = [
-            _Entry(setting.names.word(), setting.names.word(), setting.names.word(), tuple(numbers))
-            for numbers in zip(*columns, strict=True)
+        self.entries = [
+            _Entry(names.word(), names.word(), names.word(), numbers) for numbers in zip(*columns, strict=True)
         ]
-        self._looks = draw.shuffled(data["looks"])
+        self.looks = draw.shuffled(self.data["looks"])
 
     def sections(self) -> list[Section]:
         """One section of entries and one of places and their keepers, in another order."""
-        entries = tuple(self._entry(number, entry) for number, entry in enumerate(self._entries))
-        keepers = tuple(self._say("keeper", entry) for entry in sorted(self._entries, key=lambda entry: entry.keeper))
+        entries = tuple(self._entry(number, entry) for number, entry in enumerate(self.entries))
+        keepers = tuple(self._say("keeper", entry) for entry in sorted(self.entries, key=lambda entry: entry.keeper))
         return [
-            Section(self._data["heading"], entries),
-            Section(self._data["place"]["heading"], (self._data["place"]["lead"], *keepers)),
+            Section(self.data["heading"], entries),
+            Section(self.data["place"]["heading"], (self.data["place"]["lead"], *keepers)),
         ]
 
     def ask(self, draw: Draw) -> Question:
         """The number, the place or the keeper of an entry."""
-        entry = draw.pick(self._entries)
+        entry = draw.pick(self.entries)
         if draw.integer(1, 3) > 1:
             return self._ask_number(entry, draw)
-        if self._spec.difficulty == 1:
-            others = tuple(other.place for other in self._entries if other is not entry)
-            text = self._data["place"]["ask"].format(e=entry.name)
+        others = [other for other in self.entries if other is not entry]
+        if self.spec.difficulty == 1:
             return Question(
-                text, entry.place, (self._say("place", entry),), kind=self._data["place"]["kind"], entities=others
+                self.data["place"]["ask"].format(e=entry.name),
+                entry.place,
+                (self._say("place", entry),),
+                kind=self.data["place"]["kind"],
+                entities=tuple(other.place for other in others),
             )
-        others = tuple(other.keeper for other in self._entries if other is not entry)
         return Question(
-            self._data["keeper"]["ask"].format(e=entry.name),
+            self.data["keeper"]["ask"].format(e=entry.name),
             entry.keeper,
             (self._say("place", entry), self._say("keeper", entry)),
-            kind=self._data["keeper"]["kind"],
-            entities=others,
-            bridges=(entry.place,) if self._spec.difficulty >= 3 else (),
+            kind=self.data["keeper"]["kind"],
+            entities=tuple(other.keeper for other in others),
+            bridges=(entry.place,) if self.spec.difficulty >= 3 else (),
             hops=2,
         )
 
     def _ask_number(self, entry: _Entry, draw: Draw) -> Question:
-        index = draw.integer(0, len(self._data["numbers"]) - 1)
-        fact, hops, sums = self._data["numbers"][index], self._spec.hops, self._spec.sums
-        reference, chain = self._reference(entry, hops)
-        evidence = (self._number(index, entry), *chain)
-        bridges = ((), (entry.name,), (entry.place, entry.name))[hops - 1]
+        index = draw.integer(0, len(self.data["numbers"]) - 1)
+        fact, hops, sums = self.data["numbers"][index], self.spec.hops, self.spec.sums
+        # How the question names the entry, the sentences that lead from there to it, and the names on the way.
+        reference, chain, bridges = {
+            1: (self.data["name"].format(e=entry.name), (), ()),
+            2: (self.data["place"]["reference"].format(p=entry.place), ("place",), (entry.name,)),
+            3: (
+                self.data["keeper"]["reference"].format(k=entry.keeper),
+                ("keeper", "place"),
+                (entry.place, entry.name),
+            ),
+        }[hops]
         times = draw.integer(2, 5)
         text = fact["many" if sums else "ask"].format(e=reference, k=times)
         text, working = extend(text, f"{times} * {entry.numbers[index]}", fact["unit"], sums - 1, draw)
+        sign = "* "
+        if not sums:  # the number itself is asked for
+            working, sign = str(entry.numbers[index]), ""
         others = [
-            working.replace(f"* {entry.numbers[index]}", f"* {other.numbers[index]}")
-            if sums
-            else str(other.numbers[index])
-            for other in self._entries
+            working.replace(f"{sign}{entry.numbers[index]}", f"{sign}{other.numbers[index]}")
+            for other in self.entries
             if other is not entry
         ]
         return Question(
             text,
-            str(value(working)) if sums else str(entry.numbers[index]),
-            evidence,
+            str(value(working)),
+            (self._number(index, entry), *(self._say(fact, entry) for fact in chain)),
             unit=fact["unit"],
             working=working if sums else "",
             entities=tuple(str(value(other)) for other in others),
@@ -97,22 +101,13 @@ class Registry:
             sums=sums,
         )
 
-    def _reference(self, entry: _Entry, hops: int) -> tuple[str, tuple[str, ...]]:
-        """How a question names an entry, and the sentences that lead from there to it."""
-        if hops == 1:
-            return self._data["name"].format(e=entry.name), ()
-        if hops == 2:
-            return self._data["place"]["reference"].format(p=entry.place), (self._say("place", entry),)
-        chain = (self._say("keeper", entry), self._say("place", entry))
-        return self._data["keeper"]["reference"].format(k=entry.keeper), chain
-
     def _entry(self, number: int, entry: _Entry) -> str:
-        look = self._looks[number % len(self._looks)]
+        look = self.looks[number % len(self.looks)]
         numbers = [self._number(index, entry) for index in range(len(entry.numbers))]
         return " ".join((f"**{entry.name}.** {look}", self._say("place", entry), *numbers))
 
     def _number(self, index: int, entry: _Entry) -> str:
-        return self._data["numbers"][index]["sentence"].format(e=entry.name, n=entry.numbers[index])
+        return self.data["numbers"][index]["sentence"].format(e=entry.name, n=entry.numbers[index])
 
     def _say(self, fact: str, entry: _Entry) -> str:
-        return self._data[fact]["sentence"].format(e=entry.name, p=entry.place, k=entry.keeper)
+        return self.data[fact]["sentence"].format(e=entry.name, p=entry.place, k=entry.keeper)

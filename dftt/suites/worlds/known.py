@@ -1,0 +1,153 @@
+"""What everybody knows, and what is otherwise in this world: constants (days of a week) and conventions (red: stop)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dftt.suites.worlds.draw import Draw, Names
+from dftt.suites.worlds.part import Part, Section
+from dftt.suites.worlds.question import Question, extend, value
+
+_HOLDERS = 2  # per constant, where a question needs more than one fact
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """Something measured by a constant: a voyage of so many weeks, and who leads it."""
+
+    name: str
+    keeper: str
+    count: int
+
+
+class Constants(Part):
+    """Constants, each with what is measured by it where a question joins several facts."""
+
+    conflict = True
+
+    def draw_facts(self, draw: Draw, names: Names) -> None:
+        """Draw constants unlike those that are known, and what is measured by them."""
+        self.facts = draw.sample(self.data, min(max(3, self.spec.tasks), len(self.data)))
+        self.numbers = [_unlike_prior(fact, draw) for fact in self.facts]
+        self.holders = [
+            [_Holder(names.word(), names.word(), count) for count in draw.distinct_integers(_HOLDERS, *fact["counts"])]
+            for fact in self.facts
+        ]
+
+    def sections(self) -> list[Section]:
+        """A section that states the constants, and one on what is measured by them where it is needed."""
+        stated = tuple(
+            f"{self._state(index)} {fact['remark'].format(w=self.world)}" for index, fact in enumerate(self.facts)
+        )
+        sections = [Section(f"What is particular to {self.world}", stated)]
+        if self.spec.hops > 1:
+            measured = tuple(
+                f"{_measured(fact, holder)} {_kept(fact, holder)}"
+                for fact, holders in zip(self.facts, self.holders, strict=True)
+                for holder in holders
+            )
+            sections.append(Section(f"Examples from {self.world}", measured))
+        return sections
+
+    def ask(self, draw: Draw) -> Question:
+        """The constant itself, or what follows from it."""
+        index = draw.integer(0, len(self.facts) - 1)
+        fact, number, evidence = self.facts[index], self.numbers[index], (self._state(index),)
+        if self.spec.sums == 0:
+            others = tuple(str(other) for other in self.numbers if other != number)
+            text, prior = fact["ask"].format(w=self.world), str(fact["prior"])
+            return Question(text, str(number), evidence, unit=fact["unit"], prior=prior, entities=others)
+        bridges: tuple[str, ...] = ()
+        if self.spec.hops == 1:
+            count = draw.integer(*fact["counts"])
+            text = fact["many"].format(w=self.world, k=count)
+        else:
+            holder, words = draw.pick(self.holders[index]), fact["holder"]
+            count, evidence = holder.count, (*evidence, _measured(fact, holder))
+            name = words["name"].format(e=holder.name)
+            if self.spec.hops > 2:
+                name, bridges = words["reference"].format(p=holder.keeper), (holder.name,)
+                evidence = (*evidence, _kept(fact, holder))
+            text = words["ask"].format(e=name, w=self.world)
+        sign = "*" if fact["operation"] == "times" else "+"
+        text, working = extend(text, f"{count} {sign} {number}", fact["unit"], self.spec.sums - 1, draw)
+        return Question(
+            text,
+            str(value(working)),
+            evidence,
+            unit=fact["unit"],
+            working=working,
+            prior=str(value(working.replace(f"{sign} {number}", f"{sign} {fact['prior']}", 1))),
+            entities=tuple(
+                str(value(working.replace(f"{count} {sign}", f"{other.count} {sign}", 1)))
+                for other in self.holders[index]
+                if other.count != count
+            ),
+            bridges=bridges,
+            hops=self.spec.hops,
+            sums=self.spec.sums,
+        )
+
+    def _state(self, index: int) -> str:
+        return self.facts[index]["statement"].format(w=self.world, n=self.numbers[index])
+
+
+def _measured(fact: Mapping[str, Any], holder: _Holder) -> str:
+    return fact["holder"]["sentence"].format(e=holder.name, k=holder.count)
+
+
+def _kept(fact: Mapping[str, Any], holder: _Holder) -> str:
+    return fact["holder"]["keeper"].format(e=holder.name, p=holder.keeper)
+
+
+def _unlike_prior(fact: Mapping[str, Any], draw: Draw) -> int:
+    while (number := draw.integer(fact["low"], fact["high"])) == fact["prior"]:
+        pass
+    return number
+
+
+class Conventions(Part):
+    """Conventions; a question asks for one of them, by name or by what somebody observed."""
+
+    conflict = True
+
+    def draw_facts(self, draw: Draw, names: Names) -> None:
+        """Draw what is agreed, and a name for each agreement."""
+        self.facts = draw.sample(self.data, min(max(3, self.spec.tasks), len(self.data)))
+        self.answers = [draw.pick(fact["answers"]) for fact in self.facts]
+        self.places = [names.word() for _ in self.facts]
+
+    def sections(self) -> list[Section]:
+        """What is agreed, and where it is needed a section on where each agreement has its name from."""
+        stated = tuple(f"{self._state(index)} {fact['remark']}" for index, fact in enumerate(self.facts))
+        named = tuple(self._name(index) for index in range(len(self.facts)))
+        lead = f"Each rule of {self.world} is known by the works where it was first agreed."
+        sections = [Section(f"Conventions of {self.world}", stated)]
+        return [*sections, Section("Origin of the conventions", (lead, *named))] if self.spec.hops > 1 else sections
+
+    def ask(self, draw: Draw) -> Question:
+        """What is agreed; with more hops the convention is named by the works that it comes from."""
+        index = draw.integer(0, len(self.facts) - 1)
+        fact, by_name = self.facts[index], self.spec.hops > 1
+        lead = f"The {self.places[index]} rule speaks of {fact['topic']}. According to it: " if by_name else ""
+        return Question(
+            lead + fact["ask"].format(w=self.world),
+            self.answers[index],
+            (self._state(index), self._name(index)) if by_name else (self._state(index),),
+            kind=fact["kind"],
+            prior=fact["prior"],
+            entities=tuple(
+                answer
+                for other, answer in zip(self.facts, self.answers, strict=True)
+                if other["kind"] == fact["kind"] and other is not fact
+            ),
+            hops=2 if by_name else 1,
+        )
+
+    def _state(self, index: int) -> str:
+        return self.facts[index]["statement"].format(w=self.world, a=self.answers[index])
+
+    def _name(self, index: int) -> str:
+        return f"The rule on {self.facts[index]['topic']} is called the {self.places[index]} rule."
