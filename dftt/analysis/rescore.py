@@ -31,7 +31,7 @@ from dftt.scoring.error_classes import UNCLASSIFIED, classify_all
 from dftt.study.judging import BackgroundJudging, is_judgeable, with_score
 from dftt.study.manifest import wanted_records
 from dftt.study.records import Key, RecordStore, replace_file
-from dftt.suites.licence import NOTICE, clbench_contexts
+from dftt.suites.clbench import NOTICE, clbench_contexts
 from dftt.suites.registry import get_suite, score_record
 from dftt.suites.tasks import load_tasks
 from dftt.types import Record, Task

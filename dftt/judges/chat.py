@@ -92,7 +92,7 @@ class ChatJudge(Judge):
 
     @abstractmethod
     def ask(self, prompt: str, attempt: int) -> Reply:
-        """Reply to one user message; raises JudgeError where none is to be had, UnreadableError where another try may help.
+        """Reply to one user message; JudgeError where none is to be had, UnreadableError where another try may help.
 
         Args:
             prompt: The message.

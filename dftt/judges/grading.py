@@ -135,7 +135,7 @@ def parse_verdict(reply: str, num_rubrics: int) -> Verdict:
 
 
 def read_object(reply: str, keys: Sequence[str]) -> Mapping[str, Any]:
-    """The JSON object that a reply consists of, with at least these keys; UnreadableError where it is something else."""
+    """The JSON object that a reply consists of, with at least these keys; else UnreadableError."""
     text = _unfenced(reply)
     if not text:
         raise UnreadableError("empty reply")

@@ -44,11 +44,7 @@ def fraction_of(contexts: Contexts, fraction: float, *, seed: int) -> dict[str, 
 
 
 def of_categories(contexts: Contexts, categories: Sequence[str]) -> dict[str, Sequence[Task]]:
-    """Contexts whose first task is of one of the categories.
-
-    Raises:
-        ValueError: A category is none of theirs; the message lists those there are.
-    """
+    """Contexts whose first task is of one of the categories; ValueError, with those there are, for another one."""
     known = {category_of(tasks[0]) for tasks in contexts.values()}
     if missing := [name for name in categories if name not in known]:
         there = ", ".join(sorted(known - {""})) or "none"
@@ -59,21 +55,20 @@ def of_categories(contexts: Contexts, categories: Sequence[str]) -> dict[str, Se
 def of_lengths(
     contexts: Contexts, buckets: Sequence[str], length_of: Callable[[Task], int]
 ) -> dict[str, Sequence[Task]]:
-    """Contexts with their tasks whose prompts are of one of the length classes.
+    """Contexts with their tasks whose prompts are of one of the length classes, such as "4-8k".
 
     Args:
         contexts: Tasks by context id.
-        buckets: Names as `length_bucket` gives them, such as "4-8k".
+        buckets: The classes.
         length_of: Tokens of a task's prompt.
 
     Raises:
         ValueError: No prompt is of these lengths.
     """
-    kept: dict[str, Sequence[Task]] = {
-        name: tuple(task for task in tasks if length_bucket(length_of(task)) in buckets)
-        for name, tasks in contexts.items()
-    }
-    kept = {name: tasks for name, tasks in kept.items() if tasks}
+    kept: dict[str, Sequence[Task]] = {}
+    for name, tasks in contexts.items():
+        if fitting := tuple(task for task in tasks if length_bucket(length_of(task)) in buckets):
+            kept[name] = fitting
     if not kept:
         raise ValueError(
             f"data.length_buckets: no prompt is of length {', '.join(buckets)} with this target's tokenizer"
