@@ -48,11 +48,7 @@ names above."""
 def classify_by_judge(judge: ChatJudge, record: Record) -> tuple[str, str]:
     """Class of a failed record and the judge's reason; `unclassified`, with what went wrong, where it has none.
 
-    The judge sees requirements and answer, not the context.
-
-    Args:
-        judge: The model that is asked; equal questions are answered from its cache.
-        record: A failed one, with rubrics in words and their statuses.
+    The judge sees requirements in words and the answer, not the context.
     """
     answer = final_answer(record.answer)
     if not answer:

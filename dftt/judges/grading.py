@@ -76,15 +76,7 @@ class Verdict:
 
 
 def grading_prompt(rubrics: Sequence[Any], answer: str) -> str:
-    """The one user message that a judge gets.
-
-    Args:
-        rubrics: Strings, or CL-bench's mappings with `rubric_criteria`.
-        answer: The final answer, without thinking.
-
-    Raises:
-        ValueError: A rubric is neither, so that no judge can read it.
-    """
+    """The one user message that a judge gets; ValueError for a rubric that is not in words."""
     return _PROMPT.format(
         rationale=RATIONALE,
         statuses=STATUSES,

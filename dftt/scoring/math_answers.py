@@ -39,11 +39,7 @@ def boxed(answer: str) -> str | None:
 
 
 def same_answer(given: str, reference: str) -> bool:
-    """Whether an answer is the reference, as this module's docstring says.
-
-    Args:
-        given: What the model put into its box.
-        reference: The answer that is right.
+    """Whether what the model put into its box is the reference, as this module's docstring says.
 
     Raises:
         TimeoutError: math-verify did not decide it in time.

@@ -41,9 +41,6 @@ def split_unit(text: str) -> tuple[str, str]:
 
     Decimals, mixed numbers, thousands separators and scales (5 million) become exact numbers; dollars, percent signs,
     degrees, spacing and what only styles is dropped.
-
-    Args:
-        text: What stands in the box.
     """
     text = _plain(text)
     scaled = _SCALED.sub(_scaled, _joined(text))

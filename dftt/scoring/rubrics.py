@@ -42,11 +42,8 @@ def score(task: Task, answer: str) -> Score:
 def score_rubrics(rubrics: Sequence[Any], answer: str) -> Score:
     """Score of an answer: passed when all rubrics are fulfilled, unscored (None) when a program cannot tell.
 
-    An empty answer fulfils nothing. Without rubrics, or with one that only a judge can read, it is unscored.
-
-    Args:
-        rubrics: Strings (for a judge) or checkable mappings.
-        answer: The decoded text; thinking in it is not looked at.
+    An empty answer fulfils nothing, and thinking is not looked at. Without rubrics, or with one that only a judge can
+    read, it is unscored.
 
     Raises:
         ValueError: A mapping among the rubrics is not a checkable rubric.
@@ -73,10 +70,7 @@ def check(rubric: Mapping[str, Any], answer: str) -> bool:
 
 
 def read_rubric(rubric: object) -> str | Mapping[str, Any]:
-    """A rubric as `score` uses it: a string for a judge, or a checkable mapping whose values are valid.
-
-    Args:
-        rubric: A string, CL-bench's `{"rubric_criteria": "..."}`, or a checkable mapping.
+    """A string (also of CL-bench's `{"rubric_criteria": "..."}`) for a judge, or a checkable mapping with valid values.
 
     Raises:
         ValueError: It is none of these, or a value in it is not accepted.

@@ -21,13 +21,8 @@ def fraction_of(contexts: Contexts, fraction: float, *, seed: int) -> dict[str, 
 
     A larger fraction of the same seed holds the smaller one, so that its records are taken over.
 
-    Args:
-        contexts: Tasks by context id.
-        fraction: Above 0, at most 1.
-        seed: Seeds the choice.
-
     Raises:
-        ValueError: fraction is out of its range.
+        ValueError: fraction is not above 0 and at most 1.
     """
     # The parser lets a null through among the arguments of a class.
     if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
@@ -56,11 +51,6 @@ def of_lengths(
     contexts: Contexts, buckets: Sequence[str], length_of: Callable[[Task], int]
 ) -> dict[str, Sequence[Task]]:
     """Contexts with their tasks whose prompts are of one of the length classes, such as "4-8k".
-
-    Args:
-        contexts: Tasks by context id.
-        buckets: The classes.
-        length_of: Tokens of a task's prompt.
 
     Raises:
         ValueError: No prompt is of these lengths.

@@ -31,12 +31,6 @@ def write_document(
 ) -> str:
     """A Markdown document that holds all sections, in random order, and is about `spec.length` tokens long.
 
-    Args:
-        genre: Title, opening and headings of the genre.
-        sections: The sections that state facts.
-        setting: Draws, names and spec of the document.
-        measure: Tokens of a text.
-
     Raises:
         ValueError: The facts alone are longer than asked for.
     """

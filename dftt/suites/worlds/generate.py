@@ -7,13 +7,11 @@ from typing import Any
 
 from dftt.suites.worlds.document import Measure, estimate_tokens, write_document
 from dftt.suites.worlds.draw import Draw, Names
-from dftt.suites.worlds.known import Constants, Conventions
-from dftt.suites.worlds.laws import Laws
+from dftt.suites.worlds.facts import Constants, Conventions, Registry
 from dftt.suites.worlds.part import Part, Setting
 from dftt.suites.worlds.procedures import Customs, Procedures
 from dftt.suites.worlds.question import Question, rubrics
-from dftt.suites.worlds.registry import Registry
-from dftt.suites.worlds.rules import Limits, Notation, Operators
+from dftt.suites.worlds.rules import Laws, Limits, Notation, Operators
 from dftt.suites.worlds.spec import WorldsSpec
 from dftt.suites.worlds.vocabulary import GENRES, vocabulary
 from dftt.types import Task

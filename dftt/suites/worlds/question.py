@@ -17,36 +17,20 @@ _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True)
 class Question:
-    """One question on a document.
-
-    Args:
-        text: The question.
-        answer: The right answer: digits, a name or a phrase.
-        evidence: Passages of the document that the answer follows from; each stands in it once.
-        kind: The type of the answer, in words ("quarry"); empty for a number.
-        unit: Unit of a number.
-        working: Arithmetic that leads from the evidence to a number, such as "4 * 9 + 5"; empty where the answer is
-            read off.
-        prior: What common knowledge would answer; empty where it knows nothing.
-        entities: Wrong answers of the same type that stand in the document or follow from it for another entry.
-        options: The answers that the question itself offers.
-        bridges: Names that join the facts, to be named in the answer.
-        hops: Facts joined.
-        sums: Sums made.
-    """
+    """One question on a document, and all that is known about its answers."""
 
     text: str
-    answer: str
-    evidence: tuple[str, ...]
-    kind: str = ""
-    unit: str = ""
-    working: str = ""
-    prior: str = ""
-    entities: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    bridges: tuple[str, ...] = ()
-    hops: int = 1
-    sums: int = 0
+    answer: str  # digits, a name or a phrase
+    evidence: tuple[str, ...]  # passages that the answer follows from; each stands in the document once
+    kind: str = ""  # the type of the answer, in words ("quarry"); empty for a number
+    unit: str = ""  # of a number
+    working: str = ""  # leads from the evidence to a number ("4 * 9 + 5"); empty where the answer is read off
+    prior: str = ""  # what common knowledge would answer; empty where it knows nothing
+    entities: tuple[str, ...] = ()  # wrong answers of the same type, which hold for other entries of the document
+    options: tuple[str, ...] = ()  # the answers that the question itself offers
+    bridges: tuple[str, ...] = ()  # names that join the facts, to be named in the answer
+    hops: int = 1  # facts joined
+    sums: int = 0  # sums made
 
     @property
     def request(self) -> str:
