@@ -31,6 +31,10 @@ class Constants(Part):
         """Draw constants unlike those that are known, and what is measured by them."""
         self.facts = draw.sample(self.data, min(max(3, self.spec.tasks), len(self.data)))
         self.numbers = [_unlike_prior(fact, draw) for fact in self.facts]
+        self.stated = [
+            fact["statement"].format(w=self.world, n=number)
+            for fact, number in zip(self.facts, self.numbers, strict=True)
+        ]
         self.holders = [
             [_Holder(names.word(), names.word(), count) for count in draw.distinct_integers(_HOLDERS, *fact["counts"])]
             for fact in self.facts
@@ -39,7 +43,8 @@ class Constants(Part):
     def sections(self) -> list[Section]:
         """A section that states the constants, and one on what is measured by them where it is needed."""
         stated = tuple(
-            f"{self._state(index)} {fact['remark'].format(w=self.world)}" for index, fact in enumerate(self.facts)
+            f"{statement} {fact['remark'].format(w=self.world)}"
+            for statement, fact in zip(self.stated, self.facts, strict=True)
         )
         sections = [Section(f"What is particular to {self.world}", stated)]
         if self.spec.hops > 1:
@@ -54,7 +59,7 @@ class Constants(Part):
     def ask(self, draw: Draw) -> Question:
         """The constant itself, or what follows from it."""
         index = draw.integer(0, len(self.facts) - 1)
-        fact, number, evidence = self.facts[index], self.numbers[index], (self._state(index),)
+        fact, number, evidence = self.facts[index], self.numbers[index], (self.stated[index],)
         if self.spec.sums == 0:
             others = tuple(str(other) for other in self.numbers if other != number)
             text, prior = fact["ask"].format(w=self.world), str(fact["prior"])
@@ -90,9 +95,6 @@ class Constants(Part):
             sums=self.spec.sums,
         )
 
-    def _state(self, index: int) -> str:
-        return self.facts[index]["statement"].format(w=self.world, n=self.numbers[index])
-
 
 def _measured(fact: Mapping[str, Any], holder: _Holder) -> str:
     return fact["holder"]["sentence"].format(e=holder.name, k=holder.count)
@@ -118,14 +120,23 @@ class Conventions(Part):
         self.facts = draw.sample(self.data, min(max(3, self.spec.tasks), len(self.data)))
         self.answers = [draw.pick(fact["answers"]) for fact in self.facts]
         self.places = [names.word() for _ in self.facts]
+        self.stated = [
+            fact["statement"].format(w=self.world, a=answer)
+            for fact, answer in zip(self.facts, self.answers, strict=True)
+        ]
+        self.named = [
+            f"The rule on {fact['topic']} is called the {place} rule."
+            for fact, place in zip(self.facts, self.places, strict=True)
+        ]
 
     def sections(self) -> list[Section]:
         """What is agreed, and where it is needed a section on where each agreement has its name from."""
-        stated = tuple(f"{self._state(index)} {fact['remark']}" for index, fact in enumerate(self.facts))
-        named = tuple(self._name(index) for index in range(len(self.facts)))
+        stated = tuple(f"{each} {fact['remark']}" for each, fact in zip(self.stated, self.facts, strict=True))
         lead = f"Each rule of {self.world} is known by the works where it was first agreed."
         sections = [Section(f"Conventions of {self.world}", stated)]
-        return [*sections, Section("Origin of the conventions", (lead, *named))] if self.spec.hops > 1 else sections
+        return (
+            [*sections, Section("Origin of the conventions", (lead, *self.named))] if self.spec.hops > 1 else sections
+        )
 
     def ask(self, draw: Draw) -> Question:
         """What is agreed; with more hops the convention is named by the works that it comes from."""
@@ -135,7 +146,7 @@ class Conventions(Part):
         return Question(
             lead + fact["ask"].format(w=self.world),
             self.answers[index],
-            (self._state(index), self._name(index)) if by_name else (self._state(index),),
+            (self.stated[index], self.named[index]) if by_name else (self.stated[index],),
             kind=fact["kind"],
             prior=fact["prior"],
             entities=tuple(
@@ -145,12 +156,6 @@ class Conventions(Part):
             ),
             hops=2 if by_name else 1,
         )
-
-    def _state(self, index: int) -> str:
-        return self.facts[index]["statement"].format(w=self.world, a=self.answers[index])
-
-    def _name(self, index: int) -> str:
-        return f"The rule on {self.facts[index]['topic']} is called the {self.places[index]} rule."
 
 
 @dataclass(frozen=True)

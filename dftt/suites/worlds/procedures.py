@@ -24,12 +24,19 @@ class Procedures(Part):
         self.titles = [self.data["title"].format(e=names.word()) for _ in range(count)]
         self.steps = [steps[start : start + length] for start in range(0, count * length, length)]
         self.minutes = [minutes[start : start + length] for start in range(0, count * length, length)]
+        self.lists = [
+            "\n".join(
+                f"Step {number}: {step}, which takes {time} minutes."
+                for number, (step, time) in enumerate(zip(steps, minutes, strict=True), 1)
+            )
+            for steps, minutes in zip(self.steps, self.minutes, strict=True)
+        ]
 
     def sections(self) -> list[Section]:
         """One section for each procedure."""
         return [
-            Section(title, (self.data["lead"].format(t=title), self._list(index)))
-            for index, title in enumerate(self.titles)
+            Section(title, (self.data["lead"].format(t=title), listed))
+            for title, listed in zip(self.titles, self.lists, strict=True)
         ]
 
     def ask(self, draw: Draw) -> Question:
@@ -47,7 +54,7 @@ class Procedures(Part):
         return Question(
             text,
             steps[position],
-            (self._list(index),),
+            (self.lists[index],),
             kind="step",
             entities=tuple(
                 step for procedure in self.steps for step in procedure if step != steps[position] and step not in text
@@ -68,19 +75,13 @@ class Procedures(Part):
         return Question(
             f"How many minutes does it take to {task}{after[sums]}?",
             str(value(" + ".join(chosen))),
-            (self._list(index),),
+            (self.lists[index],),
             unit="minutes",
             working=" + ".join(chosen) if sums else "",
             entities=tuple(str(number) for number in minutes if str(number) not in chosen),
             hops=min(hops, 2),
             sums=sums,
         )
-
-    def _list(self, index: int) -> str:
-        """The numbered steps with their durations."""
-        pairs = zip(self.steps[index], self.minutes[index], strict=True)
-        lines = [f"Step {number}: {step}, which takes {time} minutes." for number, (step, time) in enumerate(pairs, 1)]
-        return "\n".join(lines)
 
 
 class Customs(Part):
@@ -92,18 +93,16 @@ class Customs(Part):
         """Draw the procedures and their order here."""
         self.customs = draw.sample(self.data, max(2, (self.spec.tasks + 1) // 2))
         self.orders = [_reordered(custom["steps"], draw) for custom in self.customs]
+        self.lists = [
+            "\n".join(f"Step {number}: {step}." for number, step in enumerate(order, 1)) for order in self.orders
+        ]
 
     def sections(self) -> list[Section]:
         """One section for each of them."""
+        lead = f"On {self.world}, {{}} follows an order of its own, which visitors are to keep."
         return [
-            Section(
-                custom["heading"],
-                (
-                    f"On {self.world}, {custom['activity']} follows an order of its own, which visitors are to keep.",
-                    self._list(index),
-                ),
-            )
-            for index, custom in enumerate(self.customs)
+            Section(custom["heading"], (lead.format(custom["activity"]), listed))
+            for custom, listed in zip(self.customs, self.lists, strict=True)
         ]
 
     def ask(self, draw: Draw) -> Question:
@@ -122,10 +121,7 @@ class Customs(Part):
         text = f"{text} {self.customs[index]['activity']} on {self.world}?"
         gold = order[position]
         others = tuple(step for step in order if step not in (gold, prior) and step not in text)
-        return Question(text, gold, (self._list(index),), kind="step", prior=prior, entities=others, hops=hops)
-
-    def _list(self, index: int) -> str:
-        return "\n".join(f"Step {number}: {step}." for number, step in enumerate(self.orders[index], 1))
+        return Question(text, gold, (self.lists[index],), kind="step", prior=prior, entities=others, hops=hops)
 
 
 def _reordered(steps: Sequence[str], draw: Draw) -> list[str]:

@@ -21,14 +21,16 @@ class Limits(Part):
         """Draw classes with their limits, and the exception."""
         self.classes = names.words(self.spec.distractors + 1)
         self.limits = draw.distinct_integers(len(self.classes), self.data["low"], self.data["high"])
+        self.rules = [
+            self.data["sentence"].format(e=name, n=limit) for name, limit in zip(self.classes, self.limits, strict=True)
+        ]
         self.name_of_pass, self.raised_by = names.word(), draw.integer(5, 12)
         self.exception = self.data["exception"].format(p=self.name_of_pass, b=self.raised_by)
 
     def sections(self) -> list[Section]:
         """The limits, and in another section the exception."""
-        rules = tuple(self._rule(index) for index in range(len(self.classes)))
         return [
-            Section(self.data["heading"], (self.data["lead"], *rules)),
+            Section(self.data["heading"], (self.data["lead"], *self.rules)),
             Section(self.data["exception_heading"], (f"{self.exception} {self.data['exception_remark']}",)),
         ]
 
@@ -50,15 +52,12 @@ class Limits(Part):
         return Question(
             f"{text} {self.data['verdict']}",
             options[0] if allowed else options[1],
-            (self._rule(index), self.exception) if has_pass else (self._rule(index),),
+            (self.rules[index], self.exception) if has_pass else (self.rules[index],),
             kind="verdict",
             options=options,
             hops=2 if has_pass else 1,
             sums=has_pass + (stacks > 1),
         )
-
-    def _rule(self, index: int) -> str:
-        return self.data["sentence"].format(e=self.classes[index], n=self.limits[index])
 
 
 class Operators(Part):
@@ -69,10 +68,14 @@ class Operators(Part):
         self.names = [name.lower() for name in names.words(self.spec.distractors + 1)]
         self.left = draw.distinct_integers(len(self.names), 2, 20)
         self.right = draw.distinct_integers(len(self.names), 21, 45)
+        self.rules = [
+            self.data["sentence"].format(e=name, a=left, b=right)
+            for name, left, right in zip(self.names, self.left, self.right, strict=True)
+        ]
 
     def sections(self) -> list[Section]:
         """One section that defines them all."""
-        return [Section(self.data["heading"], (self.data["lead"], *map(self._rule, range(len(self.names)))))]
+        return [Section(self.data["heading"], (self.data["lead"], *self.rules))]
 
     def ask(self, draw: Draw) -> Question:
         """A multiplier of an operator, or the value of an expression."""
@@ -81,15 +84,15 @@ class Operators(Part):
             side, numbers = draw.pick([("left", self.left), ("right", self.right)])
             text = self.data["ask"].format(e=self.names[first], side=side)
             others = tuple(str(number) for index, number in enumerate(numbers) if index != first)
-            return Question(text, str(numbers[first]), (self._rule(first),), entities=others)
+            return Question(text, str(numbers[first]), (self.rules[first],), entities=others)
         x, y, z = draw.distinct_integers(3, 2, 9)
-        text, working, evidence = f"{x} {self.names[first]} {y}", self._apply(first, x, y), (self._rule(first),)
+        text, working, evidence = f"{x} {self.names[first]} {y}", self._apply(first, x, y), (self.rules[first],)
         others = [self._apply(index, x, y) for index in range(len(self.names)) if index != first]
         if self.spec.hops > 1:
             outer = f"{self.left[second]} * "
             text = f"({text}) {self.names[second]} {z}"
             working = f"{outer}{working.replace(' + ', f' + {outer}')} + {self.right[second]} * {z}"
-            evidence, others = (*evidence, self._rule(second)), []
+            evidence, others = (*evidence, self.rules[second]), []
         text, working = extend(f"What is {text}?", working, "", self.spec.sums - 1, draw)
         return Question(
             text.replace("  ", " "),
@@ -103,9 +106,6 @@ class Operators(Part):
 
     def _apply(self, index: int, x: int, y: int) -> str:
         return f"{self.left[index]} * {x} + {self.right[index]} * {y}"
-
-    def _rule(self, index: int) -> str:
-        return self.data["sentence"].format(e=self.names[index], a=self.left[index], b=self.right[index])
 
 
 class Notation(Part):
