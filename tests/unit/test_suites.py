@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from dftt.data import ContextDataModule
 from dftt.scoring.error_classes import classify
 from dftt.scoring.sandbox import missing_layer
+from dftt.suites import registry
 from dftt.suites.babi import others_of_kind
+from dftt.suites.base import Suite
 from dftt.suites.clbench import clbench_contexts
 from dftt.suites.conversation import later_turns
 from dftt.suites.humaneval import HumanEval
@@ -151,6 +154,29 @@ def test_help_names_every_suite() -> None:
 def test_every_suite_has_a_config() -> None:
     configs = Path(__file__).resolve().parents[2] / "configs" / "data"
     assert [name for name in SUITES if f"suite: {name}\n" not in (configs / f"{name}.yaml").read_text()] == []
+
+
+def test_a_suite_is_one_file_and_one_line_in_the_registry() -> None:
+    """No line of the registry names a suite but the one that registers it."""
+    folder = Path(registry.__file__).parent
+    lines = (folder / "registry.py").read_text(encoding="utf-8").splitlines()
+    for suite in SUITES.values():
+        module, name = type(suite).__module__.rpartition(".")[2], type(suite).__name__
+        assert [line.strip() for line in lines if re.search(rf"\b({module}|{name})\b", line)] == [f'"{module}.{name}",']
+        assert (folder / f"{module}.py").is_file()
+
+
+def test_a_suite_renames_columns_and_fills_its_template() -> None:
+    class Riddles(Suite):
+        name = "riddles"
+        columns: ClassVar = {"question": "prompt"}
+        template = "{prompt}\n\nAnswer in one word."
+
+    task = Riddles().task({"question": "What has keys?", "answer": 5}, "riddles/1")
+    assert task.messages == ({"role": "user", "content": "What has keys?\n\nAnswer in one word."},)
+    assert task.metadata == {"answer": 5, "suite": "riddles"}
+    with pytest.raises(ValueError, match="`prompt` must be text, got None"):
+        Riddles().task({"answer": 5}, "riddles/2")
 
 
 def test_unknown_suite_names_those_there_are() -> None:
