@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dftt.suites.worlds.draw import Draw, Names
-from dftt.suites.worlds.part import Part, Section
-from dftt.suites.worlds.question import Question, extend, value
+from dftt.suites.worlds.part import Part, Question, Section, extend, value
 
 _HOLDERS = 2  # per constant, where a question needs more than one fact
 

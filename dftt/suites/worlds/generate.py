@@ -8,9 +8,8 @@ from typing import Any
 from dftt.suites.worlds.document import Measure, estimate_tokens, write_document
 from dftt.suites.worlds.draw import Draw, Names
 from dftt.suites.worlds.facts import Constants, Conventions, Registry
-from dftt.suites.worlds.part import Part, Setting
+from dftt.suites.worlds.part import Part, Question, Setting, rubrics
 from dftt.suites.worlds.procedures import Customs, Procedures
-from dftt.suites.worlds.question import Question, rubrics
 from dftt.suites.worlds.rules import Laws, Limits, Notation, Operators
 from dftt.suites.worlds.spec import WorldsSpec
 from dftt.suites.worlds.vocabulary import GENRES, vocabulary

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dftt.suites.worlds.draw import Draw, Names
-from dftt.suites.worlds.part import Part, Section
-from dftt.suites.worlds.question import Question, value
+from dftt.suites.worlds.part import Part, Question, Section, value
 
 _WHERE = {2: "right after", 3: "two places after"}  # facts joined: the step itself, and each step on the way
 

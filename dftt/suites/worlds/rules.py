@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dftt.suites.worlds.draw import Draw, Names
-from dftt.suites.worlds.part import Part, Section
-from dftt.suites.worlds.question import Question, extend, value
+from dftt.suites.worlds.part import Part, Question, Section, extend, value
 
 TIMES, MINUS = "\u00d7", "\u2212"  # as such texts print them
 MEASURED_AT = (1, 2, 3, 4, 5)  # enough to tell every power and constant from every other
