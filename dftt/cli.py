@@ -27,8 +27,8 @@ from dftt.study import Arm
 from dftt.study.plan import ROUGH, format_plan, make_plan, measured_rates
 from dftt.study.provenance import write_provenance
 from dftt.study.records import load_records
+from dftt.suites.clbench import NOTICE, clbench_contexts
 from dftt.suites.conversation import conversation_length, later_turns
-from dftt.suites.licence import NOTICE, clbench_contexts
 from dftt.trainer import TRAINER_DEFAULTS, StopsOnSignals, fill_in, instances
 from dftt.types import TTTSpec, check_file
 from dftt.types.inputs import bad_input_behind, reading

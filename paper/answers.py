@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dftt.analysis.arm_roles import target_of
-from dftt.suites.licence import clbench_contexts
+from dftt.suites.clbench import clbench_contexts
 from dftt.types import Record, Task
 from paper.studies import Selection, Study
 from paper.tex import Value, code, escape

@@ -13,7 +13,7 @@ import threading
 
 import torch
 
-from dftt.judges.prompt import OVERALL, RATIONALE, STATUSES
+from dftt.judges.grading import OVERALL, RATIONALE, STATUSES
 from dftt.models.pair import BUNDLED
 from dftt.models.target import Target, encode
 from tests.scripted_server import Response, scripted_endpoint

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 
-from dftt.judges.prompt import OVERALL, RATIONALE, STATUSES
+from dftt.judges.grading import OVERALL, RATIONALE, STATUSES
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class Endpoint:
         return [request["messages"][0]["content"] for request in self.requests]
 
 
+def short_waits() -> Any:
+    """While entered, the `openai` client waits 0.01 s before its second call, twice as long before the third."""
+    return mock.patch("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+
+
 Script = Callable[[int, str], Response]  # number of the call, user message -> response
 
 
@@ -103,7 +109,8 @@ def scripted_endpoint(script: Script | Sequence[Response], port: int = 0) -> Ite
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield endpoint
+        with short_waits():
+            yield endpoint
     finally:
         server.shutdown()
         thread.join()

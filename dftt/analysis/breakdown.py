@@ -8,7 +8,7 @@ from typing import Any
 
 from dftt.analysis.statistics import ratio_interval, wilson_interval
 from dftt.analysis.summary import Row, interval_row
-from dftt.scoring.number_rules import NUMBER_RULES
+from dftt.scoring.rubrics import NUMBER_RULES
 from dftt.suites.tasks import length_bucket
 from dftt.tables import align, decimal, number, value_range
 from dftt.types import Record, Task

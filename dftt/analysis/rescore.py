@@ -22,17 +22,16 @@ from dftt.analysis.summary import format_table, summarise
 from dftt.analysis.taxonomy import format_transitions, transitions
 from dftt.analysis.verdict import write_verdict
 from dftt.command import command_line
-from dftt.judges.base import Judge
+from dftt.judges.base import Judge, ProgrammaticJudge
 from dftt.judges.chat import ChatJudge
 from dftt.judges.error_class import classify_by_judge
 from dftt.judges.local import LocalJudge
 from dftt.judges.openai_compatible import OpenAIJudge
-from dftt.judges.programmatic import ProgrammaticJudge
 from dftt.scoring.error_classes import UNCLASSIFIED, classify_all
 from dftt.study.judging import BackgroundJudging, is_judgeable, with_score
 from dftt.study.manifest import wanted_records
 from dftt.study.records import Key, RecordStore, replace_file
-from dftt.suites.licence import NOTICE, clbench_contexts
+from dftt.suites.clbench import NOTICE, clbench_contexts
 from dftt.suites.registry import get_suite, score_record
 from dftt.suites.tasks import load_tasks
 from dftt.types import Record, Task
@@ -87,7 +86,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--concurrency", type=int, default=8, help="answers judged at the same time (openai)")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds that a call may take (openai)")
-    parser.add_argument("--retry-wait", type=float, default=1.0, help="seconds before a call is repeated (openai)")
     parser.add_argument("--price-in", type=float, default=0.0, help="price of a million tokens read, to report cost")
     parser.add_argument("--price-out", type=float, default=0.0, help="price of a million tokens written")
     parser.add_argument("--device", default="cpu", help="device of a local judge")
@@ -195,7 +193,6 @@ def make_judge(options: argparse.Namespace) -> Judge:
         options=options.options,
         concurrency=options.concurrency,
         timeout=options.timeout,
-        retry_wait=options.retry_wait,
         price_in=options.price_in,
         price_out=options.price_out,
     )

@@ -1,4 +1,4 @@
-"""What every judge is."""
+"""What every judge is, and the one that needs no model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dftt.scoring.rubrics import score_rubrics
 from dftt.types import Score
+
+
+class JudgeError(Exception):
+    """The judge gave no reply; the message says why."""
+
+
+class UnreadableError(JudgeError):
+    """A reply that is no verdict, or none that counts; another try may bring one."""
 
 
 class Judge(ABC):
@@ -38,3 +47,13 @@ class Judge(ABC):
     def usage(self) -> str:
         """What judging has cost so far, in words; empty for a judge without a cost."""
         return ""
+
+
+class ProgrammaticJudge(Judge):
+    """Scores checkable rubrics by program; an answer with a rubric in words stays unscored."""
+
+    name = "program"
+
+    def judge(self, rubrics: Sequence[Any], answer: str) -> Score:
+        """As `score_rubrics`."""
+        return score_rubrics(rubrics, answer)

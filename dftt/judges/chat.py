@@ -1,7 +1,11 @@
-"""The grading protocol over any chat model: prompt, up to three readable-reply tries, cache, score."""
+"""The grading protocol over any chat model: prompt, up to three tries for a readable reply, replies on disk, score."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from dftt.judges.base import Judge
-from dftt.judges.cache import ReplyCache, reply_key
-from dftt.judges.parsing import Unreadable, Verdict, is_echo, parse_verdict
-from dftt.judges.prompt import PROMPT_VERSION, grading_prompt
+from dftt.judges.base import Judge, JudgeError, UnreadableError
+from dftt.judges.grading import PROMPT_VERSION, Verdict, grading_prompt, is_echo, parse_verdict
 from dftt.scoring.final_answer import final_answer
 from dftt.types import Score
 
@@ -23,21 +25,47 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True)
 class Reply:
-    """What a chat model answered, and what it took.
-
-    Args:
-        text: The reply.
-        prompt_tokens: Tokens read.
-        completion_tokens: Tokens written.
-    """
+    """What a chat model answered, and the tokens it read and wrote."""
 
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-class JudgeError(Exception):
-    """The judge gave no reply; the message says why."""
+class ReplyCache:
+    """Replies on disk, so that a judgement is paid for once, also over killed runs; processes may share the folder.
+
+    Args:
+        folder: Created with the first reply.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def get(self, key: str) -> str | None:
+        """The reply kept under a key, or None; a damaged file counts as none."""
+        try:
+            return str(json.loads(self._path(key).read_text(encoding="utf-8"))["reply"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, key: str, reply: str, judge: str) -> None:
+        """Keep a reply; the judge's name goes along for the reader of the file."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside and renamed: a killed run leaves no half-written file under the key.
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".reply-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"judge": judge, "reply": reply}, file)
+        Path(partial).replace(path)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
+
+
+def reply_key(judge: str, version: str, prompt: str) -> str:
+    """Hash of all that decides a reply: the judge, the prompt's version, and the prompt with rubrics and answer."""
+    return hashlib.sha256(json.dumps([judge, version, prompt]).encode()).hexdigest()
 
 
 class ChatJudge(Judge):
@@ -64,7 +92,7 @@ class ChatJudge(Judge):
 
     @abstractmethod
     def ask(self, prompt: str, attempt: int) -> Reply:
-        """Reply to one user message; raises JudgeError where none is to be had.
+        """Reply to one user message; JudgeError where none is to be had, UnreadableError where another try may help.
 
         Args:
             prompt: The message.
@@ -77,44 +105,52 @@ class ChatJudge(Judge):
         if not answer:
             return Score(passed=False, statuses=(False,) * len(rubrics), explanation="empty answer")
 
-        def parse(reply: str) -> Verdict | Unreadable:
+        def parse(reply: str) -> Verdict:
             verdict = parse_verdict(reply, len(rubrics))
-            if isinstance(verdict, Verdict) and is_echo(reply, answer):
-                return Unreadable("the verdict stands word for word in the answer")
+            if is_echo(reply, answer):
+                raise UnreadableError("the verdict stands word for word in the answer")
             return verdict
 
-        verdict = self.consult(grading_prompt(rubrics, answer), PROMPT_VERSION, parse)
         judge = f"{self.name} {PROMPT_VERSION}"
-        if isinstance(verdict, Unreadable):
-            return Score(passed=None, explanation=f"judge: {verdict.reason}", judge=judge)
+        try:
+            verdict = self.consult(grading_prompt(rubrics, answer), PROMPT_VERSION, parse)
+        except JudgeError as error:
+            return Score(passed=None, explanation=f"judge: {error}", judge=judge)
         return Score(verdict.passed, verdict.statuses, verdict.rationale, judge, verdict.overall)
 
-    def consult(self, prompt: str, version: str, parse: Callable[[str], Parsed | Unreadable]) -> Parsed | Unreadable:
-        """What a reply says once it can be read: from the cache, else within three tries; else the last reason.
+    def consult(self, prompt: str, version: str, parse: Callable[[str], Parsed]) -> Parsed:
+        """What a readable reply says: one from the cache, else one had within three tries.
 
         Args:
             prompt: The user message.
             version: Version of its wording.
-            parse: Reads a reply.
+            parse: Reads a reply; raises UnreadableError.
+
+        Raises:
+            JudgeError: There was no reply, or none that could be read; the message says why.
         """
         key = reply_key(self.name, version, prompt)
-        kept = self._cache.get(key) if self._cache else None
-        if kept is not None and not isinstance(known := parse(kept), Unreadable):
-            with self._counting:
-                self.cache_hits += 1
-            return known
-        parsed: Parsed | Unreadable = Unreadable("not asked")
+        if self._cache and (kept := self._cache.get(key)) is not None:
+            try:
+                known = parse(kept)
+            except UnreadableError:
+                pass  # kept by an earlier version of the code; ask again
+            else:
+                with self._counting:
+                    self.cache_hits += 1
+                return known
+        failure = UnreadableError("not asked")
         for attempt in range(PARSE_TRIES):
             try:
                 reply = self._counted(self.ask(prompt, attempt))
-            except JudgeError as error:
-                return Unreadable(str(error))
-            parsed = parse(reply)
-            if not isinstance(parsed, Unreadable):
-                if self._cache:
-                    self._cache.put(key, reply, self.name)
-                return parsed
-        return parsed
+                parsed = parse(reply)
+            except UnreadableError as error:
+                failure = error
+                continue
+            if self._cache:
+                self._cache.put(key, reply, self.name)
+            return parsed
+        raise failure
 
     def keep_replies(self, folder: str | Path) -> None:
         """Use a folder of replies, unless one was configured."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dftt.judges.base import JudgeError, UnreadableError
 from dftt.judges.chat import ChatJudge
-from dftt.judges.parsing import Unreadable, read_object
-from dftt.judges.prompt import fence, number_rubrics
+from dftt.judges.grading import fence, number_rubrics, read_object
 from dftt.scoring.error_classes import ERROR_CLASSES, UNCLASSIFIED
 from dftt.scoring.final_answer import final_answer
 from dftt.types import Record
@@ -48,18 +48,15 @@ names above."""
 def classify_by_judge(judge: ChatJudge, record: Record) -> tuple[str, str]:
     """Class of a failed record and the judge's reason; `unclassified`, with what went wrong, where it has none.
 
-    The judge sees requirements and answer, not the context: what the context says is known to it through the
-    requirements only.
-
-    Args:
-        judge: The model that is asked; equal questions are answered from its cache.
-        record: A failed one, with rubrics in words and their statuses.
+    The judge sees requirements in words and the answer, not the context.
     """
     answer = final_answer(record.answer)
     if not answer:
         return "format", "empty answer"
-    verdict = judge.consult(taxonomy_prompt(record), TAXONOMY_VERSION, parse_class)
-    return (UNCLASSIFIED, f"judge: {verdict.reason}") if isinstance(verdict, Unreadable) else verdict
+    try:
+        return judge.consult(taxonomy_prompt(record), TAXONOMY_VERSION, parse_class)
+    except JudgeError as error:
+        return UNCLASSIFIED, f"judge: {error}"
 
 
 def taxonomy_prompt(record: Record) -> str:
@@ -75,13 +72,11 @@ def taxonomy_prompt(record: Record) -> str:
     )
 
 
-def parse_class(reply: str) -> tuple[str, str] | Unreadable:
-    """Class and reason of a reply that follows SCHEMA."""
+def parse_class(reply: str) -> tuple[str, str]:
+    """Class and reason of a reply that follows SCHEMA; UnreadableError where it does not."""
     row = read_object(reply, SCHEMA["required"])
-    if isinstance(row, Unreadable):
-        return row
     if not isinstance(row["reason"], str):
-        return Unreadable("'reason' is not a string")
+        raise UnreadableError("'reason' is not a string")
     if not isinstance(row["class"], str) or row["class"] not in ERROR_CLASSES:
-        return Unreadable(f"class {row['class']!r}; choose from {', '.join(ERROR_CLASSES)}")
+        raise UnreadableError(f"class {row['class']!r}; choose from {', '.join(ERROR_CLASSES)}")
     return row["class"], row["reason"]

@@ -6,7 +6,8 @@ from functools import cached_property
 
 from dftt.decoding.engine import Engine
 from dftt.decoding.sampling import sample_key
-from dftt.judges.chat import ChatJudge, JudgeError, Reply
+from dftt.judges.base import JudgeError
+from dftt.judges.chat import ChatJudge, Reply
 from dftt.models.target import Target, encode
 from dftt.types import DecodingSpec
 

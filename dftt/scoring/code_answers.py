@@ -24,10 +24,6 @@ def extract_code(answer: str, function: str = "") -> str:
 
     Of fenced Python blocks the last one that defines the function counts, else the first one. An answer without a block
     is code as a whole, or what of it is: prose before and behind the code is dropped.
-
-    Args:
-        answer: What the model wrote, Markdown or plain code.
-        function: Name of the function that was asked for.
     """
     tokens = [token for token in _MARKDOWN.parse(answer) if token.type == "fence"]
     blocks = [token.content for token in tokens if _language(token.info) in _PYTHON]

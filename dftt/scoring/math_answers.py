@@ -12,7 +12,7 @@ letter.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from itertools import accumulate
 
 from dftt.scoring.math_notation import split_unit
 from dftt.scoring.math_process import SHARED
@@ -23,7 +23,6 @@ _MATRIX = re.compile(r"\(?\s*\\begin\{(?:[pbv]?matrix|array)\}(?:\{[clr|]+\})?(.
 _ASSIGNED = re.compile(r"([a-zA-Z](?:\([a-z]\))?)\s*(?:=|\\in\b)\s*(?!.*=)(.+)", re.DOTALL)
 _COMPARED = re.compile(r"<|>|\\(?:l|g)(?:t|eq?|eqslant)(?![a-zA-Z])")
 _IN_BASE = re.compile(r"[0-9A-Z]+_\d+")
-_OPENING, _CLOSING = "([{", ")]}"
 # Letters that stand beside each other in products: "xy" is "yx", but "no" is not "on".
 _NO_VARIABLE = frozenset("eilo")
 _NEAR = 3
@@ -34,26 +33,18 @@ def boxed(answer: str) -> str | None:
     start = max(answer.rfind("\\boxed{"), answer.rfind("\\fbox{"))
     if start < 0:
         return None
-    inside = start = answer.index("{", start) + 1
-    depth = 1
-    for place in range(inside, len(answer)):
-        depth += {"{": 1, "}": -1}.get(answer[place], 0)
-        if depth == 0:
-            return answer[start:place].strip()
-    return None
+    text = answer[answer.index("{", start) :]
+    end = next((place for place, depth in enumerate(_depths(text, "{", "}")) if depth == 0), None)
+    return None if end is None else text[1:end].strip()
 
 
 def same_answer(given: str, reference: str) -> bool:
-    """Whether an answer is the reference, as this module's docstring says.
-
-    Args:
-        given: What the model put into its box.
-        reference: The answer that is right.
+    """Whether what the model put into its box is the reference, as this module's docstring says.
 
     Raises:
         TimeoutError: math-verify did not decide it in time.
     """
-    if max(len(given), len(reference)) > MAX_LENGTH or max(_depth(given), _depth(reference)) > _MAX_DEPTH:
+    if any(len(text) > MAX_LENGTH or max(_depths(text), default=0) > _MAX_DEPTH for text in (given, reference)):
         return given == reference
     (given, unit), (reference, wanted_unit) = split_unit(given), split_unit(reference)
     if unit and wanted_unit and unit != wanted_unit:
@@ -64,23 +55,19 @@ def same_answer(given: str, reference: str) -> bool:
 def _same(given: str, reference: str) -> bool:
     if not ("=" in given and "=" in reference):
         given, reference = _bare(given), _bare(reference)
-    for split, ordered in ((_union, False), (_listed, False), (_rows, True), (_entries, True), (_enclosed, True)):
-        left, right = split(given), split(reference)
-        if left is not None and right is not None:
-            return _same_parts(left, right, ordered or len(_names(left) | _names(right)) > 1)
+    (structure, left), (wanted, right) = _parts(given), _parts(reference)
+    if structure != wanted:
         # 1 < x < 2 and (1, 2) are the same; no other two structures are.
-        if (left is not None or right is not None) and not (_COMPARED.search(given) or _COMPARED.search(reference)):
-            return False
-    return _same_leaf(given, reference)
-
-
-def _same_parts(given: Sequence[str], reference: Sequence[str], ordered: bool) -> bool:
-    if len(given) != len(reference):
+        return bool(_COMPARED.search(given) or _COMPARED.search(reference)) and _same_leaf(given, reference)
+    if not structure:
+        return _same_leaf(given, reference)
+    if len(left) != len(right):
         return False
-    if ordered:
-        return all(map(_same, given, reference))
-    left = list(given)
-    for part in reference:
+    # Of "x = 1, y = 2" the order tells what the names did.
+    names = {assigned[1] for part in (*left, *right) if (assigned := _ASSIGNED.fullmatch(part))}
+    if structure not in ("union", "list") or len(names) > 1:
+        return all(map(_same, left, right))
+    for part in right:
         match = next((candidate for candidate in left if _same(candidate, part)), None)
         if match is None:
             return False
@@ -101,7 +88,7 @@ def _word(text: str) -> str:
     """A word, or a choice such as (C), whatever its case and brackets; other text as it is, without needless spaces."""
     bare = re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text) if not _is_words(text) else " ".join(text.casefold().split())
     choice = re.fullmatch(r"\(([A-Za-z])\)", bare)
-    return choice.group(1) if choice else bare
+    return choice[1] if choice else bare
 
 
 def _is_words(text: str) -> bool:
@@ -117,68 +104,40 @@ def _is_product(word: str) -> bool:
     return len(word) <= 3 and near and not letters & _NO_VARIABLE
 
 
-def _depth(text: str) -> int:
-    """How deeply brackets stand in each other."""
-    depth = deepest = 0
-    for character in text:
-        depth += (character in _OPENING) - (character in _CLOSING)
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def _bare(text: str) -> str:
     """An answer without the name it is given: "x = 5" is 5, "y = 2x" is 2x, "x \\in [0, 1]" is [0, 1]."""
     assigned = _ASSIGNED.fullmatch(text.strip())
-    return assigned.group(2).strip() if assigned else text.strip()
+    return (assigned[2] if assigned else text).strip()
 
 
-def _names(parts: Sequence[str]) -> set[str]:
-    """What the parts are called: of "x = 1, y = 2" the order tells what the names did."""
-    return {assigned.group(1) for part in parts if (assigned := _ASSIGNED.fullmatch(part))}
+def _parts(text: str) -> tuple[str, list[str]]:
+    """The structure of an answer (union, list, a matrix's shape, a tuple's brackets) and its parts; else "" and none.
 
-
-def _union(text: str) -> list[str] | None:
-    parts = text.split("\\cup")
-    return [part.strip() for part in parts] if len(parts) > 1 else None
-
-
-def _listed(text: str) -> list[str] | None:
-    """Members of a set or of a bare list, plus-minus written out; None for anything else."""
+    A set is a list, and plus-minus is written out as a list of two.
+    """
+    union = text.split("\\cup")
+    if len(union) > 1:
+        return "union", [part.strip() for part in union]
     inside = re.fullmatch(r"\\\{(.*)\\\}", text, re.DOTALL)
-    parts = _top_level(re.sub(r"\s(?:and|or)\s", ",", inside.group(1) if inside else text))
-    members = [member for part in parts for member in _both_signs(part)]
-    return members if inside or len(members) > 1 else None
+    listed = _between_commas(re.sub(r"\s(?:and|or)\s", ",", inside[1] if inside else text))
+    members = [part.replace("\\pm", sign) for part in listed for sign in ("+-" if "\\pm" in part else "+")]
+    if inside or len(members) > 1:
+        return "list", members
+    if matrix := _MATRIX.fullmatch(text):
+        rows = [row.split("&") for row in matrix[1].split(";") if row.strip()]
+        return f"matrix {[len(row) for row in rows]}", [entry.strip() for row in rows for entry in row]
+    if len(text) > 1 and text[0] in "([" and text[-1] in ")]" and len(parts := _between_commas(text[1:-1])) > 1:
+        return text[0] + text[-1], parts
+    return "", []
 
 
-def _both_signs(text: str) -> list[str]:
-    return [text.replace("\\pm", "+"), text.replace("\\pm", "-")] if "\\pm" in text else [text]
-
-
-def _rows(text: str) -> list[str] | None:
-    """Rows of a matrix, each with & between its entries."""
-    matrix = _MATRIX.fullmatch(text)
-    return [row.strip() + "&" for row in matrix.group(1).split(";") if row.strip()] if matrix else None
-
-
-def _entries(text: str) -> list[str] | None:
-    return [entry.strip() for entry in text.removesuffix("&").split("&")] if text.endswith("&") else None
-
-
-def _enclosed(text: str) -> list[str] | None:
-    """Brackets and parts of a tuple or an interval: "(3,4]" is "(]", 3 and 4; None for anything else."""
-    if len(text) < 2 or text[0] not in "([" or text[-1] not in ")]":
-        return None
-    parts = _top_level(text[1:-1])
-    return [text[0] + text[-1], *parts] if len(parts) > 1 else None
-
-
-def _top_level(text: str) -> list[str]:
+def _between_commas(text: str) -> list[str]:
     """Parts between the commas that stand in no bracket."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character in _OPENING) - (character in _CLOSING)
-        if character == "," and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += character
+    depths = zip(text, _depths(text), strict=True)
+    parts = "".join("\0" if character == "," and depth <= 0 else character for character, depth in depths).split("\0")
     return [part.strip() for part in parts]
+
+
+def _depths(text: str, opening: str = "([{", closing: str = ")]}") -> list[int]:
+    """How many brackets are open behind each character."""
+    return list(accumulate((character in opening) - (character in closing) for character in text))

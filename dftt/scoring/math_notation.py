@@ -18,19 +18,9 @@ _MIXED = re.compile(r"(?<![\d.^_}])(\d+)(?:\s+(\d+)/(\d+)(?!\d)|\s*\\frac\s*(?:\
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?")
 _ANGLE_OF = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)\b")
 _EMPTY = re.compile(r"\\varnothing|\\\{\s*\\\}|∅")
-_SYMBOLS = {
-    "π": "\\pi ",
-    "∞": "\\infty ",
-    "∪": "\\cup ",  # noqa: RUF001
-    "×": "\\times ",  # noqa: RUF001
-    "·": "\\cdot ",
-    "−": "-",  # noqa: RUF001
-    "°": "^\\circ ",
-    "≤": "\\le ",
-    "≥": "\\ge ",
-}
+_SYMBOLS = {"∞": "\\infty ", "∪": "\\cup ", "−": "-", "°": "^\\circ ", "≤": "\\le ", "≥": "\\ge "}  # noqa: RUF001
 _POWER = r"\s*(?:\^\s*\{?\d\}?)?$"
-_UNIT = re.compile(rf"(?<=[\d}})])\s*\\(?:text|mbox|mathrm)\s*\{{\s*([^{{}}]*)\}}{_POWER}")
+_TEXT_AFTER_NUMBER = re.compile(rf"(?<=[\d}})])\s*\\(?:text|mbox|mathrm)\s*\{{\s*([^{{}}]*)\}}{_POWER}")
 _WORDS_AFTER_NUMBER = re.compile(rf"(?<=[\d}})])\s+([a-z]{{2,}}(?:[ .]+[a-z]{{2,}})*)\.?{_POWER}", re.IGNORECASE)
 # Words that change the number before them; any other word after a number is its unit.
 _NO_UNIT = set(_SCALES) | {
@@ -39,33 +29,11 @@ _NO_UNIT = set(_SCALES) | {
     *("squared", "cubed", "factorial", "base", "mod", "modulo", "times", "over", "plus", "minus", "divided"),
     *("or", "and", "not"),
 }
-_MEASURES = (
-    ("mm", "millimeter", "millimetre"),
-    ("cm", "centimeter", "centimetre"),
-    ("m", "meter", "metre"),
-    ("km", "kilometer", "kilometre"),
-    ("in", "inch", "inche"),
-    ("ft", "foot", "feet"),
-    ("yd", "yard"),
-    ("mi", "mile"),
-    ("g", "gram"),
-    ("kg", "kilogram"),
-    ("lb", "pound"),
-    ("oz", "ounce"),
-    ("s", "sec", "second"),
-    ("min", "minute"),
-    ("h", "hr", "hour"),
-    ("day",),
-    ("week",),
-    ("year",),
-    ("cent",),
-    ("dollar",),
-    ("degree",),
-    ("radian",),
-    ("mph",),
-    ("kmph",),
-)
-_MEASURE_OF = {name: names[0] for names in _MEASURES for name in names}
+# Names of a measure, the short one first; an "s" at the end may be left out.
+_MEASURES = """mm millimeter millimetre, cm centimeter centimetre, m meter metre, km kilometer kilometre, in inch inche,
+ft foot feet, yd yard, mi mile, g gram, kg kilogram, lb pound, oz ounce, s sec second, min minute, h hr hour, day, week,
+year, cent, dollar, degree, radian, mph, kmph"""
+_MEASURE_OF = {name: names.split()[0] for names in _MEASURES.split(",") for name in names.split()}
 
 
 def split_unit(text: str) -> tuple[str, str]:
@@ -73,27 +41,23 @@ def split_unit(text: str) -> tuple[str, str]:
 
     Decimals, mixed numbers, thousands separators and scales (5 million) become exact numbers; dollars, percent signs,
     degrees, spacing and what only styles is dropped.
-
-    Args:
-        text: What stands in the box.
     """
     text = _plain(text)
-    marked = _UNIT.search(text)
-    if marked and _is_unit(marked[1]):
-        return _exact(_joined(text[: marked.start()])), _measure(marked[1])
-    text = _SCALED.sub(_scaled, _joined(text))
-    worded = _WORDS_AFTER_NUMBER.search(text)
-    if worded and _is_unit(worded[1]):
-        return _exact(text[: worded.start()]), _measure(worded[1])
-    return _exact(text), ""
+    scaled = _SCALED.sub(_scaled, _joined(text))
+    for pattern, written in ((_TEXT_AFTER_NUMBER, text), (_WORDS_AFTER_NUMBER, scaled)):
+        if found := pattern.search(written):
+            words = re.findall(r"[a-z]+", found[1].casefold()) or [""]
+            if not _NO_UNIT & set(words):
+                unit = _MEASURE_OF.get(words[-1]) or _MEASURE_OF.get(words[-1].removesuffix("s"), "")
+                return _exact(_joined(written[: found.start()])), unit
+    return _exact(scaled), ""
 
 
 def _plain(text: str) -> str:
     for symbol, plain in _SYMBOLS.items():
         text = text.replace(symbol, plain)
-    text = text.strip()
-    while box := _BOX.fullmatch(text):
-        text = box[1].strip()
+    while box := _BOX.fullmatch(text.strip()):
+        text = box[1]
     text = text.replace("\\$", "").replace("\\%", "").replace("%", "").replace("{,}", ",")
     text = text.replace("\\\\", ";")  # the end of a matrix row, before a spacing command is seen in it
     text = re.sub(r",\s*\\!\s*", ",\\\\!", text)  # the thousands separator of MATH
@@ -137,14 +101,3 @@ def _of_mixed(found: re.Match[str]) -> str:
 def _fraction(value: Fraction) -> str:
     whole = value.denominator == 1
     return str(value.numerator) if whole else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
-
-
-def _is_unit(words: str) -> bool:
-    """Whether words after a number leave it as it is."""
-    return not _NO_UNIT & set(re.findall(r"[a-z]+", words.casefold()))
-
-
-def _measure(words: str) -> str:
-    """Short name of the measure that the last word is; its power is not looked at."""
-    name = (re.findall(r"[a-z]+", words.casefold()) or [""])[-1]
-    return _MEASURE_OF.get(name) or _MEASURE_OF.get(name.removesuffix("s"), "")

@@ -1,24 +1,30 @@
-"""The process that compares formulas: one for all threads, started at first use, ended where a pair takes too long.
+"""math-verify in a process of its own, which is ended where a pair of formulas takes too long.
 
-math-verify bounds its time by a signal, which works in a main thread only, and answers are scored in others, too.
+sympy has no limit of time, and that of math-verify is a signal, which works in a main thread only; answers are scored
+in others, too. This file is both sides: imported it asks, run as a script it answers. Each line that the script reads
+is a JSON list of an answer and the reference, in LaTeX; the line that it writes is true, false, or null where one of
+them cannot be read.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import selectors
+import logging
+import resource
 import subprocess
 import sys
-from pathlib import Path
-from threading import Lock
+import time
+from threading import Lock, Timer
+from typing import Any
 
 SECONDS = 10.0
-_CHILD = Path(__file__).with_name("math_child.py")
+MEMORY_BYTES = 4 << 30
+DIGITS = 50  # to which numbers agree; with the library's 15, a difference of 1e-20 is lost
 
 
 class MathProcess:
-    """Asks math-verify in another process.
+    """Asks math-verify in another process: one for all threads, started at first use.
 
     Args:
         seconds: That a comparison may take.
@@ -36,18 +42,20 @@ class MathProcess:
             TimeoutError: It was not decided in time.
         """
         with self._lock:
-            process = self._process = self._process or _start()
-            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
-            try:
-                process.stdin.write(json.dumps([given, reference]) + "\n")
-                process.stdin.flush()
-                line = process.stdout.readline() if _is_readable(process, self.seconds) else None
-            except BrokenPipeError:
-                line = ""
-            if line:
+            if self._process is None:
+                pipe = subprocess.PIPE
+                command = [sys.executable, __file__]
+                self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+                # Importing sympy is no part of the first pair's time.
+                if _ask(self._process, ["1", "1"], seconds=600) != "true\n":
+                    raise ValueError(
+                        "math-verify does not work here, and mathematical answers need it: pip install math-verify"
+                    )
+            begun = time.monotonic()
+            if line := _ask(self._process, [given, reference], self.seconds):
                 return json.loads(line)
             self.close()
-        if line is None:
+        if time.monotonic() - begun >= self.seconds:
             raise TimeoutError(f"not decided within {self.seconds:g} s whether it is {reference[:60]!r}")
         return None  # it died of this pair: out of memory, or of the interpreter's stack
 
@@ -59,32 +67,65 @@ class MathProcess:
             self._process = None
 
 
-def _start() -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(_CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    # Importing sympy is no part of the first pair's time.
-    _ask_nothing(process)
-    return process
-
-
-def _ask_nothing(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
-    process.stdin.write('["1", "1"]\n')
-    process.stdin.flush()
-    if process.stdout.readline().strip() != "true":
-        raise ValueError("math-verify does not work here, and mathematical answers need it: pip install math-verify")
-
-
-def _is_readable(process: subprocess.Popen[str], seconds: float) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)  # pyright: ignore[reportArgumentType]
-        return bool(selector.select(seconds))
+def _ask(process: subprocess.Popen[str], pair: list[str], seconds: float) -> str:
+    """The line that answers a pair; empty where the process ended, or was ended after so many seconds."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+    watch = Timer(seconds, process.kill)
+    watch.start()
+    try:
+        process.stdin.write(json.dumps(pair) + "\n")
+        process.stdin.flush()
+        return process.stdout.readline()
+    except BrokenPipeError:
+        return ""
+    finally:
+        watch.cancel()
 
 
 SHARED = MathProcess()
 atexit.register(SHARED.close)
+
+
+def compare(given: str, reference: str) -> bool:
+    """Whether two formulas are the same to math-verify, case, infinities and the imaginary unit told apart."""
+    from math_verify import verify
+    from sympy import nan, zoo
+    from sympy.core.relational import Relational
+
+    left, right = _read(given), _read(reference)
+    if all(isinstance(side, Relational) and not side.free_symbols for side in (left, right)):
+        return False  # 3 > 2 and 5 > 4 are both true, and not the same
+    if any(side.has(zoo, nan) for side in (left, right)):
+        return False
+    return verify(right, left, numeric_precision=DIGITS, timeout_seconds=None, allow_set_relation_comp=True)
+
+
+def _read(latex: str) -> Any:
+    """The formula as sympy has it."""
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy
+    from sympy import Basic, I, MatrixBase
+
+    # Upper and lower case are different variables; the library takes them for one.
+    reading = ConversionConfig(lowercase_symbols=False)
+    normalising = NormalizationConfig(malformed_operators=True, nits=True, boxed="none")
+    formula: Any = latex2sympy(latex, normalization_config=normalising, conversion_config=reading)
+    if not isinstance(formula, Basic | MatrixBase):
+        raise ValueError(f"no formula: {latex!r}")
+    letters = {symbol for symbol in getattr(formula, "free_symbols", ()) if symbol.name == "i"}
+    return formula.subs(dict.fromkeys(letters, I)) if letters else formula
+
+
+def main() -> None:
+    """Answer every line until the input ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    logging.disable(logging.CRITICAL)  # the library warns that nobody watches the time
+    for line in sys.stdin:
+        try:
+            same = compare(*json.loads(line))
+        except Exception:  # the grammar, sympy and the memory have errors of their own
+            same = None
+        print(json.dumps(same), flush=True)
+
+
+if __name__ == "__main__":
+    main()

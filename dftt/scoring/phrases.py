@@ -20,11 +20,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
-ARTICLES = frozenset({"a", "an", "the"})
 Standing = Literal["stated", "open", "asked", "denied"]
 
 # NFKC leaves typographic quotes, dashes and the minus sign as they are.
@@ -32,6 +31,7 @@ _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "
 _AROUND_WORD = re.compile(r"^[\W_]+|[\W_]+$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
+_ARTICLES = frozenset({"a", "an", "the"})
 _REACH = 12  # words over which a denial is carried
 _QUOTED = 3  # words in a row that make a quote of the question
 
@@ -40,19 +40,11 @@ def _set(*words: str) -> frozenset[str]:
     return frozenset(word for line in words for word in line.split())
 
 
-_DENIES: frozenset[str | tuple[str, str]] = _set(
+# Words, and pairs of words, that deny.
+_DENIES = _set(
     "not never no nope nor neither cannot nobody none nothing nowhere without except excluding unlike wrong incorrect",
     "incorrectly false untrue mistaken mistakenly deny denies denied exclude excludes",
-) | {
-    ("rather", "than"),
-    ("other", "than"),
-    ("instead", "of"),
-    ("opposed", "to"),
-    ("far", "from"),
-    ("ruled", "out"),
-    ("rule", "out"),
-    ("anything", "but"),
-}
+) | {"rather than", "other than", "instead of", "opposed to", "far from", "ruled out", "rule out", "anything but"}
 # A new thought: what stands before it denies nothing behind it.
 _NEW_CLAUSE = _set(
     "but however yet instead rather whereas while although though because since so then until therefore hence thus",
@@ -64,7 +56,7 @@ _OF_OPINION = _set(
     "think believe say says said mean means claim suppose true case sure certain clear correct wrong incorrect false",
     "untrue right state states mention mentions imply implies",
 )
-_BEFORE_NOUN = ARTICLES | _set("in at to on of from by with into for my his her its their that this")
+_BEFORE_NOUN = _ARTICLES | _set("in at to on of from by with into for my his her its their that this")
 _AUXILIARY = _IS | _set("did does do has have had can could would will may might must should be")
 _FALSE = _set("wrong incorrect false untrue mistaken impossible excluded")
 _AGREES = _set("yes yeah yep correct right indeed exactly")
@@ -74,17 +66,11 @@ _ABBREVIATIONS = _set("mr mrs ms dr st prof sr jr mt gen col lt rev capt sgt vs"
 
 def contains_phrase(text: str, phrase: str) -> bool:
     """Whether the phrase occurs in the text as whole words; "12" is neither in "112" nor in "12.5"."""
-    return next(_Answer(text, phrase).places(), None) is not None
+    return bool(_Answer(text, phrase).places())
 
 
 def states(text: str, phrase: str, question: str = "") -> bool:
-    """Whether the text gives the phrase as its answer.
-
-    Args:
-        text: The answer.
-        phrase: One or more words.
-        question: What was asked.
-    """
+    """Whether the text gives the phrase, of one or more words, as its answer to the question."""
     return _Answer(text, phrase, question).standing() == "stated"
 
 
@@ -134,36 +120,41 @@ class _Answer:
     def __init__(self, text: str, phrase: str, question: str = "") -> None:
         wanted = [word.text for word in _words(phrase)]
         # The option "A" is nothing but an article: then articles count, and case tells the two apart.
-        as_written = all(word.casefold() in ARTICLES for word in wanted)
+        as_written = all(word.casefold() in _ARTICLES for word in wanted)
         self.words = _without_articles(_words(text)) if not as_written else _words(text)
         shown = [word.text if as_written else word.text.casefold() for word in self.words]
-        self.starts = [0]
-        for word in shown:
-            self.starts.append(self.starts[-1] + len(word) + 1)
+        self.starts = list(accumulate((len(word) + 1 for word in shown), initial=0))
         self.text = " ".join(shown)
-        kept = wanted if as_written else [word.casefold() for word in wanted if word.casefold() not in ARTICLES]
+        kept = wanted if as_written else [word.casefold() for word in wanted if word.casefold() not in _ARTICLES]
         self.wanted, self.asks = " ".join(kept), "?" in phrase
         low = [word.text.casefold() for word in self.words]
         self.quoted = _quoted(low, question)
         self.low = ["" if number in self.quoted else word for number, word in enumerate(low)]
 
-    def places(self) -> Iterator[tuple[int, int]]:
+    def places(self) -> list[tuple[int, int]]:
         """First and last word of each place where the phrase stands."""
         if not self.wanted:
-            return
+            return []
         before = r"(?<!\d[.,])" if self.wanted[0].isdigit() else ""
         after = r"(?![.,]\d)" if self.wanted[-1].isdigit() else ""
-        for found in re.finditer(rf"(?<![^\W_]){before}{re.escape(self.wanted)}(?![^\W_]){after}", self.text):
-            yield bisect_right(self.starts, found.start()) - 1, bisect_right(self.starts, found.end() - 1) - 1
+        found = re.finditer(rf"(?<![^\W_]){before}{re.escape(self.wanted)}(?![^\W_]){after}", self.text)
+        return [
+            (bisect_right(self.starts, each.start()) - 1, bisect_right(self.starts, each.end() - 1) - 1)
+            for each in found
+        ]
 
     def standing(self) -> Standing | None:
         """How the answer stands to the phrase; None where it does not say it, or only asks or repeats the question."""
-        own = [place for place in self.places() if not self.quoted.issuperset(range(place[0], place[1] + 1))]
-        found: list[Standing] = [self._standing(first, last) for first, last in own]
-        return next((standing for standing in reversed(found) if standing != "asked"), None)
+        for first, last in reversed(self.places()):
+            if not self.quoted.issuperset(range(first, last + 1)):
+                standing = self._standing(first, last)
+                if standing != "asked":
+                    return standing
+        return None
 
     def _standing(self, first: int, last: int) -> Standing:
-        if self._is_asked(last):
+        end = self._sentence(last)[1]
+        if "?" in self.words[end].after and not self.asks and self._low(end + 1) not in _AGREES:
             return "asked"
         if self._denied_before(first, last) or self._denied_after(last):
             return "denied"
@@ -186,15 +177,17 @@ class _Answer:
             last += 1
         return first, last
 
-    def _is_asked(self, last: int) -> bool:
-        end = self._sentence(last)[1]
-        follows = self.low[end + 1] if end + 1 < len(self.low) else ""
-        return "?" in self.words[end].after and not self.asks and follows not in _AGREES
+    def _low(self, number: int) -> str:
+        """A word in lower case; empty where there is none, or it repeats the question."""
+        return self.low[number] if number < len(self.low) else ""
 
     def _denies(self, number: int) -> bool:
         word = self.low[number]
-        following = self.low[number + 1] if number + 1 < len(self.low) else ""
-        return word in _DENIES or word.endswith("n't") or (word, following) in _DENIES
+        return word in _DENIES or word.endswith("n't") or self._is_pair(number)
+
+    def _is_pair(self, number: int) -> bool:
+        """Whether a word and the next one deny together."""
+        return number >= 0 and f"{self.low[number]} {self._low(number + 1)}" in _DENIES
 
     def _denied_before(self, first: int, last: int) -> bool:
         """Whether an odd number of denials reaches the phrase from before it: "no one other than X" is X."""
@@ -223,9 +216,7 @@ class _Answer:
             return not _OF_OPINION & set(self.low[max(0, number - 5) : number])
         if word == "and":
             return not set(self.low[number + 1 : first]) <= _BEFORE_NOUN
-        is_pair = number > 0 and (self.low[number - 1], word) in _DENIES
-        is_first_of_pair = number + 1 < len(self.low) and (word, self.low[number + 1]) in _DENIES
-        return word in _NEW_CLAUSE and not is_pair and not is_first_of_pair
+        return word in _NEW_CLAUSE and not self._is_pair(number - 1) and not self._is_pair(number)
 
     def _is_listed(self, first: int, last: int) -> bool:
         """Whether the phrase is a member of a list with "or" or "nor": there, a denial goes on behind commas."""
@@ -240,10 +231,12 @@ class _Answer:
 
     def _word_before(self, first: int) -> str:
         """The last word before a place that is no article or preposition."""
-        number = first - 1
-        while number >= 0 and self.low[number] in _BEFORE_NOUN and not self._ends(number):
-            number -= 1
-        return self.low[number] if number >= 0 and not self._ends(number) else ""
+        for number in range(first - 1, -1, -1):
+            if self._ends(number):
+                break
+            if self.low[number] not in _BEFORE_NOUN:
+                return self.low[number]
+        return ""
 
     def _denied_after(self, last: int) -> bool:
         """Whether it goes on as in "X isn't", "X is not", "X is wrong", "X (wrong)" or "X, which is not"."""
@@ -259,7 +252,7 @@ class _Answer:
 
     def _taken_back(self, last: int) -> bool:
         """Whether "no", "wrong" or "or rather" follows, by itself."""
-        first, second = [*self.low[last + 1 : last + 3], "", ""][:2]
+        first, second = self._low(last + 1), self._low(last + 2)
         if (first, second) == ("or", "rather"):
             return True
         if not self.words[last].after or not first:
@@ -270,16 +263,15 @@ class _Answer:
     def _is_one_of_two(self, first: int, last: int) -> bool:
         start, end = self._sentence(first)[0], self._sentence(last)[1]
         follows = [*self.low[last + 1 : end + 1], "", ""]
+        is_before_or = follows[0] == "or" and follows[1] not in _NOT_ANOTHER
         chosen = {"either", "whether"} & set(self.low[start:first]) and "or" in self.low[start : end + 1]
-        return (
-            bool(chosen) or self._word_before(first) == "or" or (follows[0] == "or" and follows[1] not in _NOT_ANOTHER)
-        )
+        return bool(chosen) or is_before_or or self._word_before(first) == "or"
 
 
 def _without_articles(words: list[_Word]) -> list[_Word]:
     kept: list[_Word] = []
     for word in words:
-        if word.text.casefold() not in ARTICLES:
+        if word.text.casefold() not in _ARTICLES:
             kept.append(_Word(word.text, word.after))
         elif kept:
             kept[-1].after += word.after.replace(".", "")  # of an initial: "not A. Smith"

@@ -6,8 +6,8 @@ A checkable rubric is a mapping with a `type`:
 - `{"type": "excludes", "any_of": ["bathroom"]}`: the answer holds none of them.
 - `{"type": "number", "value": 18, "tolerance": 0}`: the last number of the answer is the value.
 - `{"type": "regex", "pattern": "^yes"}`: the pattern occurs in the answer, whatever the case.
-- `{"type": "strict-match", "value": "18"}`, `{"type": "flexible-extract", "value": "18"}`: the rules of GSM8K
-  (number_rules.py).
+- `{"type": "strict-match", "value": "18"}`, `{"type": "flexible-extract", "value": "18"}`: the rules by which
+  lm-evaluation-harness scores GSM8K. Both compare texts, so 18 and 18.00 are two answers.
 
 A phrase counts where the answer states it; phrases.py says what that means.
 """
@@ -20,10 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dftt.scoring.final_answer import final_answer
-from dftt.scoring.number_rules import NUMBER_RULES
 from dftt.scoring.phrases import has_words, names, plain, states, without_thousands
 from dftt.types import Score, Task
 
+_STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
+_FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
+# What the harness takes out of both sides before they are compared, in its order.
+_IGNORED = tuple(map(re.compile, (",", r"\$", r"(?s).*#### ", r"\.$")))
 # A minus after a word or a bracket is no sign; digits after a letter belong to a name such as H2.
 _NUMBER = re.compile(r"(?<![\w.])(?:(?<![)\]])-)?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
 
@@ -32,27 +35,15 @@ _LISTED = re.compile(r"\d[\s*_$]*(?:[,;/]|,?\s(?:and|or)\b|\s)[\s*_$]*$")
 
 
 def score(task: Task, answer: str) -> Score:
-    """Score of an answer: passed when all rubrics are fulfilled, unscored (None) when a program cannot tell.
-
-    An empty answer fulfils nothing. A task without rubrics, or with one that only a judge can read, is
-    unscored.
-
-    Args:
-        task: Its rubrics are strings (for a judge) or checkable mappings.
-        answer: The decoded text.
-
-    Raises:
-        ValueError: A mapping among the rubrics is not a checkable rubric.
-    """
+    """As `score_rubrics`, of a task's rubrics."""
     return score_rubrics(task.rubrics, answer)
 
 
 def score_rubrics(rubrics: Sequence[Any], answer: str) -> Score:
-    """As `score`, of rubrics alone.
+    """Score of an answer: passed when all rubrics are fulfilled, unscored (None) when a program cannot tell.
 
-    Args:
-        rubrics: Strings (for a judge) or checkable mappings.
-        answer: The decoded text; thinking in it is not looked at.
+    An empty answer fulfils nothing, and thinking is not looked at. Without rubrics, or with one that only a judge can
+    read, it is unscored.
 
     Raises:
         ValueError: A mapping among the rubrics is not a checkable rubric.
@@ -75,14 +66,11 @@ def score_rubrics(rubrics: Sequence[Any], answer: str) -> Score:
 
 def check(rubric: Mapping[str, Any], answer: str) -> bool:
     """Whether an answer fulfils a checkable rubric that `read_rubric` has let through."""
-    return _CHECKS[rubric["type"]](rubric, answer)
+    return _KINDS[rubric["type"]][1](rubric, answer)
 
 
 def read_rubric(rubric: object) -> str | Mapping[str, Any]:
-    """A rubric as `score` uses it: a string for a judge, or a checkable mapping whose values are valid.
-
-    Args:
-        rubric: A string, CL-bench's `{"rubric_criteria": "..."}`, or a checkable mapping.
+    """A string (also of CL-bench's `{"rubric_criteria": "..."}`) for a judge, or a checkable mapping with valid values.
 
     Raises:
         ValueError: It is none of these, or a value in it is not accepted.
@@ -97,9 +85,9 @@ def read_rubric(rubric: object) -> str | Mapping[str, Any]:
             raise ValueError(f"rubric has neither `type` nor `rubric_criteria`, only {sorted(rubric)}")
         return criteria
     kind = rubric["type"]
-    if kind not in _CHECKS:
-        raise ValueError(f"rubric type {kind!r} is unknown; choose from {', '.join(_CHECKS)}")
-    _READERS[kind](rubric)
+    if kind not in _KINDS:
+        raise ValueError(f"rubric type {kind!r} is unknown; choose from {', '.join(_KINDS)}")
+    _KINDS[kind][0](rubric)
     return rubric
 
 
@@ -107,6 +95,30 @@ def last_number(text: str) -> float | None:
     """The last number written in digits, thousands separators allowed; None where there is none."""
     found = _NUMBER.findall(without_thousands(text))
     return float(found[-1]) if found else None
+
+
+def strict_match(answer: str, reference: str) -> bool:
+    """Whether the number after the first "#### " is the reference; false where none stands right behind one."""
+    found = _STRICT.search(answer)
+    return found is not None and _bare(found[1]) == _bare(reference)
+
+
+def flexible_extract(answer: str, reference: str) -> bool:
+    """Whether the last number of the answer is the reference; false where there is none."""
+    found = _FLEXIBLE.findall(answer)
+    return bool(found) and _bare(found[-1]) == _bare(reference)
+
+
+def _bare(number: str) -> str:
+    for pattern in _IGNORED:
+        number = pattern.sub("", number)
+    return number.strip().lower()
+
+
+NUMBER_RULES: dict[str, Callable[[str, str], bool]] = {
+    "strict-match": strict_match,
+    "flexible-extract": flexible_extract,
+}
 
 
 def _read_phrases(rubric: Mapping[str, Any]) -> None:
@@ -145,13 +157,10 @@ def _excludes(rubric: Mapping[str, Any], answer: str) -> bool:
 
 
 def _number(rubric: Mapping[str, Any], answer: str) -> bool:
+    """Whether the last number is the value, is stated, and is not the end of a list of numbers."""
     found = last_number(answer)
-    is_near = found is not None and abs(found - rubric["value"]) <= rubric.get("tolerance", 0)
-    return is_near and _is_one_number(answer)
-
-
-def _is_one_number(answer: str) -> bool:
-    """Whether the last number is stated, and not the end of a list of numbers."""
+    if found is None or abs(found - rubric["value"]) > rubric.get("tolerance", 0):
+        return False
     text = without_thousands(answer)
     last = list(_NUMBER.finditer(text))[-1]
     return states(answer, last.group()) and _LISTED.search(text[: last.start()]) is None
@@ -170,17 +179,11 @@ def _number_rule(rubric: Mapping[str, Any], answer: str) -> bool:
     return NUMBER_RULES[rubric["type"]](answer, rubric["value"])
 
 
-_CHECKS: dict[str, Callable[[Mapping[str, Any], str], bool]] = {
-    "contains": _contains,
-    "excludes": _excludes,
-    "number": _number,
-    "regex": _regex,
-    **dict.fromkeys(NUMBER_RULES, _number_rule),
-}
-_READERS: dict[str, Callable[[Mapping[str, Any]], None]] = {
-    "contains": _read_phrases,
-    "excludes": _read_phrases,
-    "number": _read_number,
-    "regex": _read_regex,
-    **dict.fromkeys(NUMBER_RULES, _read_value),
+# What reads a rubric of each type, and what checks an answer by it.
+_KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], None], Callable[[Mapping[str, Any], str], bool]]] = {
+    "contains": (_read_phrases, _contains),
+    "excludes": (_read_phrases, _excludes),
+    "number": (_read_number, _number),
+    "regex": (_read_regex, _regex),
+    **dict.fromkeys(NUMBER_RULES, (_read_value, _number_rule)),
 }

@@ -58,21 +58,13 @@ held_back("reading outside its folder", lambda: os.listdir(".."))
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use.
+    """What a program may use."""
 
-    Args:
-        wall_seconds: Until it is killed; more than the CPU seconds, because a busy machine is not its fault.
-        cpu_seconds: Of processor time, whole seconds.
-        memory_bytes: Of address space, the interpreter's own 30 MB included.
-        file_bytes: Of each file that it writes.
-        open_files: At a time.
-    """
-
-    wall_seconds: float = 30.0
-    cpu_seconds: int = 10
-    memory_bytes: int = 1 << 30
-    file_bytes: int = 1 << 20
-    open_files: int = 64
+    wall_seconds: float = 30.0  # until it is killed; more than the CPU seconds: a busy machine is not its fault
+    cpu_seconds: int = 10  # of processor time, whole seconds
+    memory_bytes: int = 1 << 30  # of address space, the interpreter's own 30 MB included
+    file_bytes: int = 1 << 20  # of each file that it writes
+    open_files: int = 64  # at a time
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -82,25 +74,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Run:
-    """How a program ended.
-
-    Args:
-        outcome: finished (it ran to its end), raised, timeout, killed (by a limit or a crash), or refused: it was not
-            run, because this machine lacks a required layer.
-        detail: The exception, the signal or the missing layer.
-    """
+    """How a program ended: killed is by a limit or a crash, refused is not run, as this machine lacks a layer."""
 
     outcome: Literal["finished", "raised", "timeout", "killed", "refused"]
-    detail: str = ""
+    detail: str = ""  # the exception, the signal or the missing layer
 
 
 def run_python(program: str, limits: Limits = Limits()) -> Run:
-    """Run a Python program confined as this module says, and tell how it ended.
-
-    Args:
-        program: Source text, run in a folder of its own, which is removed afterwards; it is not `__main__`.
-        limits: What it may use.
-    """
+    """Run a Python program confined as this module says, in a folder of its own, and tell how it ended."""
     missing = missing_layer()
     return Run("refused", missing) if missing else _run(program, limits)
 
@@ -132,13 +113,8 @@ def _run(program: str, limits: Limits) -> Run:
             start_new_session=True,
         ) as process,
     ):
-        order = {
-            "token": token,
-            "program": program,
-            "folder": folder,
-            "readable": _readable(),
-            "limits": _rlimits(limits),
-        }
+        order = {"token": token, "program": program, "folder": folder}
+        order |= {"readable": _readable(), "limits": _rlimits(limits)}
         try:
             process.communicate(json.dumps(order).encode(), timeout=limits.wall_seconds)
         except subprocess.TimeoutExpired:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dftt.suites.base import Suite, renamed
+from dftt.suites.base import Suite
 from dftt.suites.rows import phrases_of
 
-_COLUMNS = {"passage": "context"}
 _FILE_ID = re.compile(r"babi/qa(\d+)/")
 # What an answer could be confused with, by kind.
 _KINDS: tuple[frozenset[str], ...] = tuple(
@@ -40,12 +39,10 @@ class Babi(Suite):
     homepage = "https://research.facebook.com/downloads/babi/"
     licence = "CC-BY-3.0"
     citation = "Weston et al., Towards AI-Complete Question Answering, 2015, arXiv:1502.05698"
-    category_keys = ("category",)
-    categories: ClassVar = {f"qa{number}": () for number in range(1, 21)}
+    columns: ClassVar = {"passage": "context"}
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hub's column names become ours; the story's other words of the answer's kind must not be stated."""
-        row = renamed(row, _COLUMNS)
+        """The story's other words of the answer's kind must not be stated."""
         numbered = _FILE_ID.match(str(row.get("id", "")))
         number = numbered.group(1) if numbered else row.get("task")
         row = {**row, "category": f"qa{number}"} if number is not None else row

@@ -23,8 +23,8 @@ class Suite:
         homepage: Where the authors describe it.
         licence: Of the data.
         citation: The publication, in one line.
-        category_keys: Metadata keys of a task's category and, where there is one, sub-category.
-        categories: Known categories, each with its sub-categories; empty where there are none.
+        columns: What the hub calls a column, and what `task_from_row` and `adapt` call it.
+        template: The prompt of a task, with the row's own for {prompt}; empty where the row's is asked as it is.
         runs_code: Scoring runs the answer, so it needs leave to do so.
     """
 
@@ -35,8 +35,8 @@ class Suite:
     homepage: ClassVar[str]
     licence: ClassVar[str]
     citation: ClassVar[str]
-    category_keys: ClassVar[tuple[str, ...]] = ()
-    categories: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    columns: ClassVar[Mapping[str, str]] = {}
+    template: ClassVar[str] = ""
     runs_code: ClassVar[bool] = False
 
     def tasks(self, path: str | Path | None = None, questions: Sequence[str] = ()) -> list[Task]:
@@ -58,7 +58,9 @@ class Suite:
 
     def task(self, row: Mapping[str, Any], default_id: str) -> Task:
         """The task of one row, as the hub or a local file has it."""
-        adapted = self.adapt(row)
+        adapted = self.adapt({self.columns.get(key, key): value for key, value in row.items()})
+        if self.template:
+            adapted = with_prompt(adapted, self.template)
         return task_from_row({**adapted, "metadata": {**metadata_of(adapted), "suite": self.name}}, default_id)
 
     def keeps(self, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
@@ -66,16 +68,12 @@ class Suite:
         return True
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row in a form that `task_from_row` reads; by default it is in one already."""
+        """The row, its columns renamed, in a form that `task_from_row` reads; by default it is in one already."""
         return row
 
     def score(self, task: Task, answer: str) -> Score:
         """Score of an answer; by default by the task's own rubrics."""
         return rubrics.score(task, answer)
-
-    def category_of(self, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-        """Category and sub-category of a task or record with this metadata; empty where it has none."""
-        return tuple(str(metadata[key]) for key in self.category_keys if metadata.get(key) is not None)
 
     def _hub_rows(self, folder: str | Path | None) -> Iterator[Row]:
         if folder is None and not self.hub_id:
@@ -92,11 +90,6 @@ class Suite:
             ) from error
         for number, values in enumerate(rows):
             yield make_row(f"{source}, {self.hub_split} row {number}", f"{self.name}/{number}", dict(values))
-
-
-def renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The row with the hub's column names replaced by this project's, where it has them."""
-    return {names.get(key, key): value for key, value in row.items()}
 
 
 def with_prompt(row: Mapping[str, Any], template: str, **values: Any) -> dict[str, Any]:

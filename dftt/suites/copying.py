@@ -22,13 +22,7 @@ def sentences(text: str) -> list[str]:
 
 
 def copied(text: str, spec: CopySpec, tokenizer: Any) -> tuple[str, tuple[int, ...]]:
-    """The part of a passage that a spec names, and its token ids.
-
-    Args:
-        text: The passage.
-        spec: Which part of it.
-        tokenizer: The target's.
-    """
+    """The part of a passage that a spec names, and its token ids."""
     if spec.what == "first_tokens":
         ids = tokenizer(text, add_special_tokens=False).input_ids[: spec.tokens]
         return tokenizer.decode(ids), tuple(ids)

@@ -25,15 +25,7 @@ class Documents(Suite):
     citation = ""
 
     def tasks(self, path: str | Path | None = None, questions: Sequence[str] = ()) -> list[Task]:
-        """One task per document and question.
-
-        Args:
-            path: A text file, or a file of rows with `text` and, where they have one, an `id`.
-            questions: By default a summary and an explanation.
-
-        Raises:
-            ValueError: No path is given, or the documents cannot be read.
-        """
+        """As `tasks_from_documents`; the questions are by default a summary and an explanation."""
         if path is None:
             raise ValueError("suite documents needs the documents: give data.path")
         tasks = tasks_from_documents(path, questions or QUESTIONS)

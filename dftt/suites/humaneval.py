@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from dftt.scoring.code_answers import defines, extract_code, score_program
-from dftt.suites.base import Suite, need_text, renamed, with_prompt
+from dftt.suites.base import Suite, need_text
 from dftt.types import Score, Task
-
-_COLUMNS = {"task_id": "id", "canonical_solution": "answer", "test": "tests"}
-_TEMPLATE = "Complete this Python function and give all of it in one code block.\n\n```python\n{prompt}\n```"
 
 
 class HumanEval(Suite):
@@ -22,13 +19,14 @@ class HumanEval(Suite):
     licence = "MIT"
     citation = "Chen et al., Evaluating Large Language Models Trained on Code, 2021, arXiv:2107.03374"
     runs_code = True
+    columns: ClassVar = {"task_id": "id", "canonical_solution": "answer", "test": "tests"}
+    template = "Complete this Python function and give all of it in one code block.\n\n```python\n{prompt}\n```"
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hub's column names become ours; the prompt as given is kept as `stub`."""
-        row = renamed(row, _COLUMNS)
+        """The prompt as given is kept as `stub`."""
         for key in ("tests", "entry_point"):
             need_text(row, key)
-        return {**with_prompt(row, _TEMPLATE), "stub": row["prompt"], "rubrics": []}
+        return {**row, "stub": need_text(row, "prompt"), "rubrics": []}
 
     def score(self, task: Task, answer: str) -> Score:
         """Whether the answer passes the hidden tests, run in the sandbox."""

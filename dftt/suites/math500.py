@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dftt.scoring.math_answers import boxed, same_answer
-from dftt.suites.base import Suite, need_text, renamed, with_prompt
+from dftt.suites.base import Suite, need_text
 from dftt.suites.rows import as_written
 from dftt.types import Score, Task
-
-_TEMPLATE = "{prompt}\n\nReason step by step and put the final answer in \\boxed{{}}."
-_COLUMNS = {"problem": "prompt", "unique_id": "id"}
 
 
 class Math500(Suite):
@@ -22,23 +19,14 @@ class Math500(Suite):
     homepage = "https://github.com/openai/prm800k"
     licence = "MIT"
     citation = "Lightman et al., Let's Verify Step by Step, 2023, arXiv:2305.20050"
-    category_keys = ("subject",)
-    categories: ClassVar = {
-        "Algebra": (),
-        "Counting & Probability": (),
-        "Geometry": (),
-        "Intermediate Algebra": (),
-        "Number Theory": (),
-        "Prealgebra": (),
-        "Precalculus": (),
-    }
+    columns: ClassVar = {"problem": "prompt", "unique_id": "id"}
+    template = "{prompt}\n\nReason step by step and put the final answer in \\boxed{{}}."
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hub's column names become ours; a number is compared like any other answer, so there is no rubric."""
-        row = renamed(row, _COLUMNS)
-        row["answer"] = as_written("answer", row.get("answer", ""))
+        """A number is compared like any other answer, so there is no rubric."""
+        row = {**row, "answer": as_written("answer", row.get("answer", "")), "rubrics": []}
         need_text(row, "answer")
-        return {**with_prompt(row, _TEMPLATE), "rubrics": []}
+        return row
 
     def score(self, task: Task, answer: str) -> Score:
         """Whether the boxed answer equals the reference; without a box it fails, undecided it is unscored."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from dftt.scoring.code_answers import extract_code, score_program
-from dftt.suites.base import Suite, renamed, with_prompt
+from dftt.suites.base import Suite, with_prompt
 from dftt.types import Score, Task
 
-_COLUMNS = {"text": "prompt", "task_id": "id", "code": "answer", "test_list": "tests"}
 _TEMPLATE = "{prompt}\nIt must pass these tests:\n\n```python\n{tests}\n```\n\nGive the function in one code block."
 _CALL = re.compile(r"(\w+)\(")
 _WRAPPERS = {*dir(builtins), "isclose"}  # what tests put around the function's result
@@ -27,14 +26,14 @@ class MBPP(Suite):
     licence = "CC-BY-4.0"
     citation = "Austin et al., Program Synthesis with Large Language Models, 2021, arXiv:2108.07732"
     runs_code = True
+    columns: ClassVar = {"text": "prompt", "task_id": "id", "code": "answer", "test_list": "tests"}
 
     def keeps(self, row: Mapping[str, Any]) -> bool:
         """A file of all splits says in `split` which one a row is of."""
         return row.get("split", "test") == "test"
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hub's column names become ours; the tests become part of the prompt."""
-        row = renamed(row, _COLUMNS)
+        """The tests become part of the prompt."""
         tests = row.get("tests")
         if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
             raise ValueError(f"`tests` must be a list of assert statements, got {tests!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from dftt.suites.base import Suite
 from dftt.suites.rows import as_written
@@ -22,8 +22,6 @@ class MemoTrap(Suite):
     homepage = "https://github.com/liujch1998/memo-trap"
     licence = "MIT"
     citation = "Liu and Liu, The MemoTrap Dataset, 2023, github.com/liujch1998/memo-trap"
-    category_keys = ("category",)
-    categories: ClassVar = {"proverb": (), "scihist": ()}
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's `prompt`, `classes` and `answer_index` become question, answer and distractor."""

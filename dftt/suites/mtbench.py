@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dftt.suites.base import Suite, renamed
+from dftt.suites.base import Suite
 from dftt.suites.conversation import LATER_TURNS
+from dftt.suites.rows import is_list_of_texts
 from dftt.types import Score, Task
-
-_COLUMNS = {"question_id": "id", "prompt_id": "id", "reference": "answer"}
 
 
 class MTBench(Suite):
@@ -21,20 +20,12 @@ class MTBench(Suite):
     homepage = "https://github.com/lm-sys/FastChat/tree/main/fastchat/llm_judge"
     licence = "Apache-2.0"
     citation = "Zheng et al., Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena, 2023, arXiv:2306.05685"
-    category_keys = ("category",)
-    categories: ClassVar = dict.fromkeys(
-        ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"), ()
-    )
+    columns: ClassVar = {"question_id": "id", "prompt_id": "id", "reference": "answer"}
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The hub's `prompt` is the list of turns; a local file calls it `turns`."""
-        row = renamed(row, _COLUMNS)
         turns = row.get("turns", row.get("prompt"))
-        if (
-            not isinstance(turns, list)
-            or not turns
-            or not all(isinstance(turn, str) and turn.strip() for turn in turns)
-        ):
+        if not turns or not is_list_of_texts(turns):
             raise ValueError(f"`turns` must be a list of what the user says, got {turns!r}")
         kept = {key: value for key, value in row.items() if key != "turns"}
         return {**kept, "prompt": turns[0], LATER_TURNS: turns[1:], "rubrics": []}

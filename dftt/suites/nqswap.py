@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from dftt.suites.base import Suite, renamed
-
-_COLUMNS = {"sub_context": "context", "sub_answer": "answers", "org_answer": "distractors"}
+from dftt.suites.base import Suite
 
 
 class NQSwap(Suite):
@@ -19,8 +17,8 @@ class NQSwap(Suite):
     homepage = "https://github.com/apple/ml-knowledge-conflicts"
     licence = "MIT (data card); passages of Wikipedia, CC-BY-SA-3.0"
     citation = "Longpre et al., Entity-Based Knowledge Conflicts in Question Answering, 2021, arXiv:2109.05052"
+    columns: ClassVar = {"sub_context": "context", "sub_answer": "answers", "org_answer": "distractors"}
 
     def adapt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hub's column names become ours; the passage with the real entity is left out."""
-        kept = {key: value for key, value in row.items() if key != "org_context"}
-        return renamed(kept, _COLUMNS)
+        """The passage with the real entity is left out."""
+        return {key: value for key, value in row.items() if key != "org_context"}

@@ -16,10 +16,7 @@ def without_context(task: Task, tasks: Sequence[Task]) -> Messages:
     A task that says what its question is asks just that. Else the context is what all tasks on it begin with, up to the
     end of a line, and the question what follows, from the first thing that the user says on: the answers to questions
     that were left out go too. So of one lone task, and of one that later tasks repeat and go on from, nothing is left.
-
-    Args:
-        task: The task.
-        tasks: All tasks on its context, the task among them.
+    `tasks` are all tasks on its context, the task among them.
     """
     asked = ({"role": "user", "content": task.question},) if task.question else _behind_what_is_shared(task, tasks)
     return () if asked == tuple(map(dict, task.messages)) else asked

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,25 +25,15 @@ _SPACE = re.compile(r"\s*")
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a data set.
+    """One row of a data set; what is null or NaN is left out."""
 
-    Args:
-        place: Where it stands, for messages: "tasks.jsonl, line 3".
-        default_id: Its id where it names none itself.
-        values: What it says; what is null or NaN is left out.
-    """
-
-    place: str
-    default_id: str
+    place: str  # where it stands, for messages: "tasks.jsonl, line 3"
+    default_id: str  # its id where it names none itself
     values: Mapping[str, Any]
 
 
 def make_row(place: str, default_id: str, values: object) -> Row:
-    """A row of what a file or the hub says.
-
-    Raises:
-        ValueError: It is no object, or holds what cannot be kept in a file; the message names the place.
-    """
+    """A row of a file or the hub; ValueError, with its place, where it is no object or no file could keep it."""
     if not isinstance(values, dict):
         raise ValueError(f"{place}: row must be a JSON object, got {type(values).__name__}")
     with _errors_at(place):
@@ -81,11 +72,7 @@ def read_rows(path: str | Path, *, name: str = "tasks") -> Iterator[Row]:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file, or such a file compressed (.gz).
-
-    Raises:
-        ValueError: It is not UTF-8 text, or not complete.
-    """
+    """A UTF-8 text file, or such a file compressed (.gz); ValueError where it is something else, or not complete."""
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode("utf-8-sig")
@@ -99,11 +86,7 @@ def read_text(path: Path) -> str:
 
 
 def text_of(values: Mapping[str, Any], key: str, *, may_be_blank: bool = False) -> str:
-    """The text under a key of a row.
-
-    Raises:
-        ValueError: It is missing, not text, or blank although it may not be.
-    """
+    """The text under a key of a row; ValueError where it is missing, not text, or blank although it may not be."""
     text = values.get(key)
     if not isinstance(text, str) or not (text.strip() or may_be_blank):
         raise ValueError(f"empty context: `{key}` must be text, got {text!r}")
@@ -111,11 +94,7 @@ def text_of(values: Mapping[str, Any], key: str, *, may_be_blank: bool = False) 
 
 
 def phrases_of(values: Mapping[str, Any], key: str) -> list[str]:
-    """What a row says under a key or, as a list, under the plural of it: texts, and numbers as one writes them.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """Texts under a key of a row or, as a list, its plural; numbers as one writes them, ValueError for all else."""
     plural = f"{key}s"
     value = values.get(plural, values.get(key))
     if isinstance(value, list):
@@ -137,39 +116,42 @@ def id_of(values: Mapping[str, Any], keys: Sequence[str], default: str) -> str:
 
 
 def as_written(name: str, value: object) -> str:
-    """A text as it is, a number as one writes it: a table that knows missing values makes 2.0 of 2.
-
-    Raises:
-        ValueError: It is neither; the message calls it by the name.
-    """
+    """A text as it is, a number as one writes it; ValueError, with the name, for all else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"`{name}` must be text or a number, got {json.dumps(value)}")
+    # A table that knows missing values makes 2.0 of 2.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def is_list_of_texts(value: object) -> bool:
+    """Whether a value is a list of texts, none of them blank; an empty list is one."""
+    return isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value)
 
 
 def _elements(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     """Place and value of each element of a JSON list."""
-    mark, end, line = "[", text.index("["), 1
-    line += text.count("\n", 0, end)
+    ends = [found.start() for found in re.finditer("\n", text)]
+
+    def place(position: int) -> str:
+        return f"{path}, line {bisect_left(ends, position) + 1}"
+
+    end, mark = text.index("["), "["
     while mark != "]":
         begin = _after_space(text, end + 1)
-        line += text.count("\n", end, begin)
         if mark == "[" and text[begin : begin + 1] == "]":
             end = begin
             break
-        place = f"{path}, line {line}"
-        with _errors_at(place):
+        with _errors_at(place(begin)):
             value, stop = _DECODER.raw_decode(text, begin)
-        yield place, value
+        yield place(begin), value
         end = _after_space(text, stop)
-        line += text.count("\n", begin, end)
         mark = text[end : end + 1]
         if mark not in (",", "]"):
-            raise ValueError(f"{path}, line {line}: a comma or the closing bracket of the list of rows is missing")
+            raise ValueError(f"{place(end)}: a comma or the closing bracket of the list of rows is missing")
     if text[end + 1 :].strip():
-        raise ValueError(f"{path}, line {line}: something follows the list of rows; write one list, or one row a line")
+        raise ValueError(f"{place(end)}: something follows the list of rows; write one list, or one row a line")
 
 
 def _after_space(text: str, place: int) -> int:

@@ -14,11 +14,8 @@ _SHARE = 0.5
 def check_contexts(tasks: Iterable[tuple[str, Task]]) -> None:
     """Refuse tasks of one context_id that do not share a context: adaptation would see what little they begin with.
 
-    Args:
-        tasks: Each with the place it stands at, for the message.
-
     Raises:
-        ValueError: There are such; the message names the places of both.
+        ValueError: There are such; the message names the places of both, which stand before the tasks.
     """
     first: dict[str, tuple[str, Task]] = {}
     for place, task in tasks:
@@ -42,7 +39,7 @@ def share_context(one: Task, other: Task) -> bool:
     contexts = _before_question(one), _before_question(other)
     if None not in contexts:
         return contexts[0] == contexts[1] and any(_texts(contexts[0] or ()))
-    return _letters_shared(one, other) >= _SHARE * min(_length(one), _length(other))
+    return _letters_shared(one, other) >= _SHARE * min(sum(map(len, _texts(task.messages))) for task in (one, other))
 
 
 def _goes_on(later: Task, earlier: Task) -> bool:
@@ -66,10 +63,6 @@ def _letters_shared(one: Task, other: Task) -> int:
             return shared + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
         shared += len(left["content"])
     return shared
-
-
-def _length(task: Task) -> int:
-    return sum(map(len, _texts(task.messages)))
 
 
 def _texts(messages: Iterable[Mapping[str, str]]) -> list[str]:

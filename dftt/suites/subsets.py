@@ -21,13 +21,8 @@ def fraction_of(contexts: Contexts, fraction: float, *, seed: int) -> dict[str, 
 
     A larger fraction of the same seed holds the smaller one, so that its records are taken over.
 
-    Args:
-        contexts: Tasks by context id.
-        fraction: Above 0, at most 1.
-        seed: Seeds the choice.
-
     Raises:
-        ValueError: fraction is out of its range.
+        ValueError: fraction is not above 0 and at most 1.
     """
     # The parser lets a null through among the arguments of a class.
     if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
@@ -44,11 +39,7 @@ def fraction_of(contexts: Contexts, fraction: float, *, seed: int) -> dict[str, 
 
 
 def of_categories(contexts: Contexts, categories: Sequence[str]) -> dict[str, Sequence[Task]]:
-    """Contexts whose first task is of one of the categories.
-
-    Raises:
-        ValueError: A category is none of theirs; the message lists those there are.
-    """
+    """Contexts whose first task is of one of the categories; ValueError, with those there are, for another one."""
     known = {category_of(tasks[0]) for tasks in contexts.values()}
     if missing := [name for name in categories if name not in known]:
         there = ", ".join(sorted(known - {""})) or "none"
@@ -59,21 +50,15 @@ def of_categories(contexts: Contexts, categories: Sequence[str]) -> dict[str, Se
 def of_lengths(
     contexts: Contexts, buckets: Sequence[str], length_of: Callable[[Task], int]
 ) -> dict[str, Sequence[Task]]:
-    """Contexts with their tasks whose prompts are of one of the length classes.
-
-    Args:
-        contexts: Tasks by context id.
-        buckets: Names as `length_bucket` gives them, such as "4-8k".
-        length_of: Tokens of a task's prompt.
+    """Contexts with their tasks whose prompts are of one of the length classes, such as "4-8k".
 
     Raises:
         ValueError: No prompt is of these lengths.
     """
-    kept: dict[str, Sequence[Task]] = {
-        name: tuple(task for task in tasks if length_bucket(length_of(task)) in buckets)
-        for name, tasks in contexts.items()
-    }
-    kept = {name: tasks for name, tasks in kept.items() if tasks}
+    kept: dict[str, Sequence[Task]] = {}
+    for name, tasks in contexts.items():
+        if fitting := tuple(task for task in tasks if length_bucket(length_of(task)) in buckets):
+            kept[name] = fitting
     if not kept:
         raise ValueError(
             f"data.length_buckets: no prompt is of length {', '.join(buckets)} with this target's tokenizer"

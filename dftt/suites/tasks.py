@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,42 +11,27 @@ from typing import Any
 from dftt.scoring.phrases import contains_phrase
 from dftt.scoring.rubrics import last_number, read_rubric
 from dftt.suites.conversation import LATER_TURNS
-from dftt.suites.rows import Row, holds_rows, id_of, phrases_of, read_rows, read_text, text_of
+from dftt.suites.rows import Row, holds_rows, id_of, is_list_of_texts, phrases_of, read_rows, read_text, text_of
 from dftt.suites.shared_context import check_contexts
 from dftt.types import Prompt, Task, check_file
 
 _FORMS = "accepted are rows with `messages`, with `context` and `question`, or with `prompt`"
 _IS_NUMBER = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
-_BUCKETS = ((4, "0-4k"), (8, "4-8k"), (16, "8-16k"), (32, "16-32k"), (64, "32-64k"))
-_LONGEST = "64k+"
-LENGTH_BUCKETS: tuple[str, ...] = (*(name for _, name in _BUCKETS), _LONGEST)
+LENGTH_BUCKETS: tuple[str, ...] = ("0-4k", "4-8k", "8-16k", "16-32k", "32-64k", "64k+")
+_BORDERS = (4, 8, 16, 32, 64)  # between them, in units of 1,024 tokens
 
 
 def load_tasks(path: str | Path) -> list[Task]:
-    """Tasks of a file, one a row, in file order; a name that ends in .gz is decompressed.
-
-    Rows are in one of the forms that `task_from_row` reads.
-
-    Args:
-        path: The file: one JSON row a line, or one JSON list of rows.
-
-    Raises:
-        ValueError: The file or a row cannot be read; the message names file and line.
-    """
+    """Tasks of a file as `read_rows` reads it, one a row in a form that `task_from_row` reads; ValueError as theirs."""
     return make_tasks(read_rows(path), task_from_row, source=str(path))
 
 
 def make_tasks(rows: Iterable[Row], make: Callable[[Mapping[str, Any], str], Task], *, source: str) -> list[Task]:
-    """One task per row, in order.
-
-    Args:
-        rows: The rows.
-        make: Makes a task of a row's values and its default id.
-        source: Where the rows come from, for the message that there are none.
+    """One task per row, in order, made of the row's values and its default id.
 
     Raises:
         ValueError: A row cannot be read, two rows have the same task_id, rows of one context_id have different
-            contexts, or there is no row; the message names the place.
+            contexts, or there is no row; the message names the place, or the source.
     """
     tasks: dict[str, Task] = {}
     places: list[str] = []
@@ -88,7 +74,9 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     elif "context" in row and "question" in row:
         question = text_of(row, "question")
         messages = _user_message(text_of(row, "context", may_be_blank=True), question)
-        rubrics, used = phrase_rubrics(row, _repeatable(row, question)), {"context", "question"}
+        # A question that offers the answer may be repeated to say something.
+        is_choice = any(contains_phrase(question, right) for right in phrases_of(row, "answer"))
+        rubrics, used = phrase_rubrics(row, "" if is_choice else question), {"context", "question"}
     elif "prompt" in row:
         messages = ({"role": "user", "content": text_of(row, "prompt")},)
         rubrics, used, question = _number_rubrics(row.get("answer")), {"prompt"}, ""
@@ -97,7 +85,10 @@ def task_from_row(row: Mapping[str, Any], default_id: str) -> Task:
     given = row.get("rubrics", rubrics)
     if not isinstance(given, list):
         raise ValueError(f"`rubrics` must be a list, got {type(given).__name__}")
-    metadata = _metadata(row, used | {"rubrics", "metadata"})
+    used |= {"rubrics", "metadata"}
+    metadata = {key: value for key, value in row.items() if key not in used} | metadata_of(row)
+    if not is_list_of_texts(later := metadata.get(LATER_TURNS, [])):
+        raise ValueError(f"`{LATER_TURNS}` must be a list of what the user says, got {later!r}")
     task_id = id_of(metadata, ("task_id", "id"), default_id)
     context_id = id_of(metadata, ("context_id",), task_id)
     read = tuple(read_rubric(rubric) for rubric in given)
@@ -142,20 +133,20 @@ def group_by_context(tasks: Sequence[Task]) -> dict[str, list[Task]]:
 
 def context_of(prompts: Sequence[list[int]]) -> Prompt:
     """The context of tasks: the longest common token prefix of their prompts, or the whole prompt of a lone task."""
-    shortest = min(prompts, key=len)
-    length = len(shortest)
+    shared = min(prompts, key=len)
     for ids in prompts:
-        length = next((place for place in range(length) if ids[place] != shortest[place]), length)
-    if length == 0:
+        length = next((place for place, token in enumerate(shared) if ids[place] != token), len(shared))
+        shared = shared[:length]
+    if not shared:
         raise ValueError("the tasks of a context share no first token: their prompts have no common context")
-    return Prompt(tuple(shortest[:length]))
+    return Prompt(tuple(shared))
 
 
 def length_bucket(num_tokens: int) -> str:
     """Name of the length class of a prompt, such as "4-8k" for 4,096 to 8,191 tokens (k is 1,024)."""
     if num_tokens < 0:
         raise ValueError(f"num_tokens must be >= 0, got {num_tokens}")
-    return next((name for limit, name in _BUCKETS if num_tokens < limit * 1024), _LONGEST)
+    return LENGTH_BUCKETS[bisect_right(_BORDERS, num_tokens / 1024)]
 
 
 def _text_rows(path: Path) -> dict[str, str]:
@@ -172,14 +163,6 @@ def _text_rows(path: Path) -> dict[str, str]:
     if not documents:
         raise ValueError(f"{path} holds no documents; write one JSON row with `text` a line")
     return {name: text for name, (_, text) in documents.items()}
-
-
-def _metadata(row: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
-    metadata = {key: value for key, value in row.items() if key not in used} | metadata_of(row)
-    later = metadata.get(LATER_TURNS, [])
-    if not isinstance(later, list) or not all(isinstance(turn, str) and turn.strip() for turn in later):
-        raise ValueError(f"`{LATER_TURNS}` must be a list of what the user says, got {later!r}")
-    return metadata
 
 
 def metadata_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,9 +194,7 @@ def _user_message(context: str, question: str) -> tuple[Mapping[str, str], ...]:
 def phrase_rubrics(row: Mapping[str, Any], repeated: str = "") -> list[Any]:
     """Rubrics "contains" of a row's answers and "excludes" of its distractors; none where it has no answer.
 
-    Args:
-        row: `answer` or `answers`, `distractor` or `distractors`.
-        repeated: Lines of the prompt that say nothing where an answer repeats them.
+    What an answer repeats of the lines `repeated` says nothing.
     """
     answers, wrong = phrases_of(row, "answer"), phrases_of(row, "distractor")
     if not answers:  # nobody says what is right: an answer that avoids what is wrong would pass whatever it says
@@ -223,11 +204,6 @@ def phrase_rubrics(row: Mapping[str, Any], repeated: str = "") -> list[Any]:
     known = {"question": repeated} if repeated else {}
     rubrics: list[Any] = [{"type": "contains", "any_of": answers, **known}]
     return rubrics + ([{"type": "excludes", "any_of": distractors, **known}] if distractors else [])
-
-
-def _repeatable(row: Mapping[str, Any], question: str) -> str:
-    """The question, unless it offers the answer: then one that repeats it may well say something."""
-    return "" if any(contains_phrase(question, right) for right in phrases_of(row, "answer")) else question
 
 
 def _number_rubrics(answer: object) -> list[Any]:

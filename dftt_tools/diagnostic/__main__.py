@@ -24,7 +24,7 @@ from dftt.command import command_line
 from dftt.models.fingerprint import fingerprint
 from dftt.models.pair import BUNDLED, Pair, load_pair
 from dftt.models.target import load_tokenizer, resolve_dtype
-from dftt.suites.licence import NOTICE, clbench_contexts
+from dftt.suites.clbench import NOTICE, clbench_contexts
 from dftt.suites.registry import SUITES, get_suite
 from dftt.suites.tasks import load_tasks
 from dftt.types import LOSSES, Task, TTTSpec

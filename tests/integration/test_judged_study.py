@@ -26,7 +26,6 @@ def judged(endpoint: Endpoint, run_dir: Path) -> list[str]:
         f"{judge}=dftt.judges.openai_compatible.OpenAIJudge",
         f"{judge}.base_url={endpoint.url}",
         f"{judge}.options={{}}",
-        f"{judge}.retry_wait=0.01",
     ]
 
 

@@ -42,8 +42,6 @@ def openai(folder: Path, endpoint: Endpoint, *flags: str) -> list[str]:
         "{}",
         "--concurrency",
         "1",
-        "--retry-wait",
-        "0.01",
     )
     return [str(folder), *judge, *flags]
 

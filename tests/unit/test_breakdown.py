@@ -7,7 +7,7 @@ import pytest
 from dftt.analysis.breakdown import break_down, format_breakdown, with_missing
 from dftt.analysis.leaderboard import CATEGORIES, compare, format_comparison, public_rows
 from dftt.analysis.statistics import wilson_interval
-from dftt.judges.parsing import Verdict, parse_verdict
+from dftt.judges.grading import Verdict, parse_verdict
 from dftt.suites.tasks import load_tasks
 from dftt.types import Record, Task
 from tests.scripted_server import verdict

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from dftt.judges.cache import ReplyCache, reply_key
-from dftt.judges.prompt import grading_prompt
+from dftt.judges.chat import ReplyCache, reply_key
+from dftt.judges.grading import grading_prompt
 
 
 def test_a_reply_is_found_again(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from dftt.judges import prompt as judge_prompt
-from dftt.judges.prompt import OVERALL, PROMPT_VERSION, RATIONALE, STATUSES, fence, grading_prompt
+from dftt.judges import grading
+from dftt.judges.grading import OVERALL, PROMPT_VERSION, RATIONALE, STATUSES, fence, grading_prompt
 
 RUBRICS = ["names the river", {"rubric_criteria": "gives the year {1911}"}]
 ANSWER = "The river is the {Aller}."
@@ -50,5 +50,5 @@ def test_a_checkable_rubric_is_no_text_for_a_judge() -> None:
 
 def test_a_new_wording_has_a_new_version() -> None:
     """Cached verdicts belong to a wording: raise PROMPT_VERSION with it, and write both down here."""
-    wording = hashlib.sha256(judge_prompt._PROMPT.encode()).hexdigest()[:12]
+    wording = hashlib.sha256(grading._PROMPT.encode()).hexdigest()[:12]
     assert (PROMPT_VERSION, wording) == ("clbench-dftt-1", "2cc6fbec8f0b")

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from dftt.judges.base import Judge
-from dftt.judges.programmatic import ProgrammaticJudge
+from dftt.judges.base import Judge, ProgrammaticJudge
 from dftt.study.judging import BackgroundJudging, judge_answer, needs_judge
 from dftt.study.records import RecordStore, load_records
 from dftt.types import Record, Score

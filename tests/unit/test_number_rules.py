@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dftt.analysis.breakdown import break_down
-from dftt.scoring.number_rules import flexible_extract, strict_match
+from dftt.scoring.rubrics import flexible_extract, strict_match
 from dftt.suites.registry import get_suite, score_answer
 from dftt.types import Record
 

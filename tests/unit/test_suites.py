@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from dftt.data import ContextDataModule
 from dftt.scoring.error_classes import classify
 from dftt.scoring.sandbox import missing_layer
+from dftt.suites import registry
 from dftt.suites.babi import others_of_kind
+from dftt.suites.base import Suite
+from dftt.suites.clbench import clbench_contexts
 from dftt.suites.conversation import later_turns
 from dftt.suites.humaneval import HumanEval
-from dftt.suites.licence import clbench_contexts
 from dftt.suites.registry import SUITES, get_suite, score_answer
+from dftt.suites.subsets import category_of
 from dftt.suites.tasks import group_by_context, load_tasks
 from dftt.types import Record, Task
 
 needs_sandbox = pytest.mark.skipif(bool(missing_layer()), reason=missing_layer())
 
 FILES = {"clbench": "clbench_sample", "gsm8k": "gsm8k_test", "documents": "contexts"}
+# Of the local files, as `data.categories` names them.
+CATEGORIES = {
+    "clbench": {
+        "Domain Knowledge Reasoning",
+        "Rule System Application",
+        "Procedural Task Execution",
+        "Empirical Discovery & Simulation",
+    },
+    "babi": {f"qa{number}" for number in range(1, 21)},
+    "memotrap": {"proverb", "scihist"},
+    "mtbench": {"writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"},
+}
 
 # One row of each data set as the hub has it.
 HUB_ROWS: dict[str, dict[str, Any]] = {
@@ -140,6 +156,29 @@ def test_every_suite_has_a_config() -> None:
     assert [name for name in SUITES if f"suite: {name}\n" not in (configs / f"{name}.yaml").read_text()] == []
 
 
+def test_a_suite_is_one_file_and_one_line_in_the_registry() -> None:
+    """No line of the registry names a suite but the one that registers it."""
+    folder = Path(registry.__file__).parent
+    lines = (folder / "registry.py").read_text(encoding="utf-8").splitlines()
+    for suite in SUITES.values():
+        module, name = type(suite).__module__.rpartition(".")[2], type(suite).__name__
+        assert [line.strip() for line in lines if re.search(rf"\b({module}|{name})\b", line)] == [f'"{module}.{name}",']
+        assert (folder / f"{module}.py").is_file()
+
+
+def test_a_suite_renames_columns_and_fills_its_template() -> None:
+    class Riddles(Suite):
+        name = "riddles"
+        columns: ClassVar = {"question": "prompt"}
+        template = "{prompt}\n\nAnswer in one word."
+
+    task = Riddles().task({"question": "What has keys?", "answer": 5}, "riddles/1")
+    assert task.messages == ({"role": "user", "content": "What has keys?\n\nAnswer in one word."},)
+    assert task.metadata == {"answer": 5, "suite": "riddles"}
+    with pytest.raises(ValueError, match="`prompt` must be text, got None"):
+        Riddles().task({"answer": 5}, "riddles/2")
+
+
 def test_unknown_suite_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="suite 'glue' is unknown; choose from clbench, gsm8k"):
         get_suite("glue")
@@ -181,9 +220,7 @@ def test_local_files_load(shared_data: Path, name: str, num_tasks: int, num_cont
     suite = get_suite(name)
     tasks = suite.tasks(shared_data / f"{FILES.get(name, name)}.jsonl")
     assert (len(tasks), len(group_by_context(tasks))) == (num_tasks, num_contexts)
-    found = {suite.category_of(task.metadata) for task in tasks}
-    known = {(name, *([sub] if sub else [])) for name, subs in suite.categories.items() for sub in subs or [""]}
-    assert found <= known if known else found == {()}
+    assert {category_of(task) for task in tasks} == CATEGORIES.get(name, {""})
 
 
 def test_conflicting_passages_of_another_set_load_as_nqswap(shared_data: Path) -> None:
@@ -265,11 +302,6 @@ def test_clbench_rows_are_recognised_without_the_suite_and_others_not(tmp_path: 
     own = {**HUB_ROWS["clbench"], "metadata": {**HUB_ROWS["clbench"]["metadata"], "suite": "worlds", "task_id": "u"}}
     path.write_text(f"{json.dumps(HUB_ROWS['clbench'])}\n{json.dumps(own)}\n")
     assert [task.task_id for task in load_tasks(path) if clbench_contexts([task])] == ["t"]
-
-
-def test_clbench_has_four_categories_and_eighteen_sub_categories() -> None:
-    categories = get_suite("clbench").categories
-    assert (len(categories), sum(map(len, categories.values()))) == (4, 18)
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------

@@ -31,41 +31,41 @@ def write_document(
 ) -> str:
     """A Markdown document that holds all sections, in random order, and is about `spec.length` tokens long.
 
-    Args:
-        genre: Title, opening and headings of the genre.
-        sections: The sections that state facts.
-        setting: Draws, names and spec of the document.
-        measure: Tokens of a text.
-
     Raises:
         ValueError: The facts alone are longer than asked for.
     """
     title = f"# {setting.draw.pick(genre['titles']).format(w=setting.world)}"
     opening = " ".join(sentence.format(w=setting.world) for sentence in genre["opening"])
-    facts = [(section.heading, list(section.paragraphs)) for section in sections]
-    used = measure("\n\n".join([title, opening, *(_text(number, *section) for number, section in enumerate(facts, 1))]))
+
+    def text(sections: Sequence[Section]) -> str:
+        numbered = (
+            "\n\n".join((f"## {number}. {section.heading}", *section.paragraphs))
+            for number, section in enumerate(sections, start=1)
+        )
+        return "\n\n".join((title, opening, *numbered))
+
+    used = measure(text(sections))
     if used > setting.spec.length * (1 + _TOLERANCE):
         raise ValueError(
             f"worlds.length {setting.spec.length} is too short: the facts of a document take {used:.0f} tokens; "
             "ask for more length or fewer distractors"
         )
     prose = _prose(genre, setting, setting.spec.length - used, measure)
-    ordered = setting.draw.shuffled([*facts, *prose])
-    return "\n\n".join([title, opening, *(_text(number, *section) for number, section in enumerate(ordered, 1))])
+    return text(setting.draw.shuffled([*sections, *prose]))
 
 
-def _prose(genre: Mapping[str, Any], setting: Setting, room: float, measure: Measure) -> list[tuple[str, list[str]]]:
+def _prose(genre: Mapping[str, Any], setting: Setting, room: float, measure: Measure) -> list[Section]:
     """Sections without facts that fill the room."""
     headings = setting.draw.shuffled(genre["headings"])
-    sections: list[tuple[str, list[str]]] = []
+    sections: list[Section] = []
     paragraph = _paragraph(genre, setting)
     while room > measure(paragraph) / 2:
-        if not sections or len(sections[-1][1]) == _PARAGRAPHS:
+        if not sections or len(sections[-1].paragraphs) == _PARAGRAPHS:
             volume, index = divmod(len(sections), len(headings))
             heading = headings[index] if volume == 0 else f"{headings[index]}, as told by {setting.names.person()}"
-            sections.append((heading, []))
+            sections.append(Section(heading))
             room -= measure(f"## 10. {heading}\n\n")
-        sections[-1][1].append(paragraph)
+        sections[-1] = Section(sections[-1].heading, (*sections[-1].paragraphs, paragraph))
         room -= measure(f"{paragraph}\n\n")
         paragraph = _paragraph(genre, setting)
     return sections
@@ -74,7 +74,6 @@ def _prose(genre: Mapping[str, Any], setting: Setting, room: float, measure: Mea
 def _paragraph(genre: Mapping[str, Any], setting: Setting) -> str:
     """Three sentences without a digit, so that no number of theirs is taken for a fact."""
     draw, shared = setting.draw, vocabulary("prose")
-    patterns = draw.sample(shared["patterns"], 3)
     return " ".join(
         pattern.format(
             person=setting.names.person(),
@@ -85,9 +84,5 @@ def _paragraph(genre: Mapping[str, Any], setting: Setting) -> str:
             view=draw.pick(shared["views"]),
             witness=draw.pick(shared["witnesses"]),
         )
-        for pattern in patterns
+        for pattern in draw.sample(shared["patterns"], 3)
     )
-
-
-def _text(number: int, heading: str, paragraphs: Sequence[str]) -> str:
-    return "\n\n".join([f"## {number}. {heading}", *paragraphs])

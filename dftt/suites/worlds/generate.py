@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
-from dftt.suites.worlds.constants import Constants
-from dftt.suites.worlds.conventions import Conventions
 from dftt.suites.worlds.document import Measure, estimate_tokens, write_document
 from dftt.suites.worlds.draw import Draw, Names
-from dftt.suites.worlds.laws import Laws
-from dftt.suites.worlds.limits import Limits
-from dftt.suites.worlds.notation import Notation, Operators
-from dftt.suites.worlds.part import Part, Setting
+from dftt.suites.worlds.facts import Constants, Conventions, Registry
+from dftt.suites.worlds.part import Part, Question, Setting, rubrics
 from dftt.suites.worlds.procedures import Customs, Procedures
-from dftt.suites.worlds.question import Question, rubrics
-from dftt.suites.worlds.registry import Registry
+from dftt.suites.worlds.rules import Laws, Limits, Notation, Operators
 from dftt.suites.worlds.spec import WorldsSpec
 from dftt.suites.worlds.vocabulary import GENRES, vocabulary
 from dftt.types import Task
 
-PARTS: dict[str, Any] = {
+PARTS: dict[str, type[Part]] = {
     "registry": Registry,
     "limits": Limits,
     "operators": Operators,
@@ -51,37 +46,27 @@ def generate_tasks(spec: WorldsSpec, measure: Measure = estimate_tokens) -> Iter
 
 
 def _context_tasks(spec: WorldsSpec, number: int, measure: Measure) -> Iterator[Task]:
-    name = _genre_name(spec, number)
-    genre = vocabulary(name)
-    draw = Draw("worlds", spec.seed, number, name)
+    # The categories in turn, and within each its genres in turn.
+    turn, place = divmod(number, len(spec.categories))
+    genres = [name for name in GENRES if vocabulary(name)["category"] == spec.categories[place]]
+    name = genres[turn % len(genres)]
+    genre, draw = vocabulary(name), Draw("worlds", spec.seed, number, name)
     names = Names(draw)
     setting = Setting(spec, draw, names, names.word())
-    parts: list[Part] = [PARTS[key](data, setting) for key, data in genre["parts"].items()]
-    sections = [section for part in parts for section in part.sections()]
-    document = write_document(genre, sections, setting, measure)
+    parts = [PARTS[key](data, setting) for key, data in genre["parts"].items()]
+    document = write_document(genre, [section for part in parts for section in part.sections()], setting, measure)
     asked: dict[str, Question] = {}
-    for index in range(spec.tasks):
-        conflict = _is_conflict(spec, number * spec.tasks + index)
-        question = _question([part for part in parts if part.conflict == conflict], draw, set(asked), spec)
+    for index in range(number * spec.tasks, (number + 1) * spec.tasks):
+        # Spread evenly, so that every run of tasks holds the share of conflicts.
+        conflict = int((index + 1) * spec.conflict + 1e-9) > int(index * spec.conflict + 1e-9)
+        question = _question([part for part in parts if part.conflict == conflict], draw, asked, spec)
         asked[question.text] = question
     context_id = f"worlds-{spec.seed}-{number:05d}-{setting.world.lower()}"
     for index, question in enumerate(asked.values(), start=1):
         yield _task(spec, genre, question, document, context_id, index)
 
 
-def _genre_name(spec: WorldsSpec, number: int) -> str:
-    """The categories in turn, and within each its genres in turn."""
-    category = spec.categories[number % len(spec.categories)]
-    genres = [name for name in GENRES if vocabulary(name)["category"] == category]
-    return genres[number // len(spec.categories) % len(genres)]
-
-
-def _is_conflict(spec: WorldsSpec, number: int) -> bool:
-    """Whether task `number` of the suite is one; spread evenly, so that every run of tasks holds the share."""
-    return int((number + 1) * spec.conflict + 1e-9) > int(number * spec.conflict + 1e-9)
-
-
-def _question(parts: list[Part], draw: Draw, asked: set[str], spec: WorldsSpec) -> Question:
+def _question(parts: list[Part], draw: Draw, asked: Container[str], spec: WorldsSpec) -> Question:
     for _ in range(_DRAWS):
         question = draw.pick(parts).ask(draw)
         if question.text not in asked and question.is_sound():

@@ -2,65 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from dftt.suites.worlds.arithmetic import value
-from dftt.suites.worlds.draw import Draw
-from dftt.suites.worlds.part import Section, Setting
-from dftt.suites.worlds.question import Question
+from dftt.suites.worlds.draw import Draw, Names
+from dftt.suites.worlds.part import Part, Question, Section, value
 
 _WHERE = {2: "right after", 3: "two places after"}  # facts joined: the step itself, and each step on the way
 
 
-class Procedures:
+class Procedures(Part):
     """Invented procedures, two or more; no two steps of a document are alike."""
 
-    conflict = False
-
-    def __init__(self, data: Mapping[str, Any], setting: Setting) -> None:
-        draw, self._data, self._spec = setting.draw, data, setting.spec
-        count, length = 2 + setting.spec.distractors // 5, data["steps"]
-        pairs = [f"{verb} the {thing}" for verb in data["verbs"] for thing in data["things"]]
+    def draw_facts(self, draw: Draw, names: Names) -> None:
+        """Draw procedures and how long each step takes."""
+        count, length = 2 + self.spec.distractors // 5, self.data["steps"]
         # Different things in all steps: two steps on one thing would both fit a loose answer.
-        steps = _unlike_steps(pairs, data["things"], count * length, draw)
+        things = draw.sample(self.data["things"], count * length)
+        steps = [f"{draw.pick(self.data['verbs'])} the {thing}" for thing in things]
         minutes = draw.distinct_integers(count * length, 3, 3 + 2 * count * length)
-        self._titles = [data["title"].format(e=setting.names.word()) for _ in range(count)]
-        self._steps = [steps[start : start + length] for start in range(0, count * length, length)]
-        self._minutes = [minutes[start : start + length] for start in range(0, count * length, length)]
+        self.titles = [self.data["title"].format(e=names.word()) for _ in range(count)]
+        self.steps = [steps[start : start + length] for start in range(0, count * length, length)]
+        self.minutes = [minutes[start : start + length] for start in range(0, count * length, length)]
+        self.lists = [
+            "\n".join(
+                f"Step {number}: {step}, which takes {time} minutes."
+                for number, (step, time) in enumerate(zip(steps, minutes, strict=True), 1)
+            )
+            for steps, minutes in zip(self.steps, self.minutes, strict=True)
+        ]
 
     def sections(self) -> list[Section]:
         """One section for each procedure."""
         return [
-            Section(title, (self._data["lead"].format(t=title), self._list(index)))
-            for index, title in enumerate(self._titles)
+            Section(title, (self.data["lead"].format(t=title), listed))
+            for title, listed in zip(self.titles, self.lists, strict=True)
         ]
 
     def ask(self, draw: Draw) -> Question:
         """A step, by its number or by one before it, or the time that steps take."""
-        index = draw.integer(0, len(self._steps) - 1)
+        index = draw.integer(0, len(self.steps) - 1)
         return self._ask_time(index, draw) if draw.integer(0, 1) else self._ask_step(index, draw)
 
     def _ask_step(self, index: int, draw: Draw) -> Question:
-        steps, hops = self._steps[index], self._spec.hops
+        steps, hops = self.steps[index], self.spec.hops
         position = draw.integer(hops - 1, len(steps) - 1)
         if hops == 1:
-            text = f"What is step {position + 1} of {self._titles[index]!r}?"
+            text = f"What is step {position + 1} of {self.titles[index]!r}?"
         else:
-            text = f"In {self._titles[index]!r}, which step comes {_WHERE[hops]} {steps[position - hops + 1]!r}?"
+            text = f"In {self.titles[index]!r}, which step comes {_WHERE[hops]} {steps[position - hops + 1]!r}?"
         return Question(
             text,
             steps[position],
-            (self._list(index),),
+            (self.lists[index],),
             kind="step",
             entities=tuple(
-                step for procedure in self._steps for step in procedure if step != steps[position] and step not in text
+                step for procedure in self.steps for step in procedure if step != steps[position] and step not in text
             ),
             hops=hops,
         )
 
     def _ask_time(self, index: int, draw: Draw) -> Question:
-        steps, minutes, hops, sums = self._steps[index], self._minutes[index], self._spec.hops, self._spec.sums
+        steps, minutes, hops, sums = self.steps[index], self.minutes[index], self.spec.hops, self.spec.sums
         start = draw.integer(0, len(steps) - max(2, sums + 1))
         first = start
         if hops > 1:
@@ -72,7 +74,7 @@ class Procedures:
         return Question(
             f"How many minutes does it take to {task}{after[sums]}?",
             str(value(" + ".join(chosen))),
-            (self._list(index),),
+            (self.lists[index],),
             unit="minutes",
             working=" + ".join(chosen) if sums else "",
             entities=tuple(str(number) for number in minutes if str(number) not in chosen),
@@ -80,40 +82,32 @@ class Procedures:
             sums=sums,
         )
 
-    def _list(self, index: int) -> str:
-        """The numbered steps with their durations."""
-        pairs = zip(self._steps[index], self._minutes[index], strict=True)
-        lines = [f"Step {number}: {step}, which takes {time} minutes." for number, (step, time) in enumerate(pairs, 1)]
-        return "\n".join(lines)
 
-
-class Customs:
+class Customs(Part):
     """Everyday procedures in an order that nobody else keeps, with two questions or more on each."""
 
     conflict = True
 
-    def __init__(self, data: Sequence[Mapping[str, Any]], setting: Setting) -> None:
-        self._spec, self._world = setting.spec, setting.world
-        self._customs = setting.draw.sample(data, max(2, (setting.spec.tasks + 1) // 2))
-        self._orders = [_reordered(custom["steps"], setting.draw) for custom in self._customs]
+    def draw_facts(self, draw: Draw, names: Names) -> None:  # noqa: ARG002
+        """Draw the procedures and their order here."""
+        self.customs = draw.sample(self.data, max(2, (self.spec.tasks + 1) // 2))
+        self.orders = [_reordered(custom["steps"], draw) for custom in self.customs]
+        self.lists = [
+            "\n".join(f"Step {number}: {step}." for number, step in enumerate(order, 1)) for order in self.orders
+        ]
 
     def sections(self) -> list[Section]:
         """One section for each of them."""
+        lead = f"On {self.world}, {{}} follows an order of its own, which visitors are to keep."
         return [
-            Section(
-                custom["heading"],
-                (
-                    f"On {self._world}, {custom['activity']} follows an order of its own, which visitors are to keep.",
-                    self._list(index),
-                ),
-            )
-            for index, custom in enumerate(self._customs)
+            Section(custom["heading"], (lead.format(custom["activity"]), listed))
+            for custom, listed in zip(self.customs, self.lists, strict=True)
         ]
 
     def ask(self, draw: Draw) -> Question:
         """A step, by its number or by one before it, that is another one everywhere else."""
-        index = draw.integer(0, len(self._customs) - 1)
-        usual, order, hops = self._customs[index]["steps"], self._orders[index], self._spec.hops
+        index = draw.integer(0, len(self.customs) - 1)
+        usual, order, hops = self.customs[index]["steps"], self.orders[index], self.spec.hops
         if hops == 1:
             position = draw.integer(0, len(order) - 1)
             prior, text = usual[position], f"What is step {position + 1} of"
@@ -123,19 +117,10 @@ class Customs:
             start = draw.pick([i for i in range(len(order) - gap) if usual.index(order[i]) + gap < len(usual)])
             position, prior = start + gap, usual[usual.index(order[start]) + gap]
             text = f"Which step comes {_WHERE[hops]} {order[start]!r} in"
-        text = f"{text} {self._customs[index]['activity']} on {self._world}?"
+        text = f"{text} {self.customs[index]['activity']} on {self.world}?"
         gold = order[position]
         others = tuple(step for step in order if step not in (gold, prior) and step not in text)
-        return Question(text, gold, (self._list(index),), kind="step", prior=prior, entities=others, hops=hops)
-
-    def _list(self, index: int) -> str:
-        return "\n".join(f"Step {number}: {step}." for number, step in enumerate(self._orders[index], 1))
-
-
-def _unlike_steps(pairs: Sequence[str], things: Sequence[str], count: int, draw: Draw) -> list[str]:
-    """`count` steps on different things."""
-    chosen = draw.sample(things, count)
-    return [draw.pick([pair for pair in pairs if pair.endswith(f" the {thing}")]) for thing in chosen]
+        return Question(text, gold, (self.lists[index],), kind="step", prior=prior, entities=others, hops=hops)
 
 
 def _reordered(steps: Sequence[str], draw: Draw) -> list[str]:

@@ -43,12 +43,17 @@ class WorldsSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categories", tuple(self.categories))
-        _within("contexts", self.contexts, 1, 1_000_000)
-        _within("tasks", self.tasks, 1, 6)
-        _within("length", self.length, MIN_LENGTH, MAX_LENGTH)
-        _within("difficulty", self.difficulty, min(LEVELS), max(LEVELS))
-        _within("distractors", self.distractors, 1, 12)
-        _within("conflict", self.conflict, 0, 1)
+        ranges = {
+            "contexts": (1, 1_000_000),
+            "tasks": (1, 6),
+            "length": (MIN_LENGTH, MAX_LENGTH),
+            "difficulty": (min(LEVELS), max(LEVELS)),
+            "distractors": (1, 12),
+            "conflict": (0, 1),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"worlds.{name} must be between {low} and {high}, got {getattr(self, name)}")
         if not self.categories:
             raise ValueError(f"worlds.categories is empty; name at least one of {', '.join(CATEGORIES)}")
         for category in self.categories:
@@ -64,8 +69,3 @@ class WorldsSpec:
     def sums(self) -> int:
         """Sums that an answer takes, at most."""
         return LEVELS[self.difficulty][1]
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"worlds.{name} must be between {low} and {high}, got {value}")

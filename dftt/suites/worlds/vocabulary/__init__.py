@@ -9,21 +9,11 @@ from typing import Any
 import yaml
 
 GENRES: tuple[str, ...] = (
-    "materials",
-    "game",
-    "machine",
-    "laboratory",
-    "almanac",
-    "statute",
-    "household",
-    "observatory",
-    "notation",
+    *("materials", "game", "machine", "laboratory", "almanac", "statute", "household", "observatory", "notation"),
 )
 
 
 @cache
 def vocabulary(name: str) -> Any:
     """The content of a file of this folder, read once."""
-    return yaml.safe_load(
-        files("dftt.suites.worlds").joinpath("vocabulary", f"{name}.yaml").read_text(encoding="utf-8")
-    )
+    return yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
