@@ -203,7 +203,7 @@ class GuidedDecodingEvaluator(L.Callback):
         self._progress.stop()
         if not trainer.is_global_zero:
             return
-        self._runner.check_alone()
+        self._runner.check_folder()
         wanted, folder = self._runner.wanted(), self._runner.store.folder
         records, arms = wanted.records, read_arms(folder).arms
         judgement = write_verdict(folder, records)

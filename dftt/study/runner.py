@@ -54,9 +54,10 @@ class Runner:
         for arm in self.study.arms:
             if arm.ttt != "none":
                 check_start(self.study.initial, arm.ttt_spec(self.study.ttt))
-        parts = [part for item in items for part in self._parts(item, self.prompts.contexts(item))]
+        for item in items:
+            self._parts(item, self.prompts.contexts(item))
         contexts = {task.task_id: item.context_id for item in items for task in item.tasks}
-        hashes = {part.key: part.fingerprint.whole for part in parts}
+        hashes = {key: each.whole for key, each in self.fingerprints.known.items()}
         arms = tuple(arm.id for arm in self.study.arms)
         self._intended = Intended(contexts, arms, self.study.seeds, hashes, command)
         if not writes:
@@ -66,17 +67,13 @@ class Runner:
         if command == "test" or before is None or before.command == command:
             self._intended.write(self.store.folder)
         template = self.study.pair.target.tokenizer.chat_template
-        return what_changed(self.wanted(), {part.key: part.fingerprint.parts for part in parts}, template)
+        return what_changed(self.wanted(), {key: each.parts for key, each in self.fingerprints.known.items()}, template)
 
     def wanted(self) -> Wanted:
-        """The records on disk that this study wants, also those of earlier runs and other processes.
-
-        Raises:
-            ValueError: Another study has begun in the folder since.
-        """
+        """The records on disk that this study wants, also those of earlier runs and other processes."""
         return wanted_records(self.store.folder, self._intended)
 
-    def check_alone(self) -> None:
+    def check_folder(self) -> None:
         """Raise ValueError where another study has begun in the folder of the records since this one did."""
         if read_intended(self.store.folder) != self._intended:
             raise ValueError(
