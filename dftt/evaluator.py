@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,22 +14,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.analysis.answers import answer_costs, write_answers
 from dftt.analysis.arms_file import read_arms, write_arms
-from dftt.analysis.brief import brief as in_brief
 from dftt.analysis.curves import write_curves
-from dftt.analysis.metrics import AcceptanceLength, PassRate
-from dftt.analysis.summary import format_failures, format_table, summarise
-from dftt.analysis.tau_groups import format_groups, tau_by_group
-from dftt.analysis.verdict import write_verdict
 from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule
 from dftt.judges.base import Judge
 from dftt.models.lora import Adaptation, Adapter
 from dftt.module import DraftTTTModule
-from dftt.report.page import write_report
+from dftt.report.products import rates, write_products
 from dftt.study import Arm, check_arms
 from dftt.study.checks import check_alone, check_materials, check_seeds
 from dftt.study.grid import expand
-from dftt.study.judging import BackgroundJudging, needs_judge
+from dftt.study.judging import BackgroundJudging
 from dftt.study.progress import AnswerPrinter, StudyProgress
 from dftt.study.records import RecordStore
 from dftt.study.runner import Runner
@@ -39,6 +32,7 @@ from dftt.study.spec import Study
 from dftt.suites.tasks import ContextItem
 from dftt.trainer import command
 from dftt.types import DecodingSpec, TTTSpec
+from dftt.types.checks import at_least
 from dftt.types.inputs import reading
 from dftt.types.outputs import check_output_file, check_output_folder
 
@@ -105,18 +99,12 @@ class GuidedDecodingEvaluator(L.Callback):
         self.decoding, self.baseline, self.dry_run = decoding, baseline, dry_run
         self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
         self.amateur, self.generic_adapter = amateur, generic_adapter
-        self._generic = None
-        if generic_adapter is not None:
-            with reading(f"evaluator.generic_adapter {generic_adapter}", fix="give a PEFT folder"):
-                self._generic = Adapter.load(generic_adapter)
-        self.allow_code_execution = allow_code_execution
-        if trace_tasks < 0:
-            raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
-        if rows < 1:
-            raise ValueError(f"evaluator.rows must be >= 1, got {rows}")
-        self.rows = rows
+        with reading(f"evaluator.generic_adapter {generic_adapter}", fix="give a PEFT folder"):
+            self._generic = Adapter.load(generic_adapter) if generic_adapter is not None else None
+        at_least("evaluator.trace_tasks", trace_tasks, 0)
+        at_least("evaluator.rows", rows, 1)
+        self.allow_code_execution, self.rows = allow_code_execution, rows
         self.judge, self.trace_tasks, self.answers, self.brief = judge, trace_tasks, answers, brief
-        self._judging: BackgroundJudging | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)
         self._when_stopped = ""  # what to say then, of a study that has begun
 
@@ -126,8 +114,7 @@ class GuidedDecodingEvaluator(L.Callback):
         """Refuse settings under which nothing could be measured."""
         if stage not in ("test", "predict"):
             return
-        loop = trainer.test_loop if stage == "test" else trainer.predict_loop
-        if loop.inference_mode:
+        if (trainer.test_loop if stage == "test" else trainer.predict_loop).inference_mode:
             name = "test" if stage == "test" else "predict"  # the stage prints as TrainerFn.TESTING
             raise ValueError(f"{name} back-propagates into the adapter: set trainer.inference_mode to false")
         # Of a checkpoint the trainer knows nothing yet; the command line has asked before.
@@ -148,7 +135,6 @@ class GuidedDecodingEvaluator(L.Callback):
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records, and find out which are wanted."""
         module, contexts = _checked(pl_module), int(sum(trainer.num_test_batches))
-        self._tau = {arm.id: AcceptanceLength() for arm in self.arms}
         self._progress = StudyProgress(num_contexts=contexts, quiet=not trainer.is_global_zero)
         folder = self._begin(trainer, module, "test", self.arms, trainer.limit_test_batches)
         run_dir = "" if self.run_dir else f" --evaluator.run_dir {shlex.quote(str(folder))}"
@@ -156,9 +142,6 @@ class GuidedDecodingEvaluator(L.Callback):
         self._curves = Path(trainer.log_dir or folder).parent  # the processes agree on it: all must ask
         if trainer.is_global_zero:
             write_arms(folder, self.arms, module.ttt, self.decoding)
-        if self.judge is not None:
-            self.judge.keep_replies(folder / "verdicts")
-            self._judging = BackgroundJudging(self.judge, self._runner.store)
         self._progress.start()
 
     def on_test_batch_end(
@@ -172,31 +155,16 @@ class GuidedDecodingEvaluator(L.Callback):
     ) -> None:
         """All arms on one context."""
         with _arithmetic(trainer):
-            records = self._runner.measure(batch)
-        for record in records:
-            self._tau[record.arm].update(record.acceptance_lengths)
-            if self._judging is not None and needs_judge(record):
-                self._judging.submit(record)
-        self._collect_judged(wait=False)
-        self._progress.finish_context(batch.context_id, self._current())
+            self._runner.measure(batch)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ratios, made once, from the records of all processes; the judge's last scores are waited for."""
-        self._runner.adapters.end()
-        self._collect_judged(wait=True)
+        self._runner.finish()
         trainer.strategy.barrier("records")
         # Not from what this process saw: a context that two processes measured is one record of each arm and task.
         records = self._runner.wanted().records
-        for arm in self.arms:
-            tau, passes = AcceptanceLength(sync_on_compute=False), PassRate(sync_on_compute=False)
-            for record in records:
-                if record.arm == arm.id:
-                    tau.update(record.acceptance_lengths)
-                    passes.update(record.passed)
-            for name, metric in (("tau", tau), ("pass_rate", passes)):
-                value = float(metric.compute())
-                if math.isfinite(value) and (name != "tau" or arm.mode != "target"):
-                    pl_module.log(f"test/{name}@{arm.id}", value, sync_dist=True)  # equal on all of them
+        for name, value in rates(records, self.arms).items():
+            pl_module.log(f"test/{name}", value, sync_dist=True)  # equal on all of them
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """The final table and the verdict, from the records on disk: also those of earlier runs and other processes."""
@@ -205,21 +173,14 @@ class GuidedDecodingEvaluator(L.Callback):
             return
         self._runner.check_folder()
         wanted, folder = self._runner.wanted(), self._runner.store.folder
-        records, arms = wanted.records, read_arms(folder).arms
-        judgement = write_verdict(folder, records)
-        rows = summarise(records, self.baseline, judgement.comparisons)
-        (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-        groups = tau_by_group(records, arms)
-        (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
-        tables = (
-            (in_brief(records, arms),) if self.brief else (format_table(rows), format_groups(groups), str(judgement))
-        )
-        print("\n".join(filter(None, (*tables, format_failures(records), wanted.note))))
+        told, report = write_products(folder, wanted, baseline=self.baseline, brief=self.brief)
+        print(told)
         if self.judge is not None and (usage := self.judge.usage()):
             print(usage)
-        print(f"report: {write_report([folder])}")
+        print(f"report: {report}")
         if isinstance(trainer.logger, TensorBoardLogger):
-            write_curves(trainer.logger.log_dir, trainer.logger.experiment, records, arms)
+            arms = read_arms(folder).arms
+            write_curves(trainer.logger.log_dir, trainer.logger.experiment, wanted.records, arms)
         print(f"curves: tensorboard --logdir {self._curves}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
@@ -227,12 +188,12 @@ class GuidedDecodingEvaluator(L.Callback):
         self._progress.stop()
         if isinstance(exception, StoppedBySignal) and self._when_stopped:
             exception.what_remains = self._when_stopped
-        if self._judging is not None:
-            self._judging.stop()
+        if hasattr(self, "_runner"):
+            self._runner.stop()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
-        limit = trainer.limit_predict_batches
+        limit, self._progress = trainer.limit_predict_batches, StudyProgress(num_contexts=0, quiet=True)
         folder = self._begin(trainer, _checked(pl_module), "predict", [self.answer_with], limit)
         self._when_stopped = f"Finished answers are records in {folder}."
 
@@ -287,18 +248,14 @@ class GuidedDecodingEvaluator(L.Callback):
             traced_tasks=frozenset(task.task_id for task in data.tasks[: self.trace_tasks if is_test else 0]),
         )
         store = RecordStore(self._folder(trainer), rank=data.share()[0])
-        self._runner = Runner(study, store, self._progress)
+        judging = None
+        if is_test and self.judge is not None:
+            self.judge.keep_replies(store.folder / "verdicts")
+            judging = BackgroundJudging(self.judge, store)
+        self._runner = Runner(study, store, self._progress, judging)
         if told := self._runner.begin(data.measured(limit), stage, writes=trainer.is_global_zero):
             print(told)
         return store.folder
-
-    def _collect_judged(self, *, wait: bool) -> None:
-        if self._judging is None:
-            return
-        for _ in self._judging.collect(wait=wait):  # each is on disk by now
-            pass
-        if wait:
-            self._judging.stop()
 
     def _folder(self, trainer: L.Trainer) -> Path:
         folder = self.run_dir or trainer.log_dir
@@ -307,11 +264,6 @@ class GuidedDecodingEvaluator(L.Callback):
                 "there is no folder for the records: set evaluator.run_dir or a trainer.logger with a log folder"
             )
         return Path(folder)
-
-    def _current(self) -> dict[str, float]:
-        """Current tau of the drafting arms; counted on this process alone."""
-        tau = {arm.id: self._tau[arm.id] for arm in self.arms if arm.mode != "target"}
-        return {arm: float(each.committed) / steps for arm, each in tau.items() if (steps := float(each.steps))}
 
 
 @contextmanager

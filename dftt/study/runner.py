@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dftt.adaptation.ttt import check_start
@@ -11,7 +12,7 @@ from dftt.models.lora import Adaptation
 from dftt.study.adapters import Adapters
 from dftt.study.answers import Answers, problem_of
 from dftt.study.fingerprint import Fingerprints
-from dftt.study.judging import with_score
+from dftt.study.judging import BackgroundJudging, needs_judge, with_score
 from dftt.study.manifest import Intended, Wanted, read_intended, wanted_records, what_changed
 from dftt.study.progress import StudyProgress
 from dftt.study.prompts import Prompts
@@ -33,15 +34,19 @@ class Runner:
         study: What is compared.
         store: Takes the records, and knows those of earlier runs.
         progress: Is told of every part.
+        judging: Scores what no program can, beside decoding; None leaves that unscored.
     """
 
-    def __init__(self, study: Study, store: RecordStore, progress: StudyProgress) -> None:
-        self.study, self.store, self.progress = study, store, progress
+    def __init__(
+        self, study: Study, store: RecordStore, progress: StudyProgress, judging: BackgroundJudging | None = None
+    ) -> None:
+        self.study, self.store, self.progress, self.judging = study, store, progress, judging
         separates = any("without_context" in arm.sources for arm in study.arms)
         self.prompts = Prompts(study.pair.target.tokenizer, separates_questions=separates)
         self.adapters = Adapters(study, progress)
         self.answers = Answers(study, self.prompts, self.adapters)
         self.fingerprints = Fingerprints(study)
+        self._committed, self._steps = Counter[str](), Counter[str]()  # tokens and steps by arm, for the current tau
         self._earlier = {(record.key, record.spec_hash): record for record in load_versions(store.folder)}
 
     def begin(self, items: Sequence[ContextItem], command: str, *, writes: bool) -> str:
@@ -86,6 +91,36 @@ class Runner:
 
         What fails is a record, unscored and with the reason, and is tried again when the study is run again.
         """
+        records = self._measure(item)
+        for record in records:
+            self._committed[record.arm] += sum(record.acceptance_lengths)
+            self._steps[record.arm] += len(record.acceptance_lengths)
+            if self.judging is not None and needs_judge(record):
+                self.judging.submit(record)
+        self._collect_judged(wait=False)
+        drafting = [arm.id for arm in self.study.arms if arm.mode != "target" and self._steps[arm.id]]
+        self.progress.finish_context(
+            item.context_id, {arm: self._committed[arm] / self._steps[arm] for arm in drafting}
+        )
+        return records
+
+    def finish(self) -> None:
+        """Wait for the judge's last scores, and drop what is kept of contexts."""
+        self.adapters.end()
+        self._collect_judged(wait=True)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask the judge nothing more."""
+        if self.judging is not None:
+            self.judging.stop()
+
+    def _collect_judged(self, *, wait: bool) -> None:
+        if self.judging is not None:
+            for _ in self.judging.collect(wait=wait):  # each is on disk by now
+                pass
+
+    def _measure(self, item: ContextItem) -> list[Record]:
         contexts = self.prompts.contexts(item)
         records, missing = [], []
         for part in self._parts(item, contexts):
