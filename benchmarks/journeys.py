@@ -86,6 +86,12 @@ class Journeys:
             main(["test", *SMALL, f"--trainer.default_root_dir={folder}", *flags])
         self.to_number -= {"types/__init__.py", "cli.py", "study/records.py"}
 
+    @property
+    def files_to_token(self) -> set[str]:
+        """Files on the way to a token: those of the calls above the engine, and of rooms above decoding on the way."""
+        above = {file for file in self.entered if file.split("/")[0] not in BELOW}
+        return above | {file for file, _ in self.to_token}
+
     def _enter(self, frame: FrameType, event: str, _: object) -> None:
         if event == "call" and (name := file_of(frame)) and name != "former_names.py":  # asked by any late import
             self.entered.add(name)
@@ -107,11 +113,10 @@ def file_of(frame: FrameType) -> str:
 
 def tell(journeys: Journeys) -> None:
     """Print both journeys."""
-    stack = list(dict.fromkeys(file for file, _ in journeys.to_token))
-    above = {file for file in journeys.entered if file.split("/")[0] not in BELOW} | set(stack)
-    print(f"\nprompt to token: {len(journeys.to_token)} frames in {len(stack)} files; {len(above)} files entered")
+    stack, entered = {file for file, _ in journeys.to_token}, journeys.files_to_token
+    print(f"\nprompt to token: {len(journeys.to_token)} frames in {len(stack)} files; {len(entered)} files entered")
     print("  " + " > ".join(f"{file.removesuffix('.py')}.{name}" for file, name in journeys.to_token))
-    print("  " + " ".join(sorted(above)))
+    print("  " + " ".join(sorted(entered)))
     print(f"record to number: {len(journeys.to_number)} files")
     print("  " + " ".join(sorted(journeys.to_number)))
 

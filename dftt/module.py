@@ -197,7 +197,7 @@ class DraftTTTModule(L.LightningModule):
         """Nothing of its own: the evaluator callback adapts, decodes and scores (it owns the arms)."""
 
     def predict_step(self, batch: ContextItem, batch_idx: int) -> None:
-        """As test_step."""
+        """Nothing of its own: the evaluator callback answers."""
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Lightning cannot move frozen dataclasses itself."""
@@ -231,7 +231,7 @@ class DraftTTTModule(L.LightningModule):
             optimizer.zero_grad()  # AdamW leaves alone what has no gradient
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """As in Lightning; on a context, watched as `ttt_adapt` is, so that no checkpoint holds a bad update."""
+        """One step; on a context it is watched as `ttt_adapt` is, so that no checkpoint holds a bad update."""
         super().optimizer_step(*args, **kwargs)
         if self._watch is not None:
             self._watch.check_update()

@@ -20,7 +20,7 @@ def tap_places(taps: str | int, num_taps: int) -> tuple[int, ...]:
     named = {"all": range(num_taps), "shallow": range(half), "deep": range(num_taps - half, num_taps)}
     places = tuple(named[taps]) if isinstance(taps, str) else (taps,)
     if not places or max(places) >= num_taps:
-        raise ValueError(f"taps {taps} are not to be had: the draft reads {num_taps} layers, 0 to {num_taps - 1}")
+        raise ValueError(f"there are no taps {taps}: the draft reads {num_taps} layers, numbered 0 to {num_taps - 1}")
     return places
 
 

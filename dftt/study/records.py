@@ -57,7 +57,7 @@ def load_records(folder: str | Path) -> list[Record]:
 
 
 def load_versions(folder: str | Path) -> list[Record]:
-    """As `load_records`, but one per key and `spec_hash`, so also those made under earlier settings."""
+    """Records of all ranks, sorted, one per key and `spec_hash`: also those made under earlier settings."""
     return _newest(folder, lambda record: (record.key, record.spec_hash))
 
 

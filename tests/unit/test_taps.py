@@ -27,7 +27,7 @@ def test_places(taps: str | int, num_taps: int, places: tuple[int, ...]) -> None
 
 @pytest.mark.parametrize(("taps", "num_taps"), [(3, 3), ("shallow", 1)])
 def test_taps_that_are_not_there(taps: str | int, num_taps: int) -> None:
-    with pytest.raises(ValueError, match="are not to be had"):
+    with pytest.raises(ValueError, match="there are no taps"):
         tap_places(taps, num_taps)
 
 
