@@ -73,14 +73,8 @@ class Adapters:
         return self._adaptations[key]
 
     def next_round(self, arm: Arm, number: int, earlier: Adaptation, said: Prompt, known: Prefill) -> Adaptation:
-        """The adaptation of a later round: the one before it, led on over context and answer.
-
-        Args:
-            arm: The arm.
-            number: The round, counted from 0.
-            earlier: The adaptation of the round before.
-            said: Prompt and answer.
-            known: The context's prefill.
+        """The adaptation of a round `number` > 0: the earlier one, led on over all that was said, prompt and answer, of
+        which a prefill of the first tokens is known.
         """
         prefix = known if said.input_ids[: len(known)] == known.input_ids and len(known) < len(said) else None
         # Where memory ran out, the adapter has fewer modules than the arm asks for; it is led on as it is.

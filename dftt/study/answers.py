@@ -21,7 +21,7 @@ from dftt.study.results import Answer, Round
 from dftt.study.spec import NO_OTHER, Contexts, Part, Study, UnmeasurableError
 from dftt.suites.conversation import joined
 from dftt.suites.copying import copied, passage
-from dftt.types import DecodingSpec, Generation, Prefill, Prompt, Task
+from dftt.types import DecodingSpec, Generation, Prefill, Prompt
 from dftt.types.methods import Baseline, CopySpec
 
 
@@ -36,13 +36,7 @@ class Way:
 
 
 class Answers:
-    """Makes the answers of a study.
-
-    Args:
-        study: Pair and settings.
-        prompts: Tokenises later turns.
-        adapters: Adapts to contexts.
-    """
+    """Makes the answers of a study."""
 
     def __init__(self, study: Study, prompts: Prompts, adapters: Adapters) -> None:
         self.study, self.prompts, self.adapters = study, prompts, adapters
@@ -50,13 +44,9 @@ class Answers:
     def answer(
         self, part: Part, contexts: Contexts, *, matched: Sequence[int] = (), on_tokens: OnTokens | None = None
     ) -> Answer:
-        """The answer of a part.
+        """The answer of a part; its last round is streamed.
 
-        Args:
-            part: The part.
-            contexts: Its context.
-            matched: Where its arm is matched to a guided one, the answer of that one to the same task and seed.
-            on_tokens: Is told of the new tokens of the last round.
+        Where its arm is matched to a guided one, `matched` is the answer of that one to the same task and seed.
         """
         arm, rounds = part.arm, list[Round]()
         spec = self._matched_spec(part, contexts, matched) if arm.matched_to else self._spec_of(part)
@@ -215,7 +205,11 @@ class Answers:
     ) -> Generation:
         name = part.asked.task.task_id
         if isinstance(method, CopySpec):
-            made = self._copied(part.asked.task, method)
+            text = passage(part.asked.task)
+            if not text:
+                raise UnmeasurableError("no passage to copy: the task has none, or does not say what its question is")
+            answer, tokens = copied(text, method, self.study.pair.target.tokenizer)
+            made = Generation(answer, tokens, (), "length", target_calls=0, seconds=0.0)  # took no pass and no time
         else:
             made = generate_by(
                 self.study.pair, prompt, way.spec, method, adaptation=way.under, prefill=prefill, sample_name=name
@@ -223,14 +217,6 @@ class Answers:
         if way.on_tokens is not None:
             way.on_tokens(0, list(made.token_ids))
         return made
-
-    def _copied(self, task: Task, spec: CopySpec) -> Generation:
-        """A part of the task's passage as an answer that took no pass and no time."""
-        text = passage(task)
-        if not text:
-            raise UnmeasurableError("no passage to copy: the task has none, or does not say what its question is")
-        answer, tokens = copied(text, spec, self.study.pair.target.tokenizer)
-        return Generation(answer, tokens, (), "length", target_calls=0, seconds=0.0)
 
 
 def problem_of(study: Study, part: Part, contexts: Contexts) -> str:

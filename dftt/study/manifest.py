@@ -149,8 +149,8 @@ def what_changed(wanted: Wanted, parts: Mapping[Key, Parts], template: Any) -> s
     """A sentence on each reason why records of this study's tasks, arms and seeds are made anew; empty where none are.
 
     Args:
-        wanted: Of the study.
-        parts: Of each record that is wanted, the parts of its fingerprint.
+        wanted: The study's records.
+        parts: The parts of the fingerprint of each record that is wanted.
         template: The target's chat template.
     """
     there = {record.key for record in wanted.records}

@@ -36,14 +36,7 @@ class Answer:
 
 
 def make_record(part: Part, answer: Answer, ttt: TTTSpec, *, allow_code_execution: bool) -> Record:
-    """The record of an answer, scored by program where that is possible.
-
-    Args:
-        part: What was wanted.
-        answer: The answer.
-        ttt: How the arm adapts.
-        allow_code_execution: Whether answers that are programs may be run.
-    """
+    """The record of an answer, scored by program where that is possible; `ttt` says how its arm adapts."""
     made, task = answer.rounds[-1].generation, part.asked.task
     found = {"matched_temperature": answer.spec.temperature} if part.arm.matched_to else {}
     score = scored(lambda: score_answer(task, made.text, allow_code_execution=allow_code_execution))

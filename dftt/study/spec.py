@@ -76,9 +76,7 @@ class Contexts:
     """A context, and another one for arms that adapt to a wrong context.
 
     Args:
-        own: The context.
-        other: Another one; None where no context of the study has another text.
-        other_id: Its id.
+        other: None where no context of the study has another text; `other_id` is its id.
         problem: Why nothing can be measured on the context, empty where it can.
     """
 
@@ -93,9 +91,8 @@ class Asked:
     """A task as it is put to the target, the same for all arms.
 
     Args:
-        task: The task.
-        prompt: Its prompt; context_length is that of the context.
-        messages: Its messages without the context; empty where that cannot be told apart, or no arm needs it.
+        prompt: Its context_length is that of the context.
+        messages: The task's without the context; empty where that cannot be told apart, or no arm needs it.
         question: These as a prompt, None where there are none.
         length: Tokens of all that the user says, answers left out.
     """

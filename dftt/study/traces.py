@@ -67,14 +67,7 @@ class Trace:
 def make_trace(
     record: Record, tokens: Sequence[TokenTrace], prompt: Sequence[int], text_of: Callable[[int], str]
 ) -> Trace:
-    """The trace of a record.
-
-    Args:
-        record: The answer.
-        tokens: Of `dftt.decoding.replay.replay`.
-        prompt: Token ids of the prompt.
-        text_of: Text of a token id.
-    """
+    """The trace of a record, from what `replay` says of its tokens, the prompt's token ids and the text of a token."""
     pairs = set(pairwise(prompt))
     answer = [token.token_id for token in tokens]
     candidates = [each for token in tokens for each in (token.target, token.draft, token.guided) if each is not None]
