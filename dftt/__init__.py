@@ -6,11 +6,11 @@ import os
 # as fast, but beside one busy process on two cores a pass takes several times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from dftt.adaptation.ttt import Adaptation, ttt_adapt
+from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate, guided_generate
 from dftt.decoding.guidance.materials import Materials
 from dftt.former_names import keep_former_names
-from dftt.models.lora import Adapter
+from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TTTSpec
 

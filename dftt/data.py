@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +17,7 @@ from dftt.suites.registry import get_suite
 from dftt.suites.rows import holds_rows
 from dftt.suites.shared_context import check_contexts
 from dftt.suites.subsets import check_buckets, fraction_of, of_categories, of_lengths
-from dftt.suites.tasks import LENGTH_BUCKETS, group_by_context, load_tasks, tasks_from_documents
+from dftt.suites.tasks import LENGTH_BUCKETS, ContextItem, group_by_context, load_tasks, tasks_from_documents
 from dftt.suites.worlds import WorldsSpec, generate_tasks
 from dftt.types import Task
 from dftt.types.checks import at_least, whole
@@ -26,27 +25,6 @@ from dftt.types.learning import MAX_SEED
 
 DEMO = "demo"
 DEMO_WORLDS = WorldsSpec(contexts=2, tasks=3)
-
-
-@dataclass(frozen=True)
-class ContextItem:
-    """A context with its tasks, and all contexts of the data, one of which serves as the wrong one.
-
-    Args:
-        context_id: Id of the context.
-        tasks: Tasks that share it.
-        contexts: The tasks of every context by its id, this one among them.
-    """
-
-    context_id: str
-    tasks: tuple[Task, ...]
-    contexts: Mapping[str, Sequence[Task]]
-
-    def others(self) -> Iterator[tuple[str, Sequence[Task]]]:
-        """Id and tasks of every other context, from the next one on, the first behind the last."""
-        names = list(self.contexts)
-        here = names.index(self.context_id)
-        yield from ((name, self.contexts[name]) for name in (*names[here + 1 :], *names[:here]))
 
 
 class ContextDataModule(L.LightningDataModule):

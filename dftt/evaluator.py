@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from dftt.adaptation.ttt import Adaptation
 from dftt.analysis.answers import answer_costs, write_answers
 from dftt.analysis.arms_file import read_arms, write_arms
-from dftt.analysis.brief import brief as in_brief
 from dftt.analysis.curves import write_curves
-from dftt.analysis.metrics import AcceptanceLength, PassRate
-from dftt.analysis.summary import format_failures, format_table, summarise
-from dftt.analysis.tau_groups import format_groups, tau_by_group
-from dftt.analysis.verdict import write_verdict
 from dftt.command import StoppedBySignal
-from dftt.data import ContextDataModule, ContextItem
+from dftt.data import ContextDataModule
 from dftt.judges.base import Judge
-from dftt.models.lora import Adapter
+from dftt.models.lora import Adaptation, Adapter
 from dftt.module import DraftTTTModule
-from dftt.report.page import write_report
+from dftt.report.products import rates, write_products
 from dftt.study import Arm, check_arms
-from dftt.study.changes import what_changed
 from dftt.study.checks import check_alone, check_materials, check_seeds
 from dftt.study.grid import expand
-from dftt.study.judging import BackgroundJudging, needs_judge
-from dftt.study.manifest import Intended, Wanted, read_intended, wanted_records
-from dftt.study.measuring import ContextMeasurer
+from dftt.study.judging import BackgroundJudging
 from dftt.study.progress import AnswerPrinter, StudyProgress
 from dftt.study.records import RecordStore
+from dftt.study.runner import Runner
+from dftt.study.spec import Study
+from dftt.suites.tasks import ContextItem
 from dftt.trainer import command
 from dftt.types import DecodingSpec, TTTSpec
+from dftt.types.checks import at_least
 from dftt.types.inputs import reading
 from dftt.types.outputs import check_output_file, check_output_folder
 
@@ -104,18 +99,12 @@ class GuidedDecodingEvaluator(L.Callback):
         self.decoding, self.baseline, self.dry_run = decoding, baseline, dry_run
         self.run_dir, self.answer_with, self.allow_clbench_ttt = run_dir, answer_with, allow_clbench_ttt
         self.amateur, self.generic_adapter = amateur, generic_adapter
-        self._generic = None
-        if generic_adapter is not None:
-            with reading(f"evaluator.generic_adapter {generic_adapter}", fix="give a PEFT folder"):
-                self._generic = Adapter.load(generic_adapter)
-        self.allow_code_execution = allow_code_execution
-        if trace_tasks < 0:
-            raise ValueError(f"evaluator.trace_tasks must be >= 0, got {trace_tasks}")
-        if rows < 1:
-            raise ValueError(f"evaluator.rows must be >= 1, got {rows}")
-        self.rows = rows
+        with reading(f"evaluator.generic_adapter {generic_adapter}", fix="give a PEFT folder"):
+            self._generic = Adapter.load(generic_adapter) if generic_adapter is not None else None
+        at_least("evaluator.trace_tasks", trace_tasks, 0)
+        at_least("evaluator.rows", rows, 1)
+        self.allow_code_execution, self.rows = allow_code_execution, rows
         self.judge, self.trace_tasks, self.answers, self.brief = judge, trace_tasks, answers, brief
-        self._judging: BackgroundJudging | None = None
         self._progress = StudyProgress(num_contexts=0, quiet=True)
         self._when_stopped = ""  # what to say then, of a study that has begun
 
@@ -125,8 +114,7 @@ class GuidedDecodingEvaluator(L.Callback):
         """Refuse settings under which nothing could be measured."""
         if stage not in ("test", "predict"):
             return
-        loop = trainer.test_loop if stage == "test" else trainer.predict_loop
-        if loop.inference_mode:
+        if (trainer.test_loop if stage == "test" else trainer.predict_loop).inference_mode:
             name = "test" if stage == "test" else "predict"  # the stage prints as TrainerFn.TESTING
             raise ValueError(f"{name} back-propagates into the adapter: set trainer.inference_mode to false")
         # Of a checkpoint the trainer knows nothing yet; the command line has asked before.
@@ -145,89 +133,54 @@ class GuidedDecodingEvaluator(L.Callback):
         check_materials(arms, amateur=self.amateur, has_generic=self._generic is not None or has_checkpoint)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the records."""
-        self._tau = {arm.id: AcceptanceLength() for arm in self.arms}
-        self._store = RecordStore(self._folder(trainer), rank=_rank(trainer))
-        run_dir = "" if self.run_dir else f" --evaluator.run_dir {shlex.quote(str(self._store.folder))}"
+        """Open the records, and find out which are wanted."""
+        module, contexts = _checked(pl_module), int(sum(trainer.num_test_batches))
+        self._progress = StudyProgress(num_contexts=contexts, quiet=not trainer.is_global_zero)
+        folder = self._begin(trainer, module, "test", self.arms, trainer.limit_test_batches)
+        run_dir = "" if self.run_dir else f" --evaluator.run_dir {shlex.quote(str(folder))}"
         self._when_stopped = f"Finished answers are kept. Resume with: {command()}{run_dir}"
-        self._curves = Path(trainer.log_dir or self._store.folder).parent  # the processes agree on it: all must ask
-        module, traced = _checked(pl_module), self._traced_tasks(trainer)
-        self._measurer = self._new_measurer(module, self.arms, self.seeds, traced_tasks=traced)
-        self._begin(trainer, module, "test", trainer.limit_test_batches)
+        self._curves = Path(trainer.log_dir or folder).parent  # the processes agree on it: all must ask
         if trainer.is_global_zero:
-            write_arms(self._store.folder, self.arms, module.ttt, self.decoding)
-        if self.judge is not None:
-            self.judge.keep_replies(self._store.folder / "verdicts")
-            self._judging = BackgroundJudging(self.judge, self._store)
-        self._progress = StudyProgress(
-            num_contexts=int(sum(trainer.num_test_batches)), quiet=not trainer.is_global_zero
-        )
+            write_arms(folder, self.arms, module.ttt, self.decoding)
         self._progress.start()
 
     def on_test_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: L.LightningModule,
+        pl_module: L.LightningModule,  # noqa: ARG002
         outputs: Any,  # noqa: ARG002
         batch: ContextItem,
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """All arms on one context."""
-        with _checked(pl_module).bare_draft() as self._measurer.initial:
-            records = self._measurer.measure(batch)
-        for record in records:
-            self._tau[record.arm].update(record.acceptance_lengths)
-            if self._judging is not None and needs_judge(record):
-                self._judging.submit(record)
-        self._collect_judged(wait=False)
-        self._progress.finish_context(batch.context_id, self._current(trainer.is_global_zero))
+        with _arithmetic(trainer):
+            self._runner.measure(batch)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ratios, made once, from the records of all processes; the judge's last scores are waited for."""
-        self._measurer.adapter.end()
-        self._collect_judged(wait=True)
+        self._runner.finish()
         trainer.strategy.barrier("records")
         # Not from what this process saw: a context that two processes measured is one record of each arm and task.
-        records = self._wanted().records
-        for arm in self.arms:
-            tau, passes = AcceptanceLength(sync_on_compute=False), PassRate(sync_on_compute=False)
-            for record in records:
-                if record.arm == arm.id:
-                    tau.update(record.acceptance_lengths)
-                    passes.update(record.passed)
-            for name, metric in (("tau", tau), ("pass_rate", passes)):
-                value = float(metric.compute())
-                if math.isfinite(value) and (name != "tau" or arm.mode != "target"):
-                    pl_module.log(f"test/{name}@{arm.id}", value, sync_dist=True)  # equal on all of them
+        records = self._runner.wanted().records
+        for name, value in rates(records, self.arms).items():
+            pl_module.log(f"test/{name}", value, sync_dist=True)  # equal on all of them
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """The final table and the verdict, from the records on disk: also those of earlier runs and other processes."""
         self._progress.stop()
-        folder = self._store.folder
         if not trainer.is_global_zero:
             return
-        wanted = self._wanted()
-        if read_intended(folder) != wanted.intended:
-            raise ValueError(
-                f"another study has begun in {folder} since this one did: give each an evaluator.run_dir of its own, "
-                "and run this one again; its records are kept"
-            )
-        records, arms = wanted.records, read_arms(folder).arms
-        judgement = write_verdict(folder, records)
-        rows = summarise(records, self.baseline, judgement.comparisons)
-        (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-        groups = tau_by_group(records, arms)
-        (folder / "groups.json").write_text(json.dumps(groups, indent=2) + "\n")
-        tables = (
-            (in_brief(records, arms),) if self.brief else (format_table(rows), format_groups(groups), str(judgement))
-        )
-        print("\n".join(filter(None, (*tables, format_failures(records), wanted.note))))
+        self._runner.check_folder()
+        wanted, folder = self._runner.wanted(), self._runner.store.folder
+        told, report = write_products(folder, wanted, baseline=self.baseline, brief=self.brief)
+        print(told)
         if self.judge is not None and (usage := self.judge.usage()):
             print(usage)
-        print(f"report: {write_report([folder])}")
+        print(f"report: {report}")
         if isinstance(trainer.logger, TensorBoardLogger):
-            write_curves(trainer.logger.log_dir, trainer.logger.experiment, records, arms)
+            arms = read_arms(folder).arms
+            write_curves(trainer.logger.log_dir, trainer.logger.experiment, wanted.records, arms)
         print(f"curves: tensorboard --logdir {self._curves}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
@@ -235,33 +188,30 @@ class GuidedDecodingEvaluator(L.Callback):
         self._progress.stop()
         if isinstance(exception, StoppedBySignal) and self._when_stopped:
             exception.what_remains = self._when_stopped
-        if self._judging is not None:
-            self._judging.stop()
+        if hasattr(self, "_runner"):
+            self._runner.stop()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the records."""
-        self._store, module = RecordStore(self._folder(trainer), rank=_rank(trainer)), _checked(pl_module)
-        self._when_stopped = f"Finished answers are records in {self._store.folder}."
-        self._measurer = self._new_measurer(module, [self.answer_with], (self.decoding.seed,))
-        self._begin(trainer, module, "predict", trainer.limit_predict_batches)
+        limit, self._progress = trainer.limit_predict_batches, StudyProgress(num_contexts=0, quiet=True)
+        folder = self._begin(trainer, _checked(pl_module), "predict", [self.answer_with], limit)
+        self._when_stopped = f"Finished answers are records in {folder}."
 
     def on_predict_batch_end(
         self,
-        trainer: L.Trainer,  # noqa: ARG002
-        pl_module: L.LightningModule,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,  # noqa: ARG002
         outputs: Any,  # noqa: ARG002
         batch: ContextItem,
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """Adapt to the context and answer its questions: printed token by token as they come, and as records."""
-        module = _checked(pl_module)
-        measurer = self._measurer
-        tokenizer = module.pair.target.tokenizer
+        tokenizer = self._runner.study.pair.target.tokenizer
         printer = (lambda: AnswerPrinter(tokenizer)) if self.answers is None else (lambda: None)
         adaptation: Adaptation | None = None
-        with module.bare_draft() as measurer.initial:
-            for made in measurer.answer(batch, printer):
+        with _arithmetic(trainer):
+            for made in self._runner.answer(batch, printer):
                 if isinstance(made, Adaptation):
                     adaptation = made
                     print(f"adapted to {batch.context_id} in {made.seconds:.1f} s ({len(made.losses)} steps)")
@@ -272,67 +222,40 @@ class GuidedDecodingEvaluator(L.Callback):
         """All answers of the run as one file, where one is asked for."""
         trainer.strategy.barrier("answers")
         if self.answers is not None and trainer.is_global_zero:
-            made = self._wanted().records
+            made = self._runner.wanted().records
             write_answers(self.answers, made)
             print(f"{len(made)} answers: {self.answers}")
 
-    def _traced_tasks(self, trainer: L.Trainer) -> frozenset[str]:
-        """Ids of the first tasks, the same ones on every process."""
-        tasks = getattr(getattr(trainer, "datamodule", None), "tasks", [])
-        return frozenset(task.task_id for task in tasks[: self.trace_tasks])
-
-    def _new_measurer(
-        self,
-        module: DraftTTTModule,
-        arms: Sequence[Arm],
-        seeds: Sequence[int],
-        *,
-        traced_tasks: frozenset[str] = frozenset(),
-    ) -> ContextMeasurer:
-        return ContextMeasurer(
-            module,
-            arms,
+    def _begin(
+        self, trainer: L.Trainer, module: DraftTTTModule, stage: str, arms: list[Arm], limit: int | float | None
+    ) -> Path:
+        """Make the runner of all contexts, and say which records of earlier runs no longer count; its folder."""
+        data, precision, is_test = _data(trainer), trainer.precision_plugin, stage == "test"
+        study = Study(
+            module.pair,
+            tuple(arms),
             self.decoding,
-            self._store,
-            self._progress,
-            seeds=seeds,
-            amateur=self.amateur,
+            module.ttt,
+            self.seeds if is_test else (self.decoding.seed,),
+            initial=module.adapter,
             generic=self._generic,
-            allow_code_execution=self.allow_code_execution,
+            amateur=self.amateur,
             rows=self.rows,
-            traced_tasks=traced_tasks,
-            rank=_rank(module.trainer),
+            dtype=module.target_dtype,
+            precision=(type(precision).__name__, str(precision.precision)),
+            allow_code_execution=self.allow_code_execution,
+            # The first tasks, the same ones on every process.
+            traced_tasks=frozenset(task.task_id for task in data.tasks[: self.trace_tasks if is_test else 0]),
         )
-
-    def _begin(self, trainer: L.Trainer, module: DraftTTTModule, command: str, limit: int | float | None) -> None:
-        """Find out which records are wanted, write it beside them, and say which of those there no longer count."""
-        items, measurer, folder = _data(trainer).measured(limit), self._measurer, self._store.folder
-        with module.bare_draft() as measurer.initial:
-            digests = measurer.wanted(items)
-        contexts = {task.task_id: item.context_id for item in items for task in item.tasks}
-        arms, hashes = tuple(arm.id for arm in measurer.arms), {key: each.whole for key, each in digests.items()}
-        self._intended = Intended(contexts, arms, measurer.seeds, hashes, command)
-        if not trainer.is_global_zero:
-            return
-        before = read_intended(folder)
-        # An answer given in the folder of a study leaves the study as it is.
-        if command == "test" or before is None or before.command == command:
-            self._intended.write(folder)
-        parts = {key: each.parts for key, each in digests.items()}
-        if told := what_changed(self._wanted(), parts, module.pair.target.tokenizer.chat_template):
+        store = RecordStore(self._folder(trainer), rank=data.share()[0])
+        judging = None
+        if is_test and self.judge is not None:
+            self.judge.keep_replies(store.folder / "verdicts")
+            judging = BackgroundJudging(self.judge, store)
+        self._runner = Runner(study, store, self._progress, judging)
+        if told := self._runner.begin(data.measured(limit), stage, writes=trainer.is_global_zero):
             print(told)
-
-    def _wanted(self) -> Wanted:
-        """The records on disk that this study wants: also those of earlier runs and other processes."""
-        return wanted_records(self._store.folder, self._intended)
-
-    def _collect_judged(self, *, wait: bool) -> None:
-        if self._judging is None:
-            return
-        for _ in self._judging.collect(wait=wait):  # each is on disk by now
-            pass
-        if wait:
-            self._judging.stop()
+        return store.folder
 
     def _folder(self, trainer: L.Trainer) -> Path:
         folder = self.run_dir or trainer.log_dir
@@ -342,27 +265,18 @@ class GuidedDecodingEvaluator(L.Callback):
             )
         return Path(folder)
 
-    def _current(self, show: bool) -> dict[str, float]:
-        """Current tau of the drafting arms; counted on this process alone."""
-        if not show:
-            return {}
-        return {
-            arm.id: float(self._tau[arm.id].committed) / steps
-            for arm in self.arms
-            if arm.mode != "target" and (steps := float(self._tau[arm.id].steps))
-        }
+
+@contextmanager
+def _arithmetic(trainer: L.Trainer) -> Iterator[None]:
+    """The trainer's precision, and no gradients but those of test-time training."""
+    with trainer.precision_plugin.forward_context(), torch.no_grad():
+        yield
 
 
 def _checked(module: L.LightningModule) -> DraftTTTModule:
     if not isinstance(module, DraftTTTModule):
         raise TypeError(f"GuidedDecodingEvaluator works with DraftTTTModule, got {type(module).__name__}")
     return module
-
-
-def _rank(trainer: L.Trainer) -> int:
-    """Number of this process among all that write into the folder of the records."""
-    data = getattr(trainer, "datamodule", None)
-    return data.share()[0] if isinstance(data, ContextDataModule) else trainer.global_rank
 
 
 def _data(trainer: L.Trainer) -> ContextDataModule:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import lightning as L
 import torch
@@ -13,28 +13,25 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dftt.adaptation.lessons import Lessons
-from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss, make_block_batch
-from dftt.adaptation.online import GenerationLearner, learning
+from dftt.adaptation.losses import BlockLoss, block_loss, make_block_batch
 from dftt.adaptation.optimizers import make_corpus_optimizer, make_optimizer
 from dftt.adaptation.self_study import write_study
 from dftt.adaptation.token_corpus import CorpusBatch
-from dftt.adaptation.ttt import Adaptation, ttt_adapt
+from dftt.adaptation.ttt import ttt_adapt
 from dftt.adaptation.watch import Watch
-from dftt.data import ContextItem, CorpusDataModule
-from dftt.decoding.forced import ForcedLogits, forced_logits
-from dftt.decoding.generate import generate
-from dftt.decoding.methods import Method, generate_by
-from dftt.decoding.replay import TokenTrace, replay
+from dftt.data import CorpusDataModule
+from dftt.decoding.generate import Options, generate
 from dftt.models import lora
 from dftt.models.checkpoint import save_draft
 from dftt.models.draft import DFlashDraft
-from dftt.models.lora import Adapter
+from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import BUNDLED, Pair, check_fit, check_own_vocabulary, make_draft, read_draft
 from dftt.models.target import Target, encode, resolve_dtype
-from dftt.suites.tasks import context_of
-from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TrainingSpec, TTTSpec
+from dftt.suites.tasks import ContextItem, context_of
+from dftt.types import DecodingSpec, Generation, Prefill, Prompt, TrainingSpec, TTTSpec
+from dftt.types.learning import check_bounds_study
 
-Tokens = tuple[TokenTrace, ...]
+Batch = CorpusBatch | ContextItem
 
 
 class DraftTTTModule(L.LightningModule):
@@ -89,14 +86,34 @@ class DraftTTTModule(L.LightningModule):
         self._watch: Watch | None = None
         self._fitted: dict[str, Any] | None = None  # what a checkpoint of a fit on a context says of it
         self._last_loss = torch.zeros(())
+        self.adapter: Adapter | None = None  # of a checkpoint or of fit, while it is not on the draft
 
     # -- building ------------------------------------------------------------------------------------------------------
 
-    def configure_model(self) -> None:
-        """Load target and draft once; Lightning calls this again for every stage."""
-        if self.target is not None:
+    def setup(self, stage: str) -> None:
+        """Refuse settings that fit would not follow, before weights are loaded."""
+        if stage != "fit" or self.on_corpus:
             return
-        new = self.draft_name == "new"
+        if self.ttt.store:
+            raise ValueError(
+                f"fit leaves its adapter in the folder of the run: leave model.ttt.store out, got {self.ttt.store!r}"
+            )
+        check_bounds_study(self.ttt)
+
+    def configure_model(self) -> None:
+        """Load target and draft once, and put the adapter on the draft where it is trained or validated, and nowhere
+        else; Lightning calls this again for every stage.
+        """
+        if self.target is None:
+            self._load()
+        learns = self._trainer is not None and self.trainer.state.fn in ("fit", "validate")
+        if learns and self.trainable == "lora":
+            self._put_on()
+        else:
+            self._take_off()
+
+    def _load(self) -> None:
+        new, full = self.draft_name == "new", self.trainable == "full"
         # The small files first: most mistakes show there, before the target's weights are read.
         draft = None if new else read_draft(self.draft_name, target=self.target_name)
         self.target = Target.load(self.target_name, dtype=self.target_dtype)
@@ -104,90 +121,61 @@ class DraftTTTModule(L.LightningModule):
         check_fit(self.target, draft.config)
         check_own_vocabulary(self.target, draft)
         self.target_model = self.target.model  # registered, so that Lightning moves it to the device
-        full = self.trainable == "full"
         self.draft = draft.to(torch.float32 if full else resolve_dtype(self.target_dtype)).requires_grad_(full)
-        if not full:
-            self._attach_adapter()
-
-    def _attach_adapter(self) -> None:
-        """Put a fresh adapter of the shape that ttt asks for on the draft."""
-        spec = self.ttt
-        lora.attach_(
-            self._need_draft(), rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
-        )
 
     @property
     def pair(self) -> Pair:
-        """Target and draft; the draft still carries the module's own adapter where trainable is lora."""
-        return Pair(self._need_target(), self._need_draft())
+        """Target and draft; while fit or validate runs, the draft carries the adapter that is trained."""
+        if self.target is None or self.draft is None:
+            raise RuntimeError("the pair is loaded by configure_model, which has not run yet")
+        return Pair(self.target, self.draft)
 
     @contextmanager
     def bare_draft(self) -> Iterator[Adapter | None]:
-        """The draft without the module's own adapter, which is handed out: None if there is none or it is still fresh.
-
-        `test` and `predict` adapt and decode in here; the adapter is back on the draft afterwards.
+        """The draft without an adapter, as `test` and `predict` have it anyway; what is handed out is the adapter of
+        fit or of a checkpoint, None if there is none or it has learnt nothing yet.
         """
-        draft, spec = self._need_draft(), self.ttt
-        if not lora.is_attached(draft):
-            yield None
-            return
-        adapter = Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(draft))
-        lora.detach_(draft)
+        is_on = lora.is_attached(self.pair.draft)
+        self._take_off()
         try:
-            yield None if lora.is_fresh(adapter) else adapter
+            yield self.adapter
         finally:
-            self._attach_adapter()
-            lora.load_weights_(draft, adapter.weights)
+            if is_on:
+                self._put_on()
+
+    def _put_on(self) -> None:
+        draft, spec = self.pair.draft, self.ttt
+        if not lora.is_attached(draft):
+            lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
+            if self.adapter is not None:
+                lora.load_weights_(draft, self.adapter.weights)
+
+    def _take_off(self) -> None:
+        if lora.is_attached(self.pair.draft):
+            adapter = self._attached()
+            self.adapter = None if lora.is_fresh(adapter) else adapter
+            lora.detach_(self.pair.draft)
+
+    def _attached(self) -> Adapter:
+        spec = self.ttt
+        return Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self.pair.draft))
 
     def adapt(
-        self,
-        prefill: Prefill,
-        context_length: int,
-        *,
-        spec: TTTSpec | None = None,
-        initial: Adapter | None = None,
+        self, prefill: Prefill, context_length: int, *, spec: TTTSpec | None = None, initial: Adapter | None = None
     ) -> Adaptation:
         """Test-time training on a prefill's first `context_length` tokens, in `bare_draft`; by default as ttt says."""
         prompt = Prompt(prefill.input_ids, context_length)
         with self.trainer.precision_plugin.forward_context():
             return ttt_adapt(self.pair, prompt, spec or self.ttt, prefill=prefill, initial=initial)
 
-    def learning(
-        self, spec: TTTSpec, *, answer_tokens: int, initial: Adapter | None
-    ) -> AbstractContextManager[GenerationLearner]:
-        """`dftt.adaptation.online.learning` on this pair, in `bare_draft`; `generate` takes the learner."""
-        return learning(self.pair, spec, answer_tokens=answer_tokens, initial=initial)
-
-    def generate(self, prompt: Prompt, spec: DecodingSpec, **options: Any) -> Generation:
-        """`dftt.generate` in the trainer's precision (callbacks run outside it), within `bare_draft`."""
+    def generate(self, prompt: Prompt, spec: DecodingSpec, **options: Unpack[Options]) -> Generation:
+        """`dftt.generate` in the trainer's precision, within `bare_draft`."""
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():
             return generate(self.pair, prompt, spec, **options)
 
-    def generate_all(self, prompts: Sequence[Prompt], spec: DecodingSpec, **options: Any) -> list[Generation]:
-        """As generate, several prompts side by side."""
-        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
-            return generate(self.pair, prompts, spec, **options)
-
-    def generate_by(self, prompt: Prompt, spec: DecodingSpec, method: Method, **options: Any) -> Generation:
-        """As generate, by a method."""
-        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
-            return generate_by(self.pair, prompt, spec, method, **options)
-
-    def forced_logits(
-        self, prompt: Prompt, tokens: Sequence[int], rules: Sequence[GuidanceSpec], **options: Any
-    ) -> ForcedLogits:
-        """What target and rules say along given tokens; the options are those of `forced_logits`."""
-        with self.trainer.precision_plugin.forward_context():
-            return forced_logits(self.pair, prompt, tokens, rules, **options)
-
-    def replay(self, prompt: Prompt, spec: DecodingSpec, generation: Generation, **options: Any) -> Tokens:
-        """The distributions behind an answer that `generate` gave; the options are those of `replay`."""
-        with self.trainer.precision_plugin.forward_context(), torch.no_grad():
-            return replay(self.pair, prompt, spec, generation, **options)
-
     # -- learning ------------------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: CorpusBatch | ContextItem, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Block loss of a corpus batch, or of one step of test-time training on a context."""
         out = self._loss(batch, step=self.global_step)
         self._last_loss = out.loss.detach()
@@ -196,7 +184,7 @@ class DraftTTTModule(L.LightningModule):
         self.log("train/accuracy_slot_1", out.slot_accuracy[0], batch_size=1)
         return out.loss
 
-    def validation_step(self, batch: CorpusBatch | ContextItem, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Block loss, per-slot accuracy and estimated tau on held-out sequences, or held-out positions of a context."""
         out = self._loss(batch, step=batch_idx, validation=True)
         self.log("val/loss", out.loss, prog_bar=True, batch_size=1, sync_dist=True)
@@ -208,19 +196,14 @@ class DraftTTTModule(L.LightningModule):
         """Nothing of its own: the evaluator callback adapts, decodes and scores (it owns the arms)."""
 
     def predict_step(self, batch: ContextItem, batch_idx: int) -> None:
-        """As test_step."""
+        """Nothing of its own: the evaluator callback answers."""
 
-    def transfer_batch_to_device(
-        self,
-        batch: CorpusBatch | ContextItem,
-        device: torch.device,
-        dataloader_idx: int,  # noqa: ARG002
-    ) -> CorpusBatch | ContextItem:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Lightning cannot move frozen dataclasses itself."""
         if isinstance(batch, ContextItem):
             return batch
-        move = lambda tensor: tensor.to(device, non_blocking=True)  # noqa: E731
-        return CorpusBatch(move(batch.input_ids), move(batch.supervised), move(batch.anchors))
+        tensors = (batch.input_ids, batch.supervised, batch.anchors)
+        return CorpusBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; the schedule of ttt for a context, a warm-up and cosine for a corpus."""
@@ -247,7 +230,7 @@ class DraftTTTModule(L.LightningModule):
             optimizer.zero_grad()  # AdamW leaves alone what has no gradient
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """As in Lightning; on a context, watched as `ttt_adapt` is, so that no checkpoint holds a bad update."""
+        """One step; on a context it is watched as `ttt_adapt` is, so that no checkpoint holds a bad update."""
         super().optimizer_step(*args, **kwargs)
         if self._watch is not None:
             self._watch.check_update()
@@ -275,42 +258,37 @@ class DraftTTTModule(L.LightningModule):
     def on_fit_end(self) -> None:
         """Leave the result in a format that others read, a z-lab draft or a PEFT folder, beside the checkpoints."""
         log_dir = self.trainer.log_dir  # the processes agree on it, so all of them must ask
-        if self.trainer.is_global_zero and log_dir:
-            folder = Path(log_dir)
-            if self.trainable == "full":
-                save_draft(self._need_draft(), folder / "draft")
-            else:
-                spec = self.ttt
-                Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self._need_draft())).save(
-                    folder / "adapter"
-                )
+        if self.trainer.is_global_zero and log_dir and self.trainable == "full":
+            save_draft(self.pair.draft, Path(log_dir) / "draft")
+        elif self.trainer.is_global_zero and log_dir:
+            self._attached().save(Path(log_dir) / "adapter")
 
     def _learning_parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def _loss(self, batch: CorpusBatch | ContextItem, *, step: int, validation: bool = False) -> BlockLoss:
-        target, draft = self._need_target(), self._need_draft()
-        loss = self.recipe.loss if isinstance(batch, CorpusBatch) else self.ttt.loss
-        return block_loss(draft, target, self._blocks(batch, step, validation), loss=loss)
+    def _loss(self, batch: Batch, *, step: int, validation: bool = False) -> BlockLoss:
+        target, draft = self.pair.target, self.pair.draft
+        if isinstance(batch, ContextItem):
+            blocks = self._lessons_on(batch).batch(step, validation=validation)
+            return block_loss(draft, target, blocks, loss=self.ttt.loss)
+        hidden, features = target.read(batch.input_ids, tap_ids=draft.config.tap_ids)
+        blocks = make_block_batch(
+            input_ids=batch.input_ids,
+            supervised=batch.supervised,
+            anchors=batch.anchors,
+            features=features,
+            hidden=hidden,
+            block_size=draft.config.block_size,
+        )
+        return block_loss(draft, target, blocks, loss=self.recipe.loss)
 
-    def _blocks(self, batch: CorpusBatch | ContextItem, step: int, validation: bool) -> BlockBatch:
-        target, draft = self._need_target(), self._need_draft()
-        if isinstance(batch, CorpusBatch):
-            hidden, features = target.read(batch.input_ids, tap_ids=draft.config.tap_ids)
-            return make_block_batch(
-                input_ids=batch.input_ids,
-                supervised=batch.supervised,
-                anchors=batch.anchors,
-                features=features,
-                hidden=hidden,
-                block_size=draft.config.block_size,
-            )
-        if batch.context_id not in self._lessons:
-            prompt = context_of([encode(target.tokenizer, task.messages) for task in batch.tasks])
+    def _lessons_on(self, item: ContextItem) -> Lessons:
+        if item.context_id not in self._lessons:
+            prompt = context_of([encode(self.pair.target.tokenizer, task.messages) for task in item.tasks])
             prefill, studies = self.pair.prefill(prompt), self.ttt.learns("self_study")
             study = write_study(self.pair, prefill, len(prefill), self.ttt) if studies else None
-            self._lessons[batch.context_id] = Lessons(draft, prefill, len(prefill), self.ttt, study)
-        return self._lessons[batch.context_id].batch(step, validation=validation)
+            self._lessons[item.context_id] = Lessons(self.pair.draft, prefill, len(prefill), self.ttt, study)
+        return self._lessons[item.context_id]
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -319,8 +297,17 @@ class DraftTTTModule(L.LightningModule):
         keep = lora.is_adapter_key if self.trainable == "lora" else (lambda name: name.startswith("draft."))
         return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if keep(name)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ARG002
-        """Load exactly the trainable tensors; an empty, foreign or renamed checkpoint is refused by name."""
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load exactly the trainable tensors; an empty, foreign or renamed checkpoint is refused by name.
+
+        Where the draft carries no adapter, it is put on for that, and taken off again.
+        """
+        if self.trainable == "lora" and not lora.is_attached(self.pair.draft):
+            self._put_on()
+            try:
+                return self.load_state_dict(state_dict, strict, assign)
+            finally:
+                self._take_off()
         expected = self.state_dict()
         if set(state_dict) != set(expected):
             problem = lora.describe_key_mismatch(set(expected), set(state_dict))
@@ -344,11 +331,8 @@ class DraftTTTModule(L.LightningModule):
         """Refuse a checkpoint whose adapter differs from what ttt asks for."""
         stored, asked = checkpoint.get("adapter"), self._identity()
         if self.trainable == "lora" and stored is not None and stored != asked:
-            wrong = ", ".join(
-                f"model.ttt.{name} is {asked[name]}, stored {stored[name]}"
-                for name in asked
-                if asked[name] != stored[name]
-            )
+            others = [name for name in asked if asked[name] != stored[name]]
+            wrong = ", ".join(f"model.ttt.{name} is {asked[name]}, stored {stored[name]}" for name in others)
             raise ValueError(f"checkpoint holds another adapter: {wrong}")
         self._fitted = checkpoint.get("context")
 
@@ -362,13 +346,3 @@ class DraftTTTModule(L.LightningModule):
     def _identity(self) -> dict[str, Any]:
         spec = self.ttt
         return {"rank": spec.rank, "lora_alpha": float(spec.lora_alpha), "modules": sorted(spec.modules)}
-
-    def _need_target(self) -> Target:
-        if self.target is None:
-            raise RuntimeError("the target is loaded by configure_model, which has not run yet")
-        return self.target
-
-    def _need_draft(self) -> DFlashDraft:
-        if self.draft is None:
-            raise RuntimeError("the draft is loaded by configure_model, which has not run yet")
-        return self.draft

@@ -16,14 +16,13 @@ import torch
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.reuse import reused
 from dftt.adaptation.ttt import (
-    Adaptation,
     Steps,
     check_start,
     outside_inference_mode,
     peak_bytes,
 )
 from dftt.models import lora
-from dftt.models.lora import Adapter
+from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import Pair
 from dftt.types import Prefill, TTTSpec
 

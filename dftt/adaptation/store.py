@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dftt.adaptation.self_study import study_instructions
-from dftt.adaptation.ttt import Adaptation
 from dftt.models.fingerprint import fingerprint
-from dftt.models.lora import Adapter
+from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec
 

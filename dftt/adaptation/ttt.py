@@ -6,7 +6,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -22,38 +22,13 @@ from dftt.adaptation.self_study import Study, write_study
 from dftt.adaptation.watch import Watch
 from dftt.models import lora
 from dftt.models.draft import DFlashDraft
-from dftt.models.lora import Adapter
+from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import Pair
 from dftt.models.target import Target
 from dftt.types import Prefill, Prompt, TTTSpec
 
 logger = logging.getLogger(__name__)
 _SLOW_STEPS, _PACE_STEPS = 2, 3  # of an adaptation whose seconds are bounded
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """What `ttt_adapt` returns.
-
-    Args:
-        adapter: The adapter; decode under it by passing the adaptation on.
-        losses: Loss before each step.
-        seconds: Wall-clock time of the steps, the prefill excluded.
-        peak_bytes: Peak memory: allocated on the card, or resident in the process on a CPU.
-        stopped: Why it ended before spec.steps, empty where it did not.
-        fallbacks: What was given up, in turn, because memory ran out.
-        study: Tokens of each text that the target wrote about the context, where it was asked to.
-        study_seconds: Wall-clock time of writing them.
-    """
-
-    adapter: Adapter
-    losses: tuple[float, ...]
-    seconds: float
-    peak_bytes: int
-    stopped: str = ""
-    fallbacks: tuple[str, ...] = ()
-    study: tuple[tuple[int, ...], ...] = ()
-    study_seconds: float = 0.0
 
 
 @torch.inference_mode(False)
@@ -85,14 +60,12 @@ def ttt_adapt(
 
     Raises:
         ValueError: If the context is too short to adapt to, longer than the target's window, `initial` has another
-            shape than the spec asks for, the spec is to learn from an answer, or self-study has no room or no prompts.
+            shape than the spec asks for, the spec is to learn from an answer or names a store, or self-study has no
+            room or no prompts.
         MemoryError: If the context does not fit the memory in the cheapest way either.
     """
     check_start(initial, spec)
-    if spec.learns("generation"):
-        raise ValueError(
-            f"ttt_adapt learns before an answer, from context or self_study; got ttt.learns_from {spec.learns_from!r}"
-        )
+    _check_possible(spec)
     length = prompt.context_length
     if prefill is None or prefill.input_ids[:length] != prompt.input_ids[:length]:
         prefill = pair.prefill(Prompt(prompt.input_ids[:length]))
@@ -117,6 +90,19 @@ def ttt_adapt(
         if pair.target.device.type == "cuda":
             torch.cuda.empty_cache()
     raise MemoryError(f"ttt_adapt: a context of {length} tokens does not fit, even with {', '.join(fallbacks)}")
+
+
+def _check_possible(spec: TTTSpec) -> None:
+    """Refuse settings that `ttt_adapt` would not follow."""
+    if spec.store:
+        raise ValueError(
+            f"ttt_adapt keeps no adapters, but ttt.store is {spec.store!r}: leave it out, and call find and keep of "
+            "dftt.adaptation.store.AdapterStore around it"
+        )
+    if spec.learns("generation"):
+        raise ValueError(
+            f"ttt_adapt learns before an answer, from context or self_study; got ttt.learns_from {spec.learns_from!r}"
+        )
 
 
 def check_start(initial: Adapter | None, spec: TTTSpec) -> None:

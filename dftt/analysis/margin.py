@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
-from dftt.decoding.generate import HasAdapter
+from dftt.decoding.generate import Adapted
 from dftt.decoding.guidance.materials import Materials
 from dftt.models.pair import Pair
 from dftt.types import GuidanceSpec, Prefill, Prompt
@@ -43,7 +43,7 @@ def answer_margins(
     rules: Sequence[GuidanceSpec],
     *,
     temperature: float = 1.0,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     materials: Materials | None = None,
     prefill: Prefill | None = None,
     key: int = 0,

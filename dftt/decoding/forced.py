@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter
-from dftt.decoding.generate import HasAdapter
+from dftt.decoding.generate import Adapted
 from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.guidance.source_set import SourceSet, apply_rule
 from dftt.models.cache import RowCache, place
@@ -41,7 +41,7 @@ def forced_logits(
     continuation: Sequence[int],
     rules: Sequence[GuidanceSpec] = (),
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     materials: Materials | None = None,
     prefill: Prefill | None = None,
     key: int = 0,
@@ -74,7 +74,7 @@ def forced_logits(
     tokens = torch.tensor([prompt.input_ids[-1:] + given[:-1]], device=device)
     capacity = len(prompt) + len(given)
     parts: list[list[Tensor]] = []
-    with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
+    with applied(pair.draft, adaptation):
         sources = SourceSet(rules, target, drafter, [prompt.input_ids], materials)
         cache = RowCache(target.num_layers, rows=1, capacity=capacity)
         cache.fill_row(0, prefill.keys, prefill.values)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol, cast, overload
+from typing import Literal, TypedDict, Unpack, cast, overload
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.engine import Engine
@@ -16,79 +16,68 @@ from dftt.decoding.on_policy import Learner, LearningEngine
 from dftt.decoding.queue import Finished, OnTokens, decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
-from dftt.models.lora import Adapter, applied
+from dftt.models.lora import Adaptation, Adapter, applied
 from dftt.models.pair import Pair
 from dftt.models.spans import KEYS_PER_TILE
 from dftt.models.target import check_tokens, check_window
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
 from dftt.types.checks import finite, whole
 
+Adapted = Adapter | Adaptation | None
 
-class HasAdapter(Protocol):
-    """Anything that carries an adapter, such as an Adaptation."""
+
+class Options(TypedDict, total=False):
+    """The options of `generate`, for type checkers; its docstring explains them."""
+
+    adaptation: Adapted | Sequence[Adapted]
+    prefill: Prefill | Sequence[Prefill] | None
+    sample_names: Sequence[str] | None
+    drafter: Drafter | None
+    materials: Materials | None
+    scheduler: BlockScheduler | None
+    learner: Learner | None
+    rows: int | None
+    alphas: Sequence[float]
+    on_tokens: OnTokens | None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One prompt, with what is decided for it alone."""
+
+    prompt: Prompt
+    prefill: Prefill | None
+    key: int
+    question: Prompt | None = None
+    alpha: float | None = None
 
     @property
-    def adapter(self) -> Adapter:
-        """The adapter to decode under."""
-        ...
-
-    @property
-    def study(self) -> Sequence[Sequence[int]]:
-        """Texts of self-study, which lookup may look in."""
-        ...
+    def shortening(self) -> int:
+        """How many tokens shorter the prompt is without its context."""
+        return len(self.prompt) - len(self.question) if self.question is not None else 0
 
 
 @overload
 def generate(
-    pair: Pair,
-    prompt: Prompt,
-    spec: DecodingSpec = ...,
-    *,
-    adaptation: HasAdapter | Sequence[HasAdapter | None] | None = ...,
-    prefill: Prefill | Sequence[Prefill] | None = ...,
-    sample_names: Sequence[str] | None = ...,
-    drafter: Drafter | None = ...,
-    materials: Materials | None = ...,
-    scheduler: BlockScheduler | None = ...,
-    learner: Learner | None = ...,
-    rows: int = ...,
-    alphas: Sequence[float] = ...,
-    on_tokens: OnTokens | None = ...,
-) -> Generation: ...
-
-
+    pair: Pair, prompt: Prompt, spec: DecodingSpec = ..., **options: Unpack[Options]
+) -> Generation: ...  # fmt: skip
 @overload
 def generate(
-    pair: Pair,
-    prompt: Sequence[Prompt],
-    spec: DecodingSpec = ...,
-    *,
-    adaptation: HasAdapter | Sequence[HasAdapter | None] | None = ...,
-    prefill: Prefill | Sequence[Prefill] | None = ...,
-    sample_names: Sequence[str] | None = ...,
-    drafter: Drafter | None = ...,
-    materials: Materials | None = ...,
-    scheduler: BlockScheduler | None = ...,
-    learner: Learner | None = ...,
-    rows: int = ...,
-    alphas: Sequence[float] = ...,
-    on_tokens: OnTokens | None = ...,
-) -> list[Generation]: ...
-
-
+    pair: Pair, prompt: Sequence[Prompt], spec: DecodingSpec = ..., **options: Unpack[Options]
+) -> list[Generation]: ...  # fmt: skip
 def generate(
     pair: Pair,
     prompt: Prompt | Sequence[Prompt],
     spec: DecodingSpec = DecodingSpec(),
     *,
-    adaptation: HasAdapter | Sequence[HasAdapter | None] | None = None,
+    adaptation: Adapted | Sequence[Adapted] = None,
     prefill: Prefill | Sequence[Prefill] | None = None,
     sample_names: Sequence[str] | None = None,
     drafter: Drafter | None = None,
     materials: Materials | None = None,
     scheduler: BlockScheduler | None = None,
     learner: Learner | None = None,
-    rows: int = 0,
+    rows: int | None = None,
     alphas: Sequence[float] = (),
     on_tokens: OnTokens | None = None,
 ) -> Generation | list[Generation]:
@@ -98,8 +87,8 @@ def generate(
         pair: Target and draft.
         prompt: A prompt, or several.
         spec: How to decode.
-        adaptation: Decode under this adapter; the pair is the base pair again afterwards. Or one per prompt: those of
-            one adapter are decoded together.
+        adaptation: Decode under this adapter, given as it is or as the Adaptation that it came in; the pair is the base
+            pair again afterwards. Or one per prompt: those of one adapter are decoded together.
         prefill: Prefills of the prompts, or of their first tokens (the rest is read then); made here where not given.
             One for all prompts is stored once for all rows, where kernels can read it there.
         sample_names: One name per prompt that keys its noise; by default the prompt's own tokens, so that a prompt
@@ -108,7 +97,7 @@ def generate(
         materials: What the rule of guidance needs besides the pair, such as the prompt without its context.
         scheduler: Chooses the block size of every cycle; it may be kept for the next prompts.
         learner: Changes the draft on the way, from the tokens that have been verified; one prompt, mode speculative.
-        rows: Prompts decoded at a time, the next one in the place of one that is finished; 0 takes all at once.
+        rows: Prompts decoded at a time, the next one in the place of one that is finished; by default all at once.
         alphas: One weight of guidance per prompt, none of them 0, instead of the spec's: a prompt under several weights
             is read once and decoded side by side.
         on_tokens: Called with (number of the prompt, new token ids) after every cycle, for streaming.
@@ -126,31 +115,17 @@ def generate(
     if spec.drafter != "draft" and (drafter, scheduler, learner) != (None, None, None):
         raise ValueError(f"decoding.drafter {spec.drafter} goes with no drafter, scheduler or learner passed in")
     spec = resolve_sizes(spec, pair.draft.config.block_size)
-    for each in (*prompts, *materials.without_context):
-        check_tokens(pair.target.vocab_size, each.input_ids)
-    check_tokens(pair.target.vocab_size, spec.eos_token_ids, name="decoding.eos_token_ids")
-    for each in prompts:
-        check_window(pair.target.window, len(each), spec.max_new_tokens)
-    names = _names(prompts, sample_names)
-    batch = _Batch(
-        pair,
-        spec,
-        prompts,
-        _matching(pair, prompts, prefill),
-        [sample_key(spec.seed, name) for name in names],
-        materials,
-        drafter,
-        scheduler,
-        learner,
-        _shared(pair, prompts, prefill),
-        alphas,
-    )
+    _check_tokens(pair, spec, prompts, materials.without_context)
+    requests = _requests(pair, spec, prompts, prefill, sample_names, materials.without_context, alphas)
+    make = partial(_engine, pair, spec, requests, materials, drafter, scheduler, learner)
     finished: dict[int, Generation] = {}
-    for under, numbers in _by_adapter(prompts, adaptation):
-        with applied(pair.draft, under.adapter if under is not None else None):
-            order = sorted(numbers, key=batch.shortening)
-            start = partial(batch.start, study=under.study if under is not None and spec.lookup_study else ())
-            engine = start(order[: rows or None], longest_prompt=max(len(prompts[number]) for number in numbers))
+    for under, numbers in _by_adapter(len(prompts), adaptation):
+        with applied(pair.draft, under):
+            # The first rows must be those that have most to read without their context.
+            order = sorted(numbers, key=lambda number: requests[number].shortening)
+            study = under.study if isinstance(under, Adaptation) and spec.lookup_study else ()
+            start = partial(make, _shared(pair, prompts, prefill), study)
+            engine = start(order[:rows], longest_prompt=max(len(prompts[number]) for number in numbers))
             learnt = learner.seconds if learner is not None else 0.0
             for each in decode_queue(engine, order, start, on_tokens=on_tokens):
                 seconds = each.seconds - (learner.seconds - learnt if learner is not None else 0.0)
@@ -159,63 +134,12 @@ def generate(
     return generations[0] if isinstance(prompt, Prompt) else generations
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """What `generate` was given, ready to make engines for some of the prompts."""
-
-    pair: Pair
-    spec: DecodingSpec
-    prompts: list[Prompt]
-    prefills: list[Prefill | None]
-    keys: list[int]
-    materials: Materials
-    drafter: Drafter | None
-    scheduler: BlockScheduler | None
-    learner: Learner | None
-    shared: int
-    alphas: Sequence[float]
-
-    def start(self, numbers: Sequence[int], *, longest_prompt: int = 0, study: Sequence[Sequence[int]] = ()) -> Engine:
-        """An engine that holds the prompts of these numbers, under the adapter that the draft has now."""
-        pair, spec, scheduler = self.pair, self.spec, self.scheduler
-        drafter = self.drafter
-        if drafter is None and spec.mode != "target" and spec.drafter != "lookup":
-            drafter = DFlashDrafter(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
-        looks_up = spec.mode == "speculative" and spec.drafter != "draft"
-        ids = [self.prompts[number].input_ids for number in numbers]
-        prefills, keys = [self.prefills[number] for number in numbers], [self.keys[number] for number in numbers]
-        if self.learner is not None:
-            if not isinstance(drafter, DFlashDrafter):
-                raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
-            return LearningEngine(pair, spec, ids, prefills, keys, self.learner, scheduler=scheduler)
-        questions = self.materials.without_context
-        return Engine(
-            pair.target,
-            drafter,
-            spec,
-            ids,
-            prefills,
-            keys,
-            materials=replace(self.materials, without_context=[questions[number] for number in numbers if questions]),
-            scheduler=scheduler,
-            longest_prompt=longest_prompt,
-            shared=self.shared,
-            lookup=Lookup(spec.lookup_suffix, study) if looks_up else None,
-            alphas=[self.alphas[number] for number in numbers] if self.alphas else (),
-        )
-
-    def shortening(self, number: int) -> int:
-        """How many tokens shorter a prompt is without its context; the first rows must be those where it is least."""
-        questions = self.materials.without_context
-        return len(self.prompts[number]) - len(questions[number]) if questions else 0
-
-
 def guided_generate(
     pair: Pair,
     prompt: Prompt,
     spec: DecodingSpec,
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     prefill: Prefill | None = None,
     materials: Materials | None = None,
 ) -> Generation:
@@ -238,27 +162,57 @@ def resolve_sizes(spec: DecodingSpec, trained: int) -> DecodingSpec:
     return replace(spec, block_size=block, verify_size=verify)
 
 
-def _check_batch(prompts: Sequence[Prompt], rows: int, drafter: Drafter | None, materials: Materials) -> None:
+def _engine(
+    pair: Pair,
+    spec: DecodingSpec,
+    requests: Sequence[_Request],
+    materials: Materials,
+    drafter: Drafter | None,
+    scheduler: BlockScheduler | None,
+    learner: Learner | None,
+    shared: int,
+    study: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+    *,
+    longest_prompt: int = 0,
+) -> Engine:
+    """An engine that holds the requests of these numbers, under the adapter that the draft has now."""
+    if drafter is None and spec.mode != "target" and spec.drafter != "lookup":
+        drafter = DFlashDrafter(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
+    looks_up = spec.mode == "speculative" and spec.drafter != "draft"
+    rows = [requests[number] for number in numbers]
+    ids, prefills, keys = [row.prompt.input_ids for row in rows], [row.prefill for row in rows], [r.key for r in rows]
+    if learner is not None:
+        if not isinstance(drafter, DFlashDrafter):
+            raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
+        return LearningEngine(pair, spec, ids, prefills, keys, learner, scheduler=scheduler)
+    return Engine(
+        pair.target,
+        drafter,
+        spec,
+        ids,
+        prefills,
+        keys,
+        materials=replace(materials, without_context=[row.question for row in rows if row.question is not None]),
+        scheduler=scheduler,
+        longest_prompt=longest_prompt,
+        shared=shared,
+        lookup=Lookup(spec.lookup_suffix, study) if looks_up else None,
+        alphas=[row.alpha for row in rows if row.alpha is not None],
+    )
+
+
+def _check_batch(prompts: Sequence[Prompt], rows: int | None, drafter: Drafter | None, materials: Materials) -> None:
     if not prompts:
         raise ValueError("no prompt given: pass at least one")
-    whole("rows", rows)
-    if rows < 0:
-        raise ValueError(f"rows must be >= 1, or 0 for all prompts at once, got {rows}")
-    if drafter is not None and 0 < rows < len(prompts):
+    if rows is not None:
+        whole("rows", rows, 1)
+    if drafter is not None and rows is not None and rows < len(prompts):
         raise ValueError(f"a given drafter proposes for all {len(prompts)} prompts at once: leave out rows, got {rows}")
     if len(materials.without_context) not in (0, len(prompts)):
         raise ValueError(
             f"{len(materials.without_context)} prompts without context given for {len(prompts)} prompts: give one each"
         )
-
-
-def _names(prompts: Sequence[Prompt], given: Sequence[str] | None) -> Sequence[str]:
-    """What keys the noise of each prompt: the names given, or the prompts' own tokens."""
-    if given is None:
-        return [hashlib.sha256(repr(each.input_ids).encode()).hexdigest() for each in prompts]
-    if isinstance(given, str) or len(given) != len(prompts):
-        raise ValueError(f"sample_names {given!r} given for {len(prompts)} prompts: give a list with one name for each")
-    return given
 
 
 def _check_alphas(alphas: Sequence[float], spec: DecodingSpec, count: int) -> None:
@@ -274,23 +228,47 @@ def _check_alphas(alphas: Sequence[float], spec: DecodingSpec, count: int) -> No
         raise ValueError(f"alphas {list(alphas)}: at 0 nothing guides; decode that prompt in mode target")
 
 
-def _matching(
-    pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None
-) -> list[Prefill | None]:
-    """One prefill per prompt, or None; ValueError where one is not the pair's, or not of the prompt's first tokens."""
-    given: list[Prefill | None] = (
-        [prefill] * len(prompts) if prefill is None or isinstance(prefill, Prefill) else list(prefill)
-    )
-    if len(given) != len(prompts):
-        raise ValueError(f"{len(given)} prefills given for {len(prompts)} prompts: give one for each, or one for all")
-    for each, known in zip(prompts, given, strict=True):
+def _check_tokens(pair: Pair, spec: DecodingSpec, prompts: Sequence[Prompt], questions: Sequence[Prompt]) -> None:
+    for each in (*prompts, *questions):
+        check_tokens(pair.target.vocab_size, each.input_ids)
+    check_tokens(pair.target.vocab_size, spec.eos_token_ids, name="decoding.eos_token_ids")
+    for each in prompts:
+        check_window(pair.target.window, len(each), spec.max_new_tokens)
+
+
+def _requests(
+    pair: Pair,
+    spec: DecodingSpec,
+    prompts: Sequence[Prompt],
+    prefill: Prefill | Sequence[Prefill] | None,
+    names: Sequence[str] | None,
+    questions: Sequence[Prompt],
+    alphas: Sequence[float],
+) -> list[_Request]:
+    """What is decoded, one request per prompt.
+
+    Raises:
+        ValueError: If names or prefills do not fit the prompts one to one, or a prefill is not the pair's.
+    """
+    if names is None:
+        names = [hashlib.sha256(repr(each.input_ids).encode()).hexdigest() for each in prompts]
+    elif isinstance(names, str) or len(names) != len(prompts):
+        raise ValueError(f"sample_names {names!r} given for {len(prompts)} prompts: give a list with one name for each")
+    prefills = [prefill] * len(prompts) if prefill is None or isinstance(prefill, Prefill) else list(prefill)
+    if len(prefills) != len(prompts):
+        raise ValueError(
+            f"{len(prefills)} prefills given for {len(prompts)} prompts: give one for each, or one for all"
+        )
+    for each, known in zip(prompts, prefills, strict=True):
         if known is not None:
             pair.check_prefill(known)
         if known is not None and each.input_ids[: len(known)] != known.input_ids:
             raise ValueError(
                 f"a prefill of {len(known)} tokens is not of the first tokens of its prompt ({len(each)} tokens)"
             )
-    return given
+    keys = [sample_key(spec.seed, name) for name in names]
+    asked, weights = questions or [None] * len(prompts), alphas or [None] * len(prompts)
+    return [_Request(*each) for each in zip(prompts, prefills, keys, asked, weights, strict=True)]
 
 
 def _shared(pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[Prefill] | None) -> int:
@@ -301,18 +279,14 @@ def _shared(pair: Pair, prompts: Sequence[Prompt], prefill: Prefill | Sequence[P
     return min(len(prefill), min(map(len, prompts)) - 1) // KEYS_PER_TILE * KEYS_PER_TILE
 
 
-def _by_adapter(
-    prompts: Sequence[Prompt], adaptation: HasAdapter | Sequence[HasAdapter | None] | None
-) -> list[tuple[HasAdapter | None, list[int]]]:
-    """Each adaptation, and the numbers of the prompts that are decoded under it."""
-    given = list(adaptation) if isinstance(adaptation, Sequence) else [adaptation] * len(prompts)
-    if len(given) != len(prompts):
-        raise ValueError(
-            f"{len(given)} adaptations given for {len(prompts)} prompts: give one for each, or one for all"
-        )
-    groups: dict[int, tuple[HasAdapter | None, list[int]]] = {}
+def _by_adapter(count: int, adaptation: Adapted | Sequence[Adapted]) -> list[tuple[Adapted, list[int]]]:
+    """Each adapter, and the numbers of the prompts that are decoded under it."""
+    given = list(adaptation) if isinstance(adaptation, Sequence) else [adaptation] * count
+    if len(given) != count:
+        raise ValueError(f"{len(given)} adaptations given for {count} prompts: give one for each, or one for all")
+    groups: dict[int, tuple[Adapted, list[int]]] = {}
     for number, each in enumerate(given):
-        adapter = each.adapter if each is not None else None
+        adapter = each.adapter if isinstance(each, Adaptation) else each
         groups.setdefault(id(adapter), (each, []))[1].append(number)
     return list(groups.values())
 

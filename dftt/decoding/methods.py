@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dftt.decoding.baselines.power import generate_power
 from dftt.decoding.baselines.rerank import generate_reranked
-from dftt.decoding.generate import HasAdapter, generate
+from dftt.decoding.generate import Adapted, generate
 from dftt.decoding.guidance.materials import Materials
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt
@@ -19,35 +19,23 @@ def generate_by(
     spec: DecodingSpec,
     method: Method,
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     materials: Materials | None = None,
     prefill: Prefill | None = None,
     sample_name: str | None = None,
 ) -> Generation:
-    """The answer that a method makes; of `spec` it takes all but mode, alpha and guidance.
+    """The answer that a method of `make_method` makes; of `spec` it takes all but mode, alpha and guidance.
 
-    Args:
-        pair: Target and draft.
-        prompt: The prompt.
-        spec: Decoding settings that all methods share.
-        method: From `make_method`.
-        adaptation: Decode under this adapter.
-        materials: What a rule of guidance needs besides the pair.
-        prefill: A prefill of the prompt or of its first tokens.
-        sample_name: Names the sample; by default the prompt does.
+    The other arguments are those of `generate`; without a name, the sample is named by the prompt.
 
     Raises:
         ValueError: As `generate`, `generate_power` and `generate_reranked`.
     """
     if isinstance(method, GuidanceSpec):
+        spec = replace(spec, mode="guided", alpha=0.0, guidance=method)
+        names = None if sample_name is None else [sample_name]
         return generate(
-            pair,
-            prompt,
-            replace(spec, mode="guided", alpha=0.0, guidance=method),
-            adaptation=adaptation,
-            materials=materials,
-            prefill=prefill,
-            sample_names=None if sample_name is None else [sample_name],
+            pair, prompt, spec, adaptation=adaptation, materials=materials, prefill=prefill, sample_names=names
         )
     spec = replace(spec, alpha=0.0, guidance=None)
     name = repr(prompt.input_ids) if sample_name is None else sample_name

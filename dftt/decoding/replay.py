@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter, Draw
 from dftt.decoding.engine import Engine
-from dftt.decoding.generate import HasAdapter, resolve_sizes
+from dftt.decoding.generate import Adapted, resolve_sizes
 from dftt.decoding.guidance.materials import Materials
 from dftt.models.cache import Placement
 from dftt.models.lora import applied
@@ -66,7 +66,7 @@ def replay(
     spec: DecodingSpec,
     generation: Generation,
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     prefill: Prefill | None = None,
     materials: Materials | None = None,
     key: int = 0,
@@ -91,7 +91,7 @@ def replay(
     if top_k < 1:
         raise ValueError(f"top_k must be >= 1, got {top_k}")
     spec = resolve_sizes(spec, pair.draft.config.block_size)
-    with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
+    with applied(pair.draft, adaptation):
         drafter = None if spec.mode == "target" else _Watched(pair.draft, pair.target)
         engine = _Replay(pair.target, drafter, spec, prompt, prefill, generation, top_k, materials, key)
         while len(engine.traces) < len(generation.token_ids):

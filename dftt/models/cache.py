@@ -1,4 +1,4 @@
-"""Preallocated keys and values for rows of different lengths; rolling back is nothing but writing earlier again."""
+"""Preallocated keys and values for rows of different lengths; rejected tokens are simply written over."""
 
 from __future__ import annotations
 

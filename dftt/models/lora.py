@@ -102,6 +102,31 @@ class Adapter:
         return cls(config["r"], float(config["lora_alpha"]), tuple(sorted(config["target_modules"])), weights)
 
 
+@dataclass(frozen=True)
+class Adaptation:
+    """An adapter made by test-time training (`dftt.ttt_adapt`), and what making it took.
+
+    Args:
+        adapter: The adapter; decode under it by passing the adaptation on.
+        losses: Loss before each step.
+        seconds: Wall-clock time of the steps, the prefill excluded.
+        peak_bytes: Peak memory: allocated on the card, or resident in the process on a CPU.
+        stopped: Why it ended before spec.steps, empty where it did not.
+        fallbacks: What was given up, in turn, because memory ran out.
+        study: Tokens of each text that the target wrote about the context, where it was asked to.
+        study_seconds: Wall-clock time of writing them.
+    """
+
+    adapter: Adapter
+    losses: tuple[float, ...]
+    seconds: float
+    peak_bytes: int
+    stopped: str = ""
+    fallbacks: tuple[str, ...] = ()
+    study: tuple[tuple[int, ...], ...] = ()
+    study_seconds: float = 0.0
+
+
 def _read_plain_config(folder: Path) -> dict[str, Any]:
     """The adapter_config.json of a plain LoRA; ValueError, naming field and value, for anything more than that."""
     try:
@@ -189,11 +214,12 @@ def only_user(draft: DFlashDraft) -> Iterator[None]:
 
 
 @contextmanager
-def applied(draft: DFlashDraft, adapter: Adapter | None) -> Iterator[None]:
-    """The draft under `adapter` inside the block, bitwise the base draft after it; None changes nothing.
+def applied(draft: DFlashDraft, adapter: Adapter | Adaptation | None) -> Iterator[None]:
+    """The draft under an adapter inside the block, bitwise the base draft after it; None changes nothing.
 
     Another thread that wants the same draft waits: whatever the adapter, there is one set of modules.
     """
+    adapter = adapter.adapter if isinstance(adapter, Adaptation) else adapter
     with only_user(draft):
         if adapter is None:
             yield

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from dftt.types.arms import DRAFTLESS, TTT_SETTINGS, Arm
 from dftt.types.methods import BASELINES
 
-ARM_AXES: tuple[str, ...] = (
-    "mode",
-    "alpha",
-    "temperature",
-    "top_p",
-    "guidance",
-    "parameters",
-    "matched_to",
-    "source",
-    "taps",
-    "rounds",
-    "drafting",
-)
-AXES: tuple[str, ...] = ARM_AXES + TTT_SETTINGS
-_GUIDED_ONLY = ("alpha", "guidance")
+_OF_ARMS = ("mode", "alpha", "temperature", "top_p", "guidance", "parameters", "matched_to", "source", "taps", "rounds")
+AXES: tuple[str, ...] = (*_OF_ARMS, "drafting", *TTT_SETTINGS)
 _MAPPINGS = ("guidance", "parameters", "drafting")
 Grid = Mapping[str, Sequence[Any]]
 
@@ -57,33 +44,25 @@ def _expand(grid: Grid) -> list[Arm]:
 
 
 def _arm(values: Mapping[str, Any]) -> Arm:
-    return Arm(**dict(_meaningful(values)))
-
-
-def _meaningful(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     mode, source = values.get("mode", "speculative"), values.get("source", "none")
-    adapts = source != "none" and mode not in DRAFTLESS
-    for axis, value in values.items():
-        # Power Sampling and an arm that is matched to another have temperatures of their own.
-        if axis == "temperature" and mode == "target" and values.get("matched_to"):
-            continue
-        if axis in ARM_AXES and _applies(axis, mode=mode, adapts=adapts):
-            yield ("ttt" if axis == "source" else axis), (value or {}) if axis in _MAPPINGS else value
-    if adapts and (overrides := {axis: value for axis, value in values.items() if axis in TTT_SETTINGS}):
-        yield "ttt_overrides", overrides
-
-
-def _applies(axis: str, *, mode: str, adapts: bool) -> bool:
-    if axis in _GUIDED_ONLY:
-        return mode == "guided"
-    if axis == "parameters":
-        return mode in BASELINES
-    if axis == "drafting":
-        return mode == "speculative"
-    if axis in ("temperature", "top_p"):
-        return mode not in ("power", "copy")
-    if axis == "matched_to":
-        return mode == "target"
-    if axis in ("source", "rounds"):
-        return adapts
-    return axis != "taps" or mode not in DRAFTLESS
+    adapts, draws = source != "none" and mode not in DRAFTLESS, mode not in ("power", "copy")
+    has_meaning = {
+        "mode": True,
+        "alpha": mode == "guided",
+        "guidance": mode == "guided",
+        "parameters": mode in BASELINES,
+        "drafting": mode == "speculative",
+        "matched_to": mode == "target",
+        # An arm that is matched to another has a temperature of its own.
+        "temperature": draws and not (mode == "target" and values.get("matched_to")),
+        "top_p": draws,
+        "source": adapts,
+        "rounds": adapts,
+        "taps": mode not in DRAFTLESS,
+    }
+    settings = {axis: value for axis, value in values.items() if has_meaning.get(axis)}
+    settings |= {axis: settings[axis] or {} for axis in _MAPPINGS if axis in settings}
+    if adapts:
+        settings["ttt"] = settings.pop("source")
+        settings["ttt_overrides"] = {axis: value for axis, value in values.items() if axis in TTT_SETTINGS}
+    return Arm(**settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from dftt.judges.base import Judge
@@ -47,14 +47,7 @@ def is_judgeable(record: Record) -> bool:
 
 def with_score(record: Record, score: Score) -> Record:
     """The record under another score."""
-    return replace(
-        record,
-        passed=score.passed,
-        statuses=score.statuses,
-        explanation=score.explanation,
-        judge=score.judge,
-        judge_overall=score.judge_overall,
-    )
+    return replace(record, **asdict(score))
 
 
 class BackgroundJudging:
@@ -90,7 +83,10 @@ class BackgroundJudging:
                 self._start(question)
         ended = as_completed(list(self._running)) if wait else [future for future in self._running if future.done()]
         for future in ended:
-            score = self._outcome(future)
+            try:
+                score = future.result()
+            except Exception as error:  # whatever a judge of somebody else raises: the answer must not be lost
+                score = Score(passed=None, explanation=f"judge: {type(error).__name__}: {error}")
             for old in self._held.pop(self._running.pop(future)):
                 # A judge that failed this time takes no earlier score away.
                 lost = score.passed is None and old.passed is not None
@@ -106,10 +102,3 @@ class BackgroundJudging:
     def _start(self, question: str) -> None:
         record = self._held[question][0]
         self._running[self._pool.submit(judge_answer, record.rubrics, record.answer, self._judge)] = question
-
-    @staticmethod
-    def _outcome(future: Future[Score]) -> Score:
-        try:
-            return future.result()
-        except Exception as error:  # whatever a judge of somebody else raises: the answer must not be lost
-            return Score(passed=None, explanation=f"judge: {type(error).__name__}: {error}")

@@ -1,13 +1,14 @@
-"""What a study is to answer, beside its records: which of the records in its folder are this study's, and which lack.
+"""study.json: which records a study wants, so that those of its folder that are another study's are left out.
 
-A folder may hold more than one study wants: those of other tasks, of arms that were dropped, or of the same ones under
-settings that have changed since. `study.json` names every task, arm and seed that is intended and the hash that its
+A folder may hold more than one study wants: records of other tasks, of arms that were dropped, or of the same ones
+under settings that have changed since. study.json names every task, arm and seed that is intended and the hash that its
 record must have; all that reads a study reads it through `wanted_records`.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from dftt.study.records import Key, load_records, load_versions, replace_file
 from dftt.types import Record
 
 STUDY_FILE = "study.json"
+CLOCK = "strftime_now"  # what transformers lets a chat template read the date by
+Parts = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ class Intended:
         """What `to_json` wrote; KeyError, TypeError, AttributeError or ValueError where it is something else."""
         seeds, tasks = tuple(row["seeds"]), row["tasks"]
         hashes = {
-            (task["task_id"], arm, seed): digest
+            (task["task_id"], arm, seed): value
             for task in tasks
-            for arm, digests in task["hashes"].items()
-            for seed, digest in zip(seeds, digests, strict=True)
+            for arm, values in task["hashes"].items()
+            for seed, value in zip(seeds, values, strict=True)
         }
         contexts = {task["task_id"]: task["context_id"] for task in tasks}
         return cls(contexts, tuple(row["arms"]), seeds, hashes, row["command"])
@@ -92,19 +95,14 @@ class Wanted:
         """One sentence that counts what else lies in the folder; empty where that is nothing."""
         if not self.others or self.intended is None:
             return ""
-        keys = self.intended.hashes
-        settings = sum(record.key in keys for record in self.others)
+        same = sum(record.key in self.intended.hashes for record in self.others)
         tasks = len({record.task_id for record in self.others} - set(self.intended.contexts))
         arms = len({record.arm for record in self.others} - set(self.intended.arms))
-        parts = [
-            f"{settings} of the same tasks and arms under other settings" if settings else "",
-            f"{len(self.others) - settings} of other tasks, arms or seeds ({tasks} tasks and {arms} arms)"
-            if len(self.others) > settings
-            else "",
-        ]
-        return f"left out: {len(self.others)} records in this folder that are not this study's: " + ", ".join(
-            part for part in parts if part
-        )
+        parts = [f"{same} of the same tasks and arms under other settings"] if same else []
+        if other := len(self.others) - same:
+            parts.append(f"{other} of other tasks, arms or seeds ({tasks} tasks and {arms} arms)")
+        left_out = f"left out: {len(self.others)} records in this folder that are not this study's: "
+        return left_out + ", ".join(parts)
 
 
 def read_intended(folder: str | Path) -> Intended | None:
@@ -135,13 +133,48 @@ def wanted_records(folder: str | Path, intended: Intended | None = None) -> Want
     """
     intended = intended or read_intended(folder)
     versions = load_versions(folder)
-    if intended is None:
-        if twice := len(versions) - len({record.key for record in versions}):
-            raise ValueError(
-                f"{folder} holds records of more than one study ({twice} under other settings than others of the same "
-                f"task, arm and seed) and no {STUDY_FILE} that says which is meant: run the one you mean there again; "
-                "its records are kept"
-            )
-        return Wanted(load_records(folder), None, [])
-    own = [record for record in versions if intended.hashes.get(record.key) == record.spec_hash]
-    return Wanted(own, intended, [each for each in versions if intended.hashes.get(each.key) != each.spec_hash])
+    if intended is not None:
+        own = [record for record in versions if intended.hashes.get(record.key) == record.spec_hash]
+        return Wanted(own, intended, [each for each in versions if intended.hashes.get(each.key) != each.spec_hash])
+    if twice := len(versions) - len({record.key for record in versions}):
+        raise ValueError(
+            f"{folder} holds records of more than one study ({twice} under other settings than others of the same "
+            f"task, arm and seed) and no {STUDY_FILE} that says which is meant: run the one you mean there again; "
+            "its records are kept"
+        )
+    return Wanted(load_records(folder), None, [])
+
+
+def what_changed(wanted: Wanted, parts: Mapping[Key, Parts], template: Any) -> str:
+    """A sentence on each reason why records of this study's tasks, arms and seeds are made anew; empty where none are.
+
+    Args:
+        wanted: The study's records.
+        parts: The parts of the fingerprint of each record that is wanted.
+        template: The target's chat template.
+    """
+    there = {record.key for record in wanted.records}
+    outdated = {record.key: record for record in wanted.others if record.key in parts and record.key not in there}
+    reasons = Counter(_reason(record.hashes, parts[key], str(template)) for key, record in outdated.items())
+    return "\n".join(f"made anew: {count} records, since {reason}" for reason, count in reasons.most_common())
+
+
+def _reason(before: Parts, now: Parts, template: str) -> str:
+    """What has changed, in words."""
+    if not before:
+        return "they were made by an older version, which did not keep what decides a record"
+    changed = {name for name in now if before.get(name) != now[name]}
+    if "settings" in changed:
+        return "their arm's settings, the models or the precision have changed"
+    if "prompt" not in changed:
+        return "the context that the draft learns from has changed: other tasks share it, or another one is next to it"
+    if "row" in changed:
+        return "their prompts have changed: the rows of the data are others"
+    if "template" in changed:
+        return "their prompts have changed: the target has another chat template"
+    if CLOCK in template:
+        return (
+            "their prompts have changed, though the rows have not: the chat template puts the date into them "
+            f"({CLOCK}); write a fixed date into the target's chat template to keep records from one day to the next"
+        )
+    return "their prompts have changed, though rows and chat template have not: the tokenizer is another"

@@ -16,14 +16,7 @@ from dftt.types.arms import Arm
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds that the parts of a study take.
-
-    Args:
-        token: A new token.
-        step: A step of test-time training.
-        prefill: A prefill.
-        source: Where these come from.
-    """
+    """Seconds that a new token, a step of test-time training and a prefill take, and where these figures come from."""
 
     token: float
     step: float
@@ -43,8 +36,6 @@ class Plan:
     """What a study computes in one process, nothing being there yet.
 
     Args:
-        contexts: Contexts.
-        tasks: Tasks.
         records: (task, arm, seed) in all.
         prefills: Target passes over contexts, and over contexts with answers.
         adaptations: Adapters made.
@@ -90,7 +81,7 @@ def make_plan(
         rows: How many answers on a context are decoded side by side, where arms differ in alpha alone.
     """
     contexts, tasks, all_turns = len(turns), sum(map(len, turns)), sum(map(sum, turns))
-    num_records, arms = tasks * len(arms) * len(seeds), [arm for arm in arms if not arm.copies]
+    records, arms = tasks * len(arms) * len(seeds), [arm for arm in arms if not arm.copies]
     wanted = [(arm, arm.ttt) for arm in arms if arm.ttt != "none" and arm.ttt_spec(ttt).learns_from != "generation"]
     wanted += [(arm, "wrong") for arm in arms if "other" in arm.sources]
     first = {_settings(arm, ttt, of): (arm, of) for arm, of in wanted}
@@ -110,18 +101,16 @@ def make_plan(
             steps += later * arm.ttt_spec(ttt, number=number).steps
         if arm.ttt != "none" and (on_policy := arm.ttt_spec(ttt).steps_of("generation")):
             adaptations, steps = adaptations + later, steps + later * on_policy
-    answers = sum(arm.rounds for arm in arms) * len(seeds)
-    drawn = sum(arm.rounds * arm.drawn_tokens(decoding.max_new_tokens) for arm in arms) * len(seeds)
     return Plan(
         contexts=contexts,
         tasks=tasks,
-        records=num_records,
+        records=records,
         prefills=prefills,
         adaptations=adaptations,
         steps=steps,
-        generations=all_turns * answers,
+        generations=all_turns * len(seeds) * sum(arm.rounds for arm in arms),
         passes=len(seeds) * sum(_passes(each, arms, ttt, rows) for each in turns),
-        new_tokens=all_turns * drawn,
+        new_tokens=all_turns * len(seeds) * sum(a.rounds * a.drawn_tokens(decoding.max_new_tokens) for a in arms),
     )
 
 
@@ -140,34 +129,23 @@ def measured_rates(records: Iterable[Record], otherwise: Rates) -> Rates:
 
 
 def format_plan(plan: Plan, arms: Sequence[Arm], ttt: TTTSpec, decoding: DecodingSpec, rates: Rates, done: int) -> str:
-    """The arms with their settings, what is to be computed and about how long it takes.
-
-    Args:
-        plan: The plan.
-        arms: The arms.
-        ttt: Settings of model.ttt.
-        decoding: Settings that the arms share.
-        rates: What the estimate rests on.
-        done: Records of these tasks, arms and seeds that are there already.
-    """
+    """The arms with their settings, what is to be computed and about how long it takes; `done` records are there."""
     hours, rest = divmod(round(plan.seconds(rates)), 3600)
-    lines = [
-        align([_cells(arm.within(ttt, decoding)) for arm in arms]),
-        f"{len(arms)} arms, {plan.contexts} contexts, {plan.tasks} tasks: {plan.records} records, {done} there already",
-        f"{plan.prefills} prefills, {plan.adaptations} adaptations ({plan.steps} steps), {plan.generations} answers "
-        f"in {plan.passes} passes (at most {plan.new_tokens} tokens)",
-        f"about {hours} h {rest // 60} min {rest % 60} s in one process, if all were new ({rates.source})",
-    ]
-    return "\n".join(lines)
+    return (
+        f"{align([_cells(arm.within(ttt, decoding)) for arm in arms])}\n"
+        f"{len(arms)} arms, {plan.contexts} contexts, {plan.tasks} tasks: {plan.records} records, {done} there "
+        f"already\n{plan.prefills} prefills, {plan.adaptations} adaptations ({plan.steps} steps), {plan.generations} "
+        f"answers in {plan.passes} passes (at most {plan.new_tokens} tokens)\n"
+        f"about {hours} h {rest // 60} min {rest % 60} s in one process, if all were new ({rates.source})"
+    )
 
 
 def _passes(turns: Sequence[int], arms: Sequence[Arm], ttt: TTTSpec, rows: int) -> int:
     """Answers to the tasks of a context that are decoded one after another, under one seed."""
     alone, families = 0, Counter[str]()
     for arm in arms:
-        by_itself = arm.is_alone(ttt)
         for turn in turns:
-            if by_itself or turn > 1:
+            if arm.is_alone(ttt) or turn > 1:
                 alone += turn * arm.rounds
             else:
                 families[arm.family] += 1
@@ -175,7 +153,7 @@ def _passes(turns: Sequence[int], arms: Sequence[Arm], ttt: TTTSpec, rows: int) 
 
 
 def _settings(arm: Arm, ttt: TTTSpec, of: str) -> str:
-    """What makes an adaptation of a context that an arm asks for."""
+    """Names an adaptation of a context: two arms of equal settings share it."""
     return spec_hash({"of": of, "ttt": arm.ttt_spec(ttt).before_answer(), "taps": arm.taps})
 
 

@@ -26,21 +26,12 @@ class StudyProgress:
 
     def __init__(self, *, num_contexts: int, quiet: bool) -> None:
         self._console = Console(quiet=quiet)
-        self._num_contexts = num_contexts
-        self._done = 0
-        self._begun = time.perf_counter()
-        self._last_line = -QUIET_SECONDS
+        self._num_contexts, self._done = num_contexts, 0
+        self._begun, self._last_line = time.perf_counter(), -QUIET_SECONDS
         self._context, self._num_parts, self._parts_done = "", 0, 0
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        left = (TextColumn("left"), TimeRemainingColumn())
+        self._bars = Progress(*columns, *left, console=self._console, disable=not self._console.is_terminal)
         self._contexts = self._bars.add_task("contexts", total=num_contexts)
         self._parts = self._bars.add_task("", total=None, visible=False)
 
@@ -81,9 +72,8 @@ class StudyProgress:
         """Where there are no bars and it has been quiet for a while: the context, its parts, and what is done now."""
         if self._console.is_terminal or time.perf_counter() - self._last_line < QUIET_SECONDS:
             return
-        parts = f"{self._parts_done} of {self._num_parts} answers"
-        at = f"[{self._done + 1}/{self._num_contexts}] {self._context}"
-        self._line(f"{at}  {parts}{f', {what}' if what else ''}")
+        parts = f"{self._parts_done} of {self._num_parts} answers{f', {what}' if what else ''}"
+        self._line(f"[{self._done + 1}/{self._num_contexts}] {self._context}  {parts}")
 
     def _line(self, text: str) -> None:
         self._last_line = time.perf_counter()

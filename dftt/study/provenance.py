@@ -18,15 +18,14 @@ _PACKAGES = ("dftt", "torch", "lightning", "transformers", "peft", "torchmetrics
 
 def provenance() -> dict[str, Any]:
     """Command line, commit (and whether the tree differed from it), package versions and the machine's processors."""
+    has_gpu = torch.cuda.is_available()
     return {
         "command": sys.argv,
         "commit": _git("rev-parse", "HEAD"),
         "modified": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if has_gpu else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "wait_policy": os.environ.get("OMP_WAIT_POLICY"),  # what speed beside other processes depends on
     }
@@ -40,9 +39,9 @@ def write_provenance(folder: str | Path) -> None:
 
 def _git(*arguments: str) -> str:
     """Output of a git command in the project's folder; empty where there is no git or no repository."""
-    root = Path(__file__).parents[1]
+    command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

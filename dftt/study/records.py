@@ -28,7 +28,7 @@ class RecordStore:
     """
 
     def __init__(self, folder: str | Path, rank: int | str = 0) -> None:
-        self.folder = Path(folder)
+        self.folder, self.rank = Path(folder), rank
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / f"records.{rank}.jsonl"
         if self.path.exists():
@@ -57,7 +57,7 @@ def load_records(folder: str | Path) -> list[Record]:
 
 
 def load_versions(folder: str | Path) -> list[Record]:
-    """As `load_records`, but one per key and `spec_hash`: of each settings that a folder has seen, its records."""
+    """Records of all ranks, sorted, one per key and `spec_hash`: also those made under earlier settings."""
     return _newest(folder, lambda record: (record.key, record.spec_hash))
 
 
@@ -68,7 +68,7 @@ def _newest(folder: str | Path, identity: Callable[[Record], Hashable]) -> list[
     newest: dict[Hashable, tuple[float, Record]] = {}
     for path in shards(folder, "records"):
         # Inside a file the order of lines is the order of writing, whatever the clock said.
-        for same, entry in {identity(entry[1]): entry for entry in _read_shard(path)}.items():
+        for same, entry in {identity(entry[1]): entry for entry in _read_records(path)}.items():
             if same not in newest or entry[0] >= newest[same][0]:
                 newest[same] = entry
     return sorted((record for _, record in newest.values()), key=lambda record: (record.key, record.spec_hash))
@@ -89,10 +89,8 @@ def shards(folder: str | Path, kind: str) -> list[Path]:
 def read_shard(path: Path) -> bytes:
     """What a shard holds; ValueError where it is a gzip file that lacks a part."""
     data = path.read_bytes()
-    if path.suffix != ".gz":
-        return data
     try:
-        return gzip.decompress(data)
+        return gzip.decompress(data) if path.suffix == ".gz" else data
     except (EOFError, gzip.BadGzipFile):
         raise ValueError(f"{path} is not a complete gzip file; compress it again") from None
 
@@ -121,21 +119,20 @@ def _plain(value: object) -> Any:
     raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
-def _read_shard(path: Path) -> Iterator[tuple[float, Record]]:
+def _read_records(path: Path) -> Iterator[tuple[float, Record]]:
+    """When each record of a file was written, and the record."""
     *lines, tail = read_shard(path).split(b"\n")
     # Only an unfinished write leaves a last line without newline; if it parses, just the newline is missing.
-    if _is_json(tail):
-        lines.append(tail)
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate([*lines, tail] if _is_json(tail) else lines, start=1):
         try:
             row = json.loads(line)
-            written_at = row.pop("written_at", 0.0)
-            yield written_at, Record.from_json(row)
+            yield row.pop("written_at", 0.0), Record.from_json(row)
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: not a record ({error}); repair or remove the line") from None
 
 
 def _repair(path: Path) -> None:
+    """Take half a line off the end of a file, or add the newline that a whole one lacks."""
     data = path.read_bytes()
     tail = data[data.rfind(b"\n") + 1 :]
     if not tail:

@@ -1,4 +1,4 @@
-"""What stands behind each token of chosen answers, on disk: `traces.<rank>.jsonl`, one line per (task, arm, seed)."""
+"""The distributions behind each token of chosen answers, on disk: `traces.<rank>.jsonl`, one line per record."""
 
 from __future__ import annotations
 
@@ -14,18 +14,15 @@ from dftt.decoding.replay import Candidates, TokenTrace
 from dftt.study.records import Key, read_shard, shards
 from dftt.types import Record
 
+_OF_RECORD = ("task_id", "arm", "seed", "spec_hash")
 _DIGITS = 3  # of a log-probability: more than a picture can show
 
 
 @dataclass(frozen=True)
 class Trace:
-    """An answer, token by token.
+    """An answer, token by token; the first four fields are its record's, and another hash means an older answer.
 
     Args:
-        task_id: As in the record.
-        arm: As in the record.
-        seed: As in the record.
-        spec_hash: As in the record; a trace of another hash is of an older answer.
         tokens: The answer's tokens with the distributions at their positions.
         copied: Per token, whether the context holds it right after the same token before it.
         texts: Text of every token id that occurs.
@@ -47,11 +44,11 @@ class Trace:
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary that json can write; log-probabilities are rounded to three decimals."""
         return {
-            "task_id": self.task_id,
-            "arm": self.arm,
-            "seed": self.seed,
-            "spec_hash": self.spec_hash,
-            "tokens": [_token_row(token) for token in self.tokens],
+            **{name: getattr(self, name) for name in _OF_RECORD},
+            "tokens": [
+                [each.token_id, each.slot, int(each.accepted), *map(_row, (each.target, each.draft, each.guided))]
+                for each in self.tokens
+            ],
             "copied": [int(flag) for flag in self.copied],
             "texts": {str(token): text for token, text in self.texts.items()},
         }
@@ -60,11 +57,8 @@ class Trace:
     def from_json(cls, row: Mapping[str, Any]) -> Trace:
         """Trace of a row written by `to_json`; KeyError, TypeError or ValueError where it is none."""
         return cls(
-            task_id=row["task_id"],
-            arm=row["arm"],
-            seed=row["seed"],
-            spec_hash=row["spec_hash"],
-            tokens=tuple(_token(each) for each in row["tokens"]),
+            **{name: row[name] for name in _OF_RECORD},
+            tokens=tuple(_token(*each) for each in row["tokens"]),
             copied=tuple(bool(flag) for flag in row["copied"]),
             texts={int(token): text for token, text in row["texts"].items()},
         )
@@ -73,39 +67,21 @@ class Trace:
 def make_trace(
     record: Record, tokens: Sequence[TokenTrace], prompt: Sequence[int], text_of: Callable[[int], str]
 ) -> Trace:
-    """The trace of a record.
-
-    Args:
-        record: The answer.
-        tokens: Of `dftt.decoding.replay.replay`.
-        prompt: Token ids of the prompt.
-        text_of: Text of a token id.
-    """
+    """The trace of a record, from what `replay` says of its tokens, the prompt's token ids and the text of a token."""
     pairs = set(pairwise(prompt))
-    before = [prompt[-1], *(token.token_id for token in tokens)]
-    ids = {token.token_id for token in tokens}
-    for token in tokens:
-        for candidates in (token.target, token.draft, token.guided):
-            ids.update(candidates.token_ids if candidates is not None else ())
+    answer = [token.token_id for token in tokens]
+    candidates = [each for token in tokens for each in (token.target, token.draft, token.guided) if each is not None]
+    ids = {*answer, *(token for each in candidates for token in each.token_ids)}
     return Trace(
-        task_id=record.task_id,
-        arm=record.arm,
-        seed=record.seed,
-        spec_hash=record.spec_hash,
+        **{name: getattr(record, name) for name in _OF_RECORD},
         tokens=tuple(tokens),
-        copied=tuple((previous, token.token_id) in pairs for previous, token in zip(before, tokens, strict=False)),
+        copied=tuple(pair in pairs for pair in pairwise([prompt[-1], *answer])),
         texts={token: text_of(token) for token in sorted(ids)},
     )
 
 
-def append_trace(folder: str | Path, trace: Trace, rank: int = 0) -> None:
-    """Add a trace to a run's folder, as one line.
-
-    Args:
-        folder: Of the run's records.
-        trace: The trace.
-        rank: Each process writes a file of its own.
-    """
+def append_trace(folder: str | Path, trace: Trace, rank: int | str = 0) -> None:
+    """Add a trace to a run's folder, as one line of the file of process `rank`."""
     with (Path(folder) / f"traces.{rank}.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(trace.to_json(), separators=(",", ":")) + "\n")
 
@@ -127,19 +103,18 @@ def load_traces(folder: str | Path) -> dict[Key, Trace]:
     return traces
 
 
-def _token_row(token: TokenTrace) -> list[Any]:
-    rows = [_candidates_row(each) for each in (token.target, token.draft, token.guided)]
-    return [token.token_id, token.slot, int(token.accepted), *rows]
-
-
-def _candidates_row(candidates: Candidates | None) -> list[Any] | None:
+def _row(candidates: Candidates | None) -> list[Any] | None:
     if candidates is None:
         return None
-    return [_rounded(candidates.log_prob), list(candidates.token_ids), [_rounded(x) for x in candidates.log_probs]]
+    # None stands for minus infinity, which JSON does not know.
+    log_prob, *rest = (
+        round(value, _DIGITS) if math.isfinite(value) else None
+        for value in (candidates.log_prob, *candidates.log_probs)
+    )
+    return [log_prob, list(candidates.token_ids), rest]
 
 
-def _token(row: Sequence[Any]) -> TokenTrace:
-    token_id, slot, accepted, target, draft, guided = row
+def _token(token_id: int, slot: int, accepted: int, target: Any, draft: Any, guided: Any) -> TokenTrace:
     said = _candidates(target)
     if said is None:
         raise ValueError("a token without the target's distribution")
@@ -150,13 +125,5 @@ def _candidates(row: Sequence[Any] | None) -> Candidates | None:
     if row is None:
         return None
     log_prob, token_ids, log_probs = row
-    return Candidates(_number(log_prob), tuple(token_ids), tuple(_number(value) for value in log_probs))
-
-
-def _rounded(value: float) -> float | None:
-    """None stands for minus infinity, which JSON does not know."""
-    return round(value, _DIGITS) if math.isfinite(value) else None
-
-
-def _number(value: float | None) -> float:
-    return -math.inf if value is None else float(value)
+    first, *rest = (-math.inf if value is None else float(value) for value in (log_prob, *log_probs))
+    return Candidates(first, tuple(token_ids), tuple(rest))

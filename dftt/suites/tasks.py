@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,27 @@ def tasks_from_documents(path: str | Path, questions: Sequence[str]) -> list[Tas
         for name, document in documents.items()
         for number, question in enumerate(questions, start=1)
     ]
+
+
+@dataclass(frozen=True)
+class ContextItem:
+    """A context with its tasks, and all contexts of the data, one of which serves as the wrong one.
+
+    Args:
+        context_id: Id of the context.
+        tasks: Tasks that share it.
+        contexts: The tasks of every context by its id, this one among them.
+    """
+
+    context_id: str
+    tasks: tuple[Task, ...]
+    contexts: Mapping[str, Sequence[Task]]
+
+    def others(self) -> Iterator[tuple[str, Sequence[Task]]]:
+        """Id and tasks of every other context, from the next one on, the first behind the last."""
+        names = list(self.contexts)
+        here = names.index(self.context_id)
+        yield from ((name, self.contexts[name]) for name in (*names[here + 1 :], *names[:here]))
 
 
 def group_by_context(tasks: Sequence[Task]) -> dict[str, list[Task]]:

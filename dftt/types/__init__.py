@@ -293,7 +293,7 @@ class Record:
         rubrics: The task's, so that the answer can be scored again.
         adaptation: Steps, seconds, peak bytes, losses and settings of the adaptation; empty without one.
         metadata: The task's metadata (category ...), and whatever a suite adds.
-        hashes: Of the parts that spec_hash is made of (`dftt.study.digests.Digest`), to say what changed where it
+        hashes: Of the parts that spec_hash is made of (`dftt.study.spec.Fingerprint`), to say what changed where it
             differs; empty in records of older versions.
     """
 

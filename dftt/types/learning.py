@@ -188,6 +188,15 @@ def learning_shares(learns_from: str) -> dict[str, int]:
     return {name: shares[name] for name in LEARNS_FROM if name in shares}
 
 
+def check_bounds_study(spec: TTTSpec) -> None:
+    """Raise ValueError where seconds are to bound self-study and there is none."""
+    if spec.seconds and not spec.learns("self_study"):
+        raise ValueError(
+            f"ttt.seconds {spec.seconds:g} bounds self-study alone, but ttt.learns_from is {spec.learns_from!r}: name "
+            "self_study there, or leave seconds out and set ttt.steps"
+        )
+
+
 def check_lora(owner: str, rank: int, lora_alpha: float, modules: Sequence[str]) -> None:
     """Raise ValueError, naming the value, unless rank, scale and module names describe a LoRA on the draft."""
     whole(f"{owner}.rank", rank, 1)

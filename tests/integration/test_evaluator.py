@@ -148,8 +148,8 @@ def test_rerun_in_the_same_folder_recomputes_nothing(commands: Commands, tmp_pat
     first = commands("test", *SHORT, STEPS, folder, data=data)
     written = (tmp_path / "study" / "records.0.jsonl").read_bytes()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("dftt.module.generate", fail)
-        patched.setattr("dftt.module.ttt_adapt", fail)
+        patched.setattr("dftt.study.answers.generate", fail)
+        patched.setattr("dftt.study.adapters.ttt_adapt", fail)
         second = commands("test", *SHORT, STEPS, folder, data=data)
     assert (tmp_path / "study" / "records.0.jsonl").read_bytes() == written
     assert second.trainer.callback_metrics == first.trainer.callback_metrics

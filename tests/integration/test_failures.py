@@ -12,10 +12,11 @@ import torch
 from transformers import AutoTokenizer
 
 import dftt.adaptation.ttt
-import dftt.module
-import dftt.study.recording
-from dftt.study.adapting import ContextAdapter
-from dftt.study.answering import Answerer
+import dftt.study.adapters
+import dftt.study.answers
+import dftt.study.results
+from dftt.study.adapters import Adapters
+from dftt.study.answers import Answers
 from dftt.study.manifest import wanted_records
 from dftt.study.records import RecordStore
 from dftt.types import Record
@@ -67,8 +68,8 @@ def of_task(name: str) -> Callable[..., bool]:
 
 
 def test_an_answer_that_fails_is_a_record_and_tried_again(study: Callable[..., Records]) -> None:
-    broken = failing(dftt.module.generate, of_task("rules/1"), RuntimeError("CUDA error: out\nof luck"))
-    with patch.object(dftt.module, "generate", broken):
+    broken = failing(dftt.study.answers.generate, of_task("rules/1"), RuntimeError("CUDA error: out\nof luck"))
+    with patch.object(dftt.study.answers, "generate", broken):
         records = study()
     assert failed(records) == {("rules/1", "speculative+none"), ("rules/1", "speculative+own")}
     assert records["rules/1", "speculative+none"].explanation == "RuntimeError: CUDA error: out of luck"
@@ -79,8 +80,8 @@ def test_an_answer_that_fails_is_a_record_and_tried_again(study: Callable[..., R
 
 def test_one_that_fails_beside_others_fails_alone(study: Callable[..., Records]) -> None:
     grid = "--evaluator.grid={mode: [guided], alpha: [0.2, 0.4], source: [none]}"
-    broken = failing(dftt.module.generate, of_task("rules/1"), ValueError("no luck"))
-    with patch.object(dftt.module, "generate", broken):
+    broken = failing(dftt.study.answers.generate, of_task("rules/1"), ValueError("no luck"))
+    with patch.object(dftt.study.answers, "generate", broken):
         records = study("--evaluator.arms=[{mode: speculative}]", grid, "--evaluator.rows=4")
     assert {task for task, _ in failed(records)} == {"rules/1"}
     assert len(records) - len(failed(records)) == 9
@@ -88,8 +89,8 @@ def test_one_that_fails_beside_others_fails_alone(study: Callable[..., Records])
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 def test_whoever_ends_a_study_ends_it(study: Callable[..., Records], end: type[BaseException]) -> None:
-    broken = failing(dftt.module.generate, of_task("rules/1"), end(7))
-    with patch.object(dftt.module, "generate", broken), pytest.raises((KeyboardInterrupt, SystemExit)):
+    broken = failing(dftt.study.answers.generate, of_task("rules/1"), end(7))
+    with patch.object(dftt.study.answers, "generate", broken), pytest.raises((KeyboardInterrupt, SystemExit)):
         study()
 
 
@@ -103,24 +104,24 @@ def test_a_disk_that_is_full_ends_a_study(study: Callable[..., Records], capsys:
 
 
 def test_a_context_that_cannot_be_read_fails_alone(study: Callable[..., Records]) -> None:
-    broken = failing(ContextAdapter.begin, lambda _, contexts: len(contexts.own) > 60, torch.OutOfMemoryError("full"))
-    with patch.object(ContextAdapter, "begin", broken):
+    broken = failing(Adapters.begin, lambda _, contexts: len(contexts.own) > 60, torch.OutOfMemoryError("full"))
+    with patch.object(Adapters, "begin", broken):
         records = study()
     assert {task for task, _ in failed(records)} == {"rules/0", "rules/1"}
     assert records["rules/0", "speculative+none"].explanation == "OutOfMemoryError: full"
 
 
 def test_an_adaptation_that_fails_spares_the_other_arms(study: Callable[..., Records]) -> None:
-    broken = failing(dftt.module.ttt_adapt, lambda *_, **__: True, MemoryError("does not fit"))
-    with patch.object(dftt.module, "ttt_adapt", broken):
+    broken = failing(dftt.study.adapters.ttt_adapt, lambda *_, **__: True, MemoryError("does not fit"))
+    with patch.object(dftt.study.adapters, "ttt_adapt", broken):
         assert {arm for _, arm in failed(study())} == {"speculative+own"}
 
 
 def test_a_scorer_that_fails_leaves_the_answer_unscored(study: Callable[..., Records]) -> None:
     broken = failing(
-        dftt.study.recording.score_answer, lambda task, *_, **__: task.task_id == "rules/1", KeyError("answer")
+        dftt.study.results.score_answer, lambda task, *_, **__: task.task_id == "rules/1", KeyError("answer")
     )
-    with patch.object(dftt.study.recording, "score_answer", broken):
+    with patch.object(dftt.study.results, "score_answer", broken):
         records = study()
     record = records["rules/1", "speculative+none"]
     assert (record.passed, record.explanation) == (None, "not scored: KeyError: 'answer'")
@@ -129,8 +130,8 @@ def test_a_scorer_that_fails_leaves_the_answer_unscored(study: Callable[..., Rec
 
 
 def test_a_trace_that_fails_costs_the_trace_alone(study: Callable[..., Records]) -> None:
-    broken = failing(Answerer.trace, lambda *_, **__: True, RuntimeError("no memory"))
-    with patch.object(Answerer, "trace", broken), pytest.warns(UserWarning, match="no trace of rules/0 .* no memory"):
+    broken = failing(Answers.trace, lambda *_, **__: True, RuntimeError("no memory"))
+    with patch.object(Answers, "trace", broken), pytest.warns(UserWarning, match="no trace of rules/0 .* no memory"):
         assert failed(study("--evaluator.trace_tasks=1")) == set()
 
 
@@ -194,8 +195,8 @@ def test_an_adapter_that_lost_modules_is_led_on(study: Callable[..., Records], a
 def test_why_answers_are_missing_is_said_below_the_table(
     study: Callable[..., Records], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = failing(dftt.module.ttt_adapt, lambda *_, **__: True, MemoryError("does not fit"))
-    with patch.object(dftt.module, "ttt_adapt", broken):
+    broken = failing(dftt.study.adapters.ttt_adapt, lambda *_, **__: True, MemoryError("does not fit"))
+    with patch.object(dftt.study.adapters, "ttt_adapt", broken):
         study()
     assert "not made: 4 answers, since: MemoryError: does not fit" in capsys.readouterr().out
 

@@ -24,8 +24,8 @@ from dftt.cli import DfttCLI
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target, encode
-from dftt.module import DraftTTTModule, context_of
-from dftt.suites.tasks import load_tasks
+from dftt.module import DraftTTTModule
+from dftt.suites.tasks import context_of, load_tasks
 from dftt.types import TTTSpec
 from tests.commands import Commands, log_dir
 from tests.fakes import MASK_ID

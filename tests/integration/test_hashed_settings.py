@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -20,11 +19,9 @@ from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
 from dftt.module import DraftTTTModule
 from dftt.study import Arm
-from dftt.study.adapting import ContextAdapter, Contexts
-from dftt.study.digests import Digests
-from dftt.study.guiding import Guides
+from dftt.study.fingerprint import Fingerprints
 from dftt.study.manifest import wanted_records
-from dftt.study.progress import StudyProgress
+from dftt.study.spec import Asked, Contexts, Study
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, Task, TTTSpec
 from dftt.types.methods import CopySpec, PowerSpec, RerankSpec
 from tests.commands import Commands
@@ -71,12 +68,19 @@ class Hash:
         generic: Adapter | None = None,
         matched: Arm = GUIDED,
     ) -> str:
-        trainer = SimpleNamespace(precision_plugin=precision or Precision())
-        module: Any = SimpleNamespace(trainer=trainer, pair=pair or self.pair, ttt=ttt, target_dtype=dtype)
-        adapter = ContextAdapter(module, StudyProgress(num_contexts=1, quiet=True))
-        adapter.initial = initial
-        digests = Digests(adapter, Guides(adapter, generic=generic), [arm, matched], decoding, rows)
-        return digests.of(arm, seed, task, prompt, contexts=contexts, question=question).whole
+        plugin = precision or Precision()
+        study = Study(
+            pair or self.pair,
+            (arm, matched),
+            decoding,
+            ttt,
+            initial=initial,
+            generic=generic,
+            rows=rows,
+            dtype=dtype,
+            precision=(type(plugin).__name__, str(plugin.precision)),
+        )
+        return Fingerprints(study).of(arm, seed, Asked(task, prompt, question=question), contexts).whole
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from transformers.utils import chat_template_utils
 from dftt.analysis import rescore
 from dftt.report.__main__ import main as report
 from dftt.study.manifest import Intended, read_intended, wanted_records
-from dftt.study.measuring import ContextMeasurer
 from dftt.study.records import load_records, load_versions
+from dftt.study.runner import Runner
 from tests.commands import Commands, row
 from tests.fakes import tiny_target_dir
 from tests.integration.test_evaluator import outcome
@@ -128,14 +128,14 @@ def test_a_study_of_some_batches_intends_just_those(study: Callable[..., dict[st
 def test_what_a_killed_study_lacks_is_known(
     study: Callable[..., dict[str, int]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = ContextMeasurer.measure
+    measure = Runner.measure
 
-    def killed_at_c(self: ContextMeasurer, item: Any) -> Any:
+    def killed_at_c(self: Runner, item: Any) -> Any:
         if item.context_id == "c":
             raise KeyboardInterrupt
         return measure(self, item)
 
-    monkeypatch.setattr(ContextMeasurer, "measure", killed_at_c)
+    monkeypatch.setattr(Runner, "measure", killed_at_c)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         study()
     assert {key[0] for key in wanted_records(folder).missing} == {"c", "d"}
@@ -144,13 +144,13 @@ def test_what_a_killed_study_lacks_is_known(
 def test_a_study_that_another_one_began_in_is_refused(
     commands: Commands, folder: Path, four: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    measure = ContextMeasurer.measure
+    measure = Runner.measure
 
-    def meanwhile(self: ContextMeasurer, item: Any) -> Any:
+    def meanwhile(self: Runner, item: Any) -> Any:
         Intended({"z": "z"}, ("target",), (0,), {("z", "target", 0): "spec"}).write(folder)
         return measure(self, item)
 
-    monkeypatch.setattr(ContextMeasurer, "measure", meanwhile)
+    monkeypatch.setattr(Runner, "measure", meanwhile)
     arguments = commands.arguments("test", *SHORT, STEPS, ARMS, f"--evaluator.run_dir={folder}", data=four)
     line = commands.refused_late(capfd, *arguments)
     assert "another study has begun in" in line
@@ -221,13 +221,13 @@ def test_prompts_that_hold_the_date_are_told_the_day_after(
 def test_a_study_over_midnight_keeps_the_day_it_began_on(
     study: Callable[..., dict[str, int]], dated: type[Clock], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = ContextMeasurer.measure
+    measure = Runner.measure
 
-    def at_midnight(self: ContextMeasurer, item: Any) -> Any:
+    def at_midnight(self: Runner, item: Any) -> Any:
         dated.day_of_month += 1
         return measure(self, item)
 
-    monkeypatch.setattr(ContextMeasurer, "measure", at_midnight)
+    monkeypatch.setattr(Runner, "measure", at_midnight)
     study()
     wanted = wanted_records(folder)
     assert (wanted.missing, wanted.others) == ([], [])

@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 import pytest
 
-import dftt.module
+import dftt.study.adapters
+import dftt.study.answers
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target
 from dftt.study.grid import expand
@@ -48,8 +49,8 @@ def counted() -> Iterator[dict[str, int]]:
 
     with (
         patch.object(Pair, "prefill", counting("prefills", Pair.prefill)),
-        patch.object(dftt.module, "ttt_adapt", counting("adaptations", dftt.module.ttt_adapt)),
-        patch.object(dftt.module, "generate", counting("generations", dftt.module.generate)),
+        patch.object(dftt.study.adapters, "ttt_adapt", counting("adaptations", dftt.study.adapters.ttt_adapt)),
+        patch.object(dftt.study.answers, "generate", counting("generations", dftt.study.answers.generate)),
     ):
         yield counts
 
@@ -148,16 +149,17 @@ def test_changed_context_of_equal_prompt_is_measured_anew(commands: Commands, tm
 
 @contextmanager
 def kept(name: str) -> Iterator[list[tuple[Any, Any]]]:
-    """What a function of the module was called with, and what it gave."""
+    """What ttt_adapt or generate was called with in a study, and what it gave."""
     calls: list[tuple[Any, Any]] = []
-    function = getattr(dftt.module, name)
+    owner = dftt.study.adapters if name == "ttt_adapt" else dftt.study.answers
+    function = getattr(owner, name)
 
     def call(*args: Any, **options: Any) -> Any:
         made = function(*args, **options)
         calls.append((args, made))
         return made
 
-    with patch.object(dftt.module, name, call):
+    with patch.object(owner, name, call):
         yield calls
 
 

@@ -31,7 +31,6 @@ RANKS = {
     "api": 10,
 }
 SHELL = {"module", "data", "evaluator", "cli", "trainer"}
-RUNNER = {"adapting", "guiding", "answering", "digests", "recording", "measuring"}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LIGHTNING_FILES = {f"{name}.py" for name in SHELL}
 PEFT_FILE = "models/lora.py"
@@ -48,7 +47,7 @@ def room_of(module: str) -> str:
     _, *rest = module.split(".")
     if not rest:
         return "api"
-    return "shell" if rest[0] in SHELL or (rest[0] == "study" and rest[-1] in RUNNER) else rest[0]
+    return "shell" if rest[0] in SHELL else rest[0]
 
 
 def imported_modules(root: Path, file: Path, known: set[str]) -> Iterator[str]:

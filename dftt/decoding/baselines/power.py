@@ -9,7 +9,7 @@ from random import Random
 
 from dftt.decoding.baselines.chain import Proposed, power_sample
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
-from dftt.decoding.generate import HasAdapter, generate
+from dftt.decoding.generate import Adapted, generate
 from dftt.decoding.sampling import sample_key
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
@@ -22,7 +22,7 @@ def generate_power(
     spec: DecodingSpec,
     power: PowerSpec,
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     prefill: Prefill | None = None,
     sample_name: str = "",
 ) -> Generation:

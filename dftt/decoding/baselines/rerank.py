@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
-from dftt.decoding.generate import HasAdapter, generate
+from dftt.decoding.generate import Adapted, generate
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt
 from dftt.types.methods import RerankSpec
@@ -20,7 +20,7 @@ def generate_reranked(
     spec: DecodingSpec,
     rerank: RerankSpec,
     *,
-    adaptation: HasAdapter | None = None,
+    adaptation: Adapted = None,
     prefill: Prefill | None = None,
     sample_name: str = "",
 ) -> Generation:
@@ -64,7 +64,7 @@ def generate_reranked(
 
 
 def mean_log_probability(
-    pair: Pair, prompt: Prompt, sample: Generation, *, by: str, adaptation: HasAdapter | None, prefill: Prefill
+    pair: Pair, prompt: Prompt, sample: Generation, *, by: str, adaptation: Adapted, prefill: Prefill
 ) -> float:
     """Mean log-probability per token of an answer, at temperature 1, to the target or to slot 1 of the draft."""
     rules = [_DRAFT_ALONE] if by == "draft" else []
