@@ -238,9 +238,7 @@ def draft_logits(study: Study, answer: tuple[int, ...], under: Adapter | None) -
     masks = [config.mask_token_id] * (config.block_size - 1)
     block_of = lambda anchor: pair.target.embed(torch.tensor([anchor, *masks])).double()  # noqa: E731
     states = [
-        by_hand.slot_one(
-            weights, config, features[:at], pair.target.embed(torch.tensor([ids[at], *masks])).double(), at
-        )
+        by_hand.slot_one(weights, config, features[:at], block_of(ids[at]), at)
         for at in range(len(prompt) - 1, len(ids) - 1)
     ]
     return pair.target.head(torch.stack(states).float())
