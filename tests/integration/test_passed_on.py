@@ -30,6 +30,7 @@ from dftt import (
 )
 from dftt.models.taps import tapped
 from dftt.study.records import load_records
+from dftt.study.traces import Trace, load_traces
 from dftt.types import Record
 from tests import by_hand
 from tests.commands import CONTEXTS, QUESTIONS, Commands, log_dir
@@ -46,7 +47,10 @@ STUDY = (
 )
 ARMS = {
     "target": "{mode: target}",
-    "matched": "{mode: target, matched_to: guided@0.5+own}",
+    "matched to half guided": "{mode: target, matched_to: guided@0.5+own}",
+    "matched to minus other": "{mode: target, matched_to: 'guided:own_minus_other@1+own,top_k=50'}",
+    "matched to noise": "{mode: target, matched_to: 'guided:noise_norm@0.5+own'}",
+    "matched to one tap": "{mode: target, matched_to: 'guided@0.75+own,taps=0'}",
     "none": "{mode: speculative}",
     "window": "{mode: speculative, drafting: {draft_window: 3}}",
     "hybrid": "{mode: speculative, drafting: {drafter: hybrid, lookup_suffix: 2}}",
@@ -62,6 +66,8 @@ ARMS = {
     "half guided": "{mode: guided, alpha: 0.5, ttt: own}",
     "cool": "{mode: guided, alpha: 0.5, ttt: own, temperature: 1.5, top_p: 0.8}",
     "minus other": "{mode: guided, alpha: 1.0, ttt: own, guidance: {rule: own_minus_other, top_k: 50}}",
+    "noise": "{mode: guided, alpha: 0.5, ttt: own, guidance: {rule: noise_norm}}",
+    "one tap": "{mode: guided, alpha: 0.75, ttt: own, taps: 0}",
     "rerank": "{mode: rerank, ttt: own, parameters: {samples: 4}}",
     "rerank none": "{mode: rerank, parameters: {samples: 4}}",
 }
@@ -73,6 +79,7 @@ class Study:
 
     Args:
         records: By the arms' names in ARMS.
+        traces: Likewise.
         pair: Its target and draft.
         initial: The checkpoint's adapter, without losses.
         commands: The command line on the pair.
@@ -81,6 +88,7 @@ class Study:
     """
 
     records: dict[str, Record]
+    traces: dict[str, Trace]
     pair: Pair
     initial: Adaptation
     commands: Commands
@@ -113,14 +121,15 @@ def study(
     folder = next(commands.root.rglob("adapter_config.json")).parent
     data = commands.contexts("boats", "rules", tasks=1)
     flags = (*STUDY, f"--ckpt_path={checkpoint}", f"--evaluator.seeds=[{SEED}]", "--trainer.limit_test_batches=1")
-    quiet = ("--evaluator.trace_tasks=0", "--evaluator.rows=4", "--trainer.logger=false", "--evaluator.baseline=target")
+    quiet = ("--evaluator.trace_tasks=1", "--evaluator.rows=4", "--trainer.logger=false", "--evaluator.baseline=target")
     arms = f"--evaluator.arms=[{', '.join(ARMS.values())}]"
     run_dir = commands.root / "records"
     cli = commands("test", *flags, *quiet, arms, f"--evaluator.run_dir={run_dir}", data=data)
     names = {arm.id: name for arm, name in zip(cli.evaluator.arms, ARMS, strict=True)}
     records = {names[record.arm]: record for record in load_records(run_dir)}
+    traces = {names[trace.arm]: trace for trace in load_traces(run_dir).values()}
     initial = Adaptation(Adapter.load(folder), (), 0.0, 0)
-    return Study(records, load_pair(commands.target, commands.draft), initial, commands, checkpoint, data)
+    return Study(records, traces, load_pair(commands.target, commands.draft), initial, commands, checkpoint, data)
 
 
 def outcome(made: Generation | Record) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -228,12 +237,30 @@ def test_a_rule_gets_its_materials_and_its_settings(study: Study) -> None:
     assert outcome(study.records["minus other"]) == outcome(made)
 
 
+# -- what is asked along an answer ------------------------------------------------------------------------------------
+
+RULES = {
+    "half guided": GuidanceSpec(alpha=0.5),
+    "minus other": GuidanceSpec("own_minus_other", alpha=1.0, top_k=50),
+    "noise": GuidanceSpec("noise_norm", alpha=0.5),
+    "one tap": GuidanceSpec(alpha=0.75),
+}
+
+
 @torch.no_grad()
-def draft_logits(study: Study, answer: tuple[int, ...], under: Adapter | None) -> Tensor:  # (N, V)
-    """Slot 1 of the draft under an adapter at each token of an answer, by plain arithmetic."""
+def target_logits(study: Study, answer: tuple[int, ...]) -> Tensor:  # (N, V)
+    prompt = prompt_of(study.pair)
+    hidden = study.pair.prefill(Prompt(prompt.input_ids + answer)).hidden
+    return study.pair.target.head(hidden[len(prompt) - 1 : -1]).double()
+
+
+@torch.no_grad()
+def draft_logits(study: Study, answer: tuple[int, ...], under: Adapter | None, *, taps: int = 3) -> Tensor:  # (N, V)
+    """Slot 1 of the draft under an adapter at each token of an answer, by plain arithmetic; it sees the first taps."""
     pair, prompt = study.pair, prompt_of(study.pair)
     ids, config = prompt.input_ids + answer, pair.draft.config
     features = pair.prefill(Prompt(ids)).features.double()
+    features[:, taps * config.hidden_size :] = 0
     weights = {name: each.double() for name, each in by_hand.merged(dict(pair.draft.named_parameters()), under).items()}
     masks = [config.mask_token_id] * (config.block_size - 1)
     block_of = lambda anchor: pair.target.embed(torch.tensor([anchor, *masks])).double()  # noqa: E731
@@ -241,34 +268,54 @@ def draft_logits(study: Study, answer: tuple[int, ...], under: Adapter | None) -
         by_hand.slot_one(weights, config, features[:at], block_of(ids[at]), at)
         for at in range(len(prompt) - 1, len(ids) - 1)
     ]
-    return pair.target.head(torch.stack(states).float())
+    return pair.target.head(torch.stack(states).float()).double()
 
 
-@torch.no_grad()
-def target_logits(study: Study, answer: tuple[int, ...]) -> Tensor:  # (N, V)
-    prompt = prompt_of(study.pair)
-    hidden = study.pair.prefill(Prompt(prompt.input_ids + answer)).hidden
-    return study.pair.target.head(hidden[len(prompt) - 1 : -1]).float()
+def guided_scores(study: Study, name: str, under: Adapter) -> Tensor:  # (N, V)
+    """What an arm of RULES draws from along its own answer, by plain arithmetic."""
+    rule, answer, prompt = RULES[name], study.records[name].token_ids, prompt_of(study.pair)
+    target = target_logits(study, answer)
+    numerator, reference = draft_logits(study, answer, under, taps=1 if name == "one tap" else 3), target
+    if name == "minus other":
+        reference = draft_logits(study, answer, study.adapted(context="rules").adapter)
+    if name == "noise":
+        key, size = by_hand.key_of(SEED, TASK), numerator.shape[1]
+        noise = torch.stack([by_hand.normal(key, len(prompt) + number, size) for number in range(len(answer))])
+        loudness = (numerator - target).norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
+        numerator = target + noise * loudness
+    each = zip(target, numerator, reference, strict=True)
+    return torch.stack([by_hand.guided(rule, *logits) for logits in each])
+
+
+def adapter_of(study: Study, name: str) -> Adapter:
+    return study.adapted(taps=0 if name == "one tap" else "all").adapter
 
 
 def entropy(logits: Tensor) -> float:
     """Mean over positions, in nats."""
-    p = logits.softmax(-1)
-    return float(-(p * logits.log_softmax(-1)).sum(-1).mean())
+    return float(-(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1).mean())
 
 
-def test_a_temperature_is_matched_under_the_arms_adapter(study: Study) -> None:
-    tokens = study.records["half guided"].token_ids
-    found = study.records["matched"].metadata["matched_temperature"]
-    target = target_logits(study, tokens)
-
-    def wanted(under: Adapter) -> float:
-        return entropy((target + 0.5 * (draft_logits(study, tokens, under) - target)) / SPEC.temperature)
-
-    assert entropy(target / found) == pytest.approx(wanted(study.adapted().adapter), rel=1e-5)
-    assert wanted(study.adapted().adapter) != pytest.approx(wanted(study.initial.adapter), rel=5e-4)
+@pytest.mark.parametrize("name", RULES)
+def test_a_temperature_is_matched_under_the_arms_adapter(study: Study, name: str) -> None:
+    """And under its taps, its other context's adapter and its noise."""
+    matched = study.records[f"matched to {name}"]
+    found = matched.metadata["matched_temperature"]
+    wanted = entropy(guided_scores(study, name, adapter_of(study, name)) / SPEC.temperature)
+    assert entropy(target_logits(study, study.records[name].token_ids) / found) == pytest.approx(wanted, rel=1e-5)
+    assert wanted != pytest.approx(
+        entropy(guided_scores(study, name, study.initial.adapter) / SPEC.temperature), rel=5e-5
+    )
     made = study.answer(replace(SPEC, mode="target", temperature=found), study.initial)
-    assert outcome(study.records["matched"]) == outcome(made)
+    assert outcome(matched) == outcome(made)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_trace_shows_what_the_arm_drew_from(study: Study, name: str) -> None:
+    answer, scores = study.records[name].token_ids, guided_scores(study, name, adapter_of(study, name))
+    expected = scores.log_softmax(-1).gather(1, torch.tensor(answer)[:, None])[:, 0].tolist()
+    shown = [token.guided.log_prob for token in study.traces[name].tokens if token.guided is not None]
+    assert shown == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("arm", ["rerank", "rerank none"])
