@@ -45,7 +45,7 @@ def test_there_are_many_hard_pairs(pairs: tuple[tuple[str, str], ...]) -> None:
     assert len(pairs) == len(set(pairs)) >= 150
 
 
-def test_of_hard_pairs_two_right_answers_are_refused_and_no_wrong_one_passes() -> None:
+def test_of_hard_pairs_no_wrong_one_passes() -> None:
     assert [pair for pair in RIGHT if not same_answer(*pair)] == REFUSED
     assert [pair for pair in WRONG if same_answer(*pair)] == []
 
@@ -112,7 +112,7 @@ def test_every_reference_equals_itself(shared_data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_references_equal_each_other_only_where_they_are_the_same(shared_data: Path) -> None:
+def test_references_are_equal_only_where_they_are_the_same(shared_data: Path) -> None:
     texts = references(shared_data)
     pairs = [pair for first, second in pairwise(texts) for pair in ((first, second), (second, first))]
     # Read by hand; units and degrees may be left out.
