@@ -17,7 +17,8 @@ from dftt.scoring import math_answers
 from dftt.scoring.math_answers import boxed, same_answer
 from dftt.scoring.math_process import MathProcess
 from dftt.suites.registry import get_suite, score_answer
-from tests.math_pairs import RIGHT, WRONG
+from tests.math_pairs_right import RIGHT
+from tests.math_pairs_wrong import WRONG
 
 REFUSED = [(r"x \ge -2 \text{ and } x<3", "[-2,3)"), (r"(-\infty,5)\cup(5,\infty)", r"x\neq 5")]
 EQUAL_NEIGHBOURS = 4
