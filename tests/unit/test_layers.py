@@ -10,6 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dftt"
 MIN_LINES, MAX_LINES = 15, 400
+MAX_TOTAL = 16_000  # of all files together
 BESIDE = {"dftt_tools", "benchmarks", "paper", "tests"}  # they import the package, which never imports them
 
 # A file imports its own room and rooms below it; rooms of one rank do not know each other.
@@ -125,6 +126,12 @@ def write_tree(folder: Path, files: dict[str, str]) -> Path:
 
 def test_the_package_keeps_its_shape() -> None:
     assert violations(PACKAGE) == []
+
+
+@pytest.mark.skip(reason="to be switched on once every room is rebuilt")
+def test_the_package_stays_small() -> None:
+    lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert sum(lines.values()) <= MAX_TOTAL
 
 
 def test_peft_is_imported_in_one_file() -> None:
