@@ -98,7 +98,7 @@ def test_every_slot_is_what_a_drafter_proposes_at_that_anchor(tiny_pair: Callabl
     check_slots(pair, asked, force(pair, asked, {}).readings[BASE])
 
 
-def test_every_slot_under_an_adapter_is_what_the_adapted_drafter_proposes(tiny_pair: Callable[..., Pair]) -> None:
+def test_slots_under_an_adapter_are_the_adapted_proposals(tiny_pair: Callable[..., Pair]) -> None:
     pair, asked = tiny_pair("qwen3", dtype="float64"), question()
     adapter = ttt_adapt(pair, Prompt(asked.prompt), SPEC).adapter
     readings = force(pair, asked, {OWN: adapter}).readings
@@ -132,7 +132,7 @@ def test_more_blocks_than_fit_a_pass_change_nothing(
     assert torch.equal(parts.ranks.nan_to_num(), whole.ranks.nan_to_num())
 
 
-def test_the_lens_is_the_targets_norm_and_head_on_the_layers_output(
+def test_the_lens_is_norm_and_head_on_a_layers_output(
     tiny_pair: Callable[..., Pair], reference: Callable[..., Any]
 ) -> None:
     pair, asked = tiny_pair("qwen3", dtype="float64"), question()
@@ -158,7 +158,7 @@ def test_a_prefill_of_the_context_changes_nothing(tiny_pair: Callable[..., Pair]
     torch.testing.assert_close(led_on.log_probs, whole.log_probs, equal_nan=True)
 
 
-def test_random_features_have_the_features_scale_and_tell_nothing_of_them() -> None:
+def test_random_features_have_only_the_features_scale() -> None:
     features = torch.randn(4000, 3) * torch.tensor([0.1, 1.0, 30.0]) + torch.tensor([5.0, 0.0, -7.0])
     noise = noise_like(features, seed=1)
     torch.testing.assert_close(noise.mean(0), features.mean(0), atol=2.0, rtol=0.05)
@@ -168,7 +168,7 @@ def test_random_features_have_the_features_scale_and_tell_nothing_of_them() -> N
     assert not torch.equal(noise, noise_like(features, seed=2))
 
 
-def test_the_random_control_differs_and_comes_again_with_its_seed(tiny_pair: Callable[..., Pair]) -> None:
+def test_the_random_control_comes_again_with_its_seed(tiny_pair: Callable[..., Pair]) -> None:
     pair, asked = tiny_pair("qwen3"), question()
     first, again, other = (force(pair, asked, {}, seed=seed).readings for seed in (0, 0, 1))
     assert torch.equal(first[NOISE].log_probs[:, 0], again[NOISE].log_probs[:, 0])
@@ -181,7 +181,7 @@ def contexts_of(count: int) -> list[Context]:
     return [Context(each.context_id, Prompt(each.prompt), (each,)) for each in asked]
 
 
-def test_the_wrong_context_is_the_next_one_and_the_first_for_the_last(tiny_pair: Callable[..., Pair]) -> None:
+def test_the_wrong_context_is_the_next_one_in_a_circle(tiny_pair: Callable[..., Pair]) -> None:
     pair, contexts = tiny_pair("qwen3", dtype="float64"), contexts_of(3)
     adapters = [ttt_adapt(pair, context.prompt, SPEC).adapter for context in contexts]
     for place_of, answer in enumerate(force_all(pair, contexts, SPEC, seed=0)):

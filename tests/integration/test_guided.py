@@ -194,7 +194,7 @@ def test_guided_generate_is_generate_in_mode_guided(good_pair: Callable[..., Any
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_block_verified_equals_the_reference_loop_under_an_adapter(good_pair, temperature: float) -> None:
+def test_block_verified_equals_the_loop_under_an_adapter(good_pair, temperature: float) -> None:
     pair, prompt = good_pair("qwen3")
     adaptation = ttt_adapt(pair, random_prompt(30), TTTSpec(steps=20, lr=2e-2))
     spec = replace(SPEC, alpha=0.5, temperature=temperature)

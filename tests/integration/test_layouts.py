@@ -70,7 +70,7 @@ class Spy(DFlashDrafter):
 
 @pytest.mark.parametrize("draft", DRAFTS)
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3-moe"])
-def test_every_slot_of_every_block_gets_the_logits_it_was_trained_with(tiny_pair, family: str, draft: str) -> None:
+def test_every_slot_of_a_block_gets_the_trained_logits(tiny_pair, family: str, draft: str) -> None:
     """The defect behind drafts that train to 98 % and accept nothing when served."""
     pair: Pair = tiny_pair(family, dtype="float64", **DRAFTS[draft])
     ids, block_size = random_prompt(30).input_ids, pair.draft.config.block_size
@@ -85,7 +85,7 @@ def test_every_slot_of_every_block_gets_the_logits_it_was_trained_with(tiny_pair
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_rows_at_different_places_get_the_logits_they_were_trained_with(tiny_pair, draft: str) -> None:
+def test_rows_apart_get_the_logits_they_were_trained_with(tiny_pair, draft: str) -> None:
     pair: Pair = tiny_pair("qwen3", dtype="float64", **DRAFTS[draft])
     ids, anchors, count = random_prompt(30).input_ids, [20, 3, 11], pair.draft.config.block_size - 1
     features = pair.prefill(Prompt(ids)).features
@@ -96,7 +96,7 @@ def test_rows_at_different_places_get_the_logits_they_were_trained_with(tiny_pai
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_first_slots_for_guidance_are_slot_one_of_the_training_layout(tiny_pair, draft: str) -> None:
+def test_first_slots_are_slot_one_of_the_training_layout(tiny_pair, draft: str) -> None:
     """The cache holds the anchors' own features by then, and they must stay hidden."""
     pair: Pair = tiny_pair("qwen3", dtype="float64", **DRAFTS[draft])
     ids, starts = random_prompt(30).input_ids, [20, 6]

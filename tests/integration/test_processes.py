@@ -60,7 +60,7 @@ def in_processes(arguments: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_corpus_fit_of_two_processes_killed_in_mid_epoch_equals_an_uninterrupted_one(commands: Commands) -> None:
+def test_a_killed_fit_of_two_processes_ends_as_one_unkilled(commands: Commands) -> None:
     generator = torch.Generator().manual_seed(5)
     sequences = [torch.randint(0, 256, (20 + 3 * number,), generator=generator).tolist() for number in range(16)]
     TokenCorpus.of(sequences, [4] * 16).save(commands.root / "corpus.safetensors")

@@ -158,7 +158,7 @@ def test_the_trained_draft_is_lossless_and_accepted(trained_pair: Pair, ask, que
         ),
     ],
 )
-def test_block_verified_equals_the_reference_loop_with_the_trained_draft(
+def test_block_verified_equals_the_loop_with_a_trained_draft(
     trained_pair: Pair, ask: Callable[[str], Prompt], alpha: float, temperature: float
 ) -> None:
     spec = replace(SPEC, mode="guided", alpha=alpha, temperature=temperature, max_new_tokens=16)

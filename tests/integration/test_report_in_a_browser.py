@@ -167,7 +167,7 @@ def test_at_400_percent_zoom_nothing_is_cut_off(open_page: Any, report: Path) ->
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-def test_at_400_percent_zoom_the_candidates_do_not_cover_their_token(open_page: Any, report: Path) -> None:
+def test_at_400_percent_candidates_do_not_cover_their_token(open_page: Any, report: Path) -> None:
     page = open_page(report, viewport={"width": 320, "height": 256})
     page.locator('button.token[tabindex="0"]').focus()
     page.keyboard.press("ArrowRight")

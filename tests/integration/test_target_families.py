@@ -60,7 +60,7 @@ def saved(folder: Path, family: str, **changes: Any) -> Any:
     return model
 
 
-def test_families_that_are_not_tried_at_load_are_those_of_the_golden_tests(tiny_pair) -> None:
+def test_families_not_tried_are_those_of_the_golden_tests(tiny_pair) -> None:
     assert {tiny_pair(family).target.config.model_type for family in FAMILIES} == PROVEN
     assert all(f"`{family}`" in PAGE.read_text(encoding="utf-8").split(BEGIN)[0] for family in PROVEN)
 
@@ -74,9 +74,7 @@ def test_a_familys_tokens_are_those_of_transformers(tmp_path: Path, family: str,
 @pytest.mark.parametrize(
     ("family", "changes", "why"), REFUSED, ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_family_that_cannot_be_followed_is_refused_in_a_sentence(
-    tmp_path: Path, family: str, changes: dict, why: str
-) -> None:
+def test_a_family_that_cannot_be_followed_is_refused(tmp_path: Path, family: str, changes: dict, why: str) -> None:
     outcome = outcome_of(family, tmp_path, **changes)
     assert outcome.kind == "refused"
     assert re.search(why, outcome.why), outcome.why
@@ -100,7 +98,7 @@ def test_a_window_is_used_to_its_last_token(tmp_path: Path, family: str, changes
 
 
 @pytest.mark.parametrize(("family", "changes"), [("gpt2", {}), ("llama", {"rope_parameters": NTK})])
-def test_proposals_past_the_windows_end_change_no_logit_before_it(tmp_path: Path, family: str, changes: dict) -> None:
+def test_proposals_past_the_window_change_no_logit_before(tmp_path: Path, family: str, changes: dict) -> None:
     model = saved(tmp_path, family, max_position_embeddings=64, **changes)
     target, ids = Target.load(tmp_path), torch.tensor([random_prompt(67, seed=2).input_ids])
     cache = RowCache(target.num_layers, rows=1, capacity=67)

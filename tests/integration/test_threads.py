@@ -47,7 +47,7 @@ def test_threads_on_one_pair_get_the_answers_they_get_alone(good_pair) -> None:
     assert together == alone
 
 
-def test_a_thread_waits_while_another_has_the_draft_under_an_adapter(good_pair) -> None:
+def test_a_thread_waits_while_another_adapts_the_draft(good_pair) -> None:
     pair, prompt = good_pair("qwen3")
     adaptation = ttt_adapt(pair, PROMPTS[3], TTTSpec(steps=6, lr=2e-2))
     spec = replace(SPEC, max_new_tokens=4)

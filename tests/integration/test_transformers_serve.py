@@ -51,7 +51,7 @@ def _wait(url: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("bundled_weights")
-def test_its_replies_are_read_and_a_weak_model_gives_no_score_by_accident(tmp_path: Path) -> None:
+def test_replies_are_read_and_a_weak_model_gives_no_score(tmp_path: Path) -> None:
     """The bundled target hardly ever writes a verdict; each of its replies is read, and then said to be none."""
     folder = bundled.target_folder(BUNDLED)
     with transformers_serve(folder, tmp_path / "serve.log") as url:

@@ -48,7 +48,7 @@ def test_an_equal_prompt_is_no_wrong_context(commands: Commands) -> None:
     assert wrong(records, "c").adaptation["losses"] == goats
 
 
-def test_an_equal_passage_under_another_question_is_no_wrong_context(commands: Commands) -> None:
+def test_an_equal_passage_is_no_wrong_context(commands: Commands) -> None:
     data = qa(commands, (GOATS, "Who?"), (GOATS, "Why so often?"), (BOATS, "Which?"))
     records = records_of(commands("test", *SHORT, *LEARN, WRONG, data=data))
     assert wrong(records, "a").adaptation["losses"] == losses(commands, BOATS, "Which?")

@@ -32,7 +32,7 @@ def test_sinks_are_left_to_the_models_own_attention(tmp_path: Path) -> None:
     assert not target.reads_spans
 
 
-def test_our_attention_serves_a_family_with_a_window_and_no_layer_types(tmp_path: Path) -> None:
+def test_attention_serves_a_window_without_layer_types(tmp_path: Path) -> None:
     target = loaded(tmp_path, "mistral", sliding_window=24)
     assert target.config._attn_implementation == GROUPED_ATTENTION
     assert target.layer_types == ()

@@ -187,7 +187,7 @@ def test_where_a_control_token_cannot_be_text_its_place_is_named(monkeypatch: py
         encode(byte_tokenizer(), messages)
 
 
-def test_a_marker_of_the_template_that_is_not_special_counts_as_control(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_marker_of_the_template_counts_as_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some tokenizers add the markers of turns as tokens of another kind."""
     monkeypatch.setattr("dftt.models.chat._AS_TEXT", "no such option")
     tokenizer = byte_tokenizer()

@@ -70,7 +70,7 @@ def test_dataclasses_and_pickles_find_their_module() -> None:
     assert score_program(program).passed is not False
 
 
-def test_code_without_a_block_keeps_what_stands_before_the_function() -> None:
+def test_code_without_a_block_keeps_what_precedes_it() -> None:
     assert extract_code(f"LIMIT = 3\n{FUNCTION}", "f") == f"LIMIT = 3\n{FUNCTION}"
 
 

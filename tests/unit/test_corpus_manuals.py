@@ -201,7 +201,7 @@ def test_default_packages_are_pinned_and_different() -> None:
     assert all(package.count("==") == 1 for package in manuals.PACKAGES)
 
 
-def test_passages_that_share_ten_words_with_evaluation_text_are_dropped_in_place(
+def test_passages_that_share_ten_evaluated_words_are_dropped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, evaluation = tmp_path / "out.jsonl.gz", tmp_path / "evaluation.jsonl"

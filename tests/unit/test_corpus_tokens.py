@@ -91,7 +91,7 @@ def test_anchors_repeat_only_where_a_row_has_too_few() -> None:
     assert len(set(many)) == 10
 
 
-def test_row_without_anything_to_ask_for_gets_an_anchor_that_weighs_nothing() -> None:
+def test_a_row_with_nothing_to_ask_weighs_nothing() -> None:
     rows = list(TokenCorpus.of([[1] * 6], [6]))
     batch = collate(rows, anchors_per_batch=2, generator=generator())
     assert not batch.supervised.any()

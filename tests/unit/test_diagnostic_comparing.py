@@ -41,7 +41,7 @@ def rows(answers: list[ForcedAnswer]) -> dict[tuple[str, str, int, str], dict[st
     return {(each.source, each.against, each.slot, each.bucket): each.to_json() for each in made}
 
 
-def test_the_best_token_has_rank_one_and_equals_do_not_push_it_back() -> None:
+def test_the_best_token_has_rank_one_among_equals() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [2.0, 3.0, 1.0], [1.0, 1.0, 1.0], [0.0, 5.0, 5.0]])
     reading = read(lambda hidden: hidden, logits, torch.zeros(4, dtype=torch.long))
     assert reading.ranks.tolist() == [[1], [2], [1], [3]]
@@ -50,7 +50,7 @@ def test_the_best_token_has_rank_one_and_equals_do_not_push_it_back() -> None:
     assert reading.entropy[2, 0].item() == pytest.approx(np.log(3))
 
 
-def test_a_slot_speaks_of_the_token_that_lies_so_far_behind_its_anchor() -> None:
+def test_a_slot_speaks_of_the_token_so_far_behind_its_anchor() -> None:
     vocab, count, block_size = 12, 5, 4
     tokens = torch.arange(count)
     hidden = torch.zeros(count, block_size, vocab)

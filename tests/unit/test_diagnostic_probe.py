@@ -35,7 +35,7 @@ def own_contexts(count: int) -> list[str]:
     return [f"c{number}" for number in range(count)]
 
 
-def test_a_planted_signal_is_found_and_the_shuffled_control_finds_nothing() -> None:
+def test_a_planted_signal_is_found_and_no_shuffled_one() -> None:
     states, differences = planted(signal=10.0)
     found, shuffled = cross_validate(states, differences, own_contexts(400), seed=0)
     assert found.mean() > 0.97
@@ -103,7 +103,7 @@ def answers(count: int, *, signal: float, right_by_target: bool = False, choice:
     return made, rows
 
 
-def test_a_layer_that_knows_what_the_target_does_not_say_is_named() -> None:
+def test_a_layer_that_knows_more_than_is_said_is_named() -> None:
     made, rows = answers(200, signal=5.0)
     first, second = (each.to_json() for each in probe_layers(made, ["layer 1", "layer 2"], rows, seed=0))
     assert (first["finding"], second["finding"]) == ("not shown", "decodable")

@@ -35,7 +35,7 @@ def test_gold_is_the_first_answer_of_a_row_as_it_stands() -> None:
     assert gold_answers(rows, TOKENIZER) == {"a": tokens(" 18"), "b": tokens("goat"), "d": tokens("7")}
 
 
-def test_tasks_of_a_context_share_its_prompt_and_those_left_out_are_counted() -> None:
+def test_tasks_share_their_contexts_prompt_or_are_counted() -> None:
     tasks = [task("a", "k", answer="x"), task("b", "k"), task("c", answer="y"), task("d", answer="z" * 600)]
     contexts, left_out = posed(tasks)
     assert [(each.context_id, [q.task_id for q in each.questions]) for each in contexts] == [("k", ["a"]), ("c", ["c"])]
@@ -82,7 +82,7 @@ def run_of(folder: Path, *records: Record) -> Path:
     return folder
 
 
-def test_a_run_gives_the_tokens_of_its_first_seed_its_end_included(tmp_path: Path) -> None:
+def test_a_run_gives_the_tokens_of_its_first_seed(tmp_path: Path) -> None:
     run = run_of(tmp_path, record("a", seed=1, text="hen"), record("a"), record("b", text="ox"), record("z"))
     answers = run_answers([task("a"), task("b")], run, None, TOKENIZER)
     assert answers == {"a": (*tokens("goat"), EOS_ID), "b": (*tokens("ox"), EOS_ID)}

@@ -90,7 +90,7 @@ def sliding(tiny_pair: Callable[..., Pair]) -> Pair:
     return tiny_pair("qwen3", layer_types=(SLIDING, SLIDING), sliding_window=6)
 
 
-def test_sliding_layers_do_not_look_further_back_than_their_window(sliding: Pair) -> None:
+def test_sliding_layers_look_no_further_than_their_window(sliding: Pair) -> None:
     """SDPA ignores a sliding_window argument without a mask and silently attends to everything."""
     assert torch.equal(slot_hidden(sliding, 14), slot_hidden(sliding, None))
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dftt"
-MAX_LINES = 400
+MIN_LINES, MAX_LINES = 15, 400
+MAX_TOTAL = 16_000  # of all files together
+BESIDE = {"dftt_tools", "benchmarks", "paper", "tests"}  # they import the package, which never imports them
 
 # A file imports its own room and rooms below it; rooms of one rank do not know each other.
 RANKS = {
@@ -81,6 +83,8 @@ def import_violations(root: Path, file: Path, known: set[str]) -> Iterator[str]:
             yield f"{path}: imports {imported}, which only {sorted(LIGHTNING_FILES)} may"
         if top == "peft" and path != PEFT_FILE:
             yield f"{path}: imports {imported}, which only {PEFT_FILE} may"
+        if top in BESIDE:
+            yield f"{path}: imports {imported}, which stands beside the package"
         if top != root.name:
             continue
         other = room_of(imported)
@@ -101,23 +105,32 @@ def violations(root: Path) -> list[str]:
         lines = len(file.read_text(encoding="utf-8").splitlines())
         if lines > MAX_LINES:
             found.append(f"{path}: {lines} lines, more than {MAX_LINES}")
+        if lines < MIN_LINES and file.name != "__init__.py":
+            found.append(f"{path}: {lines} lines, fewer than {MIN_LINES}: join it with what it belongs to")
         if file.name == "utils.py":
             found.append(f"{path}: name it after what it holds, not utils")
     return found
 
 
 def write_tree(folder: Path, files: dict[str, str]) -> Path:
-    """A small package named dftt with the given files; rooms get an __init__."""
+    """A small package named dftt with the given files, none of them too short; rooms get an __init__."""
     root = folder / "dftt"
     tree = {"__init__.py": "", "types.py": "", "models/__init__.py": "", "decoding/__init__.py": ""} | files
     for path, source in tree.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(source, encoding="utf-8")
+        missing = MIN_LINES - len(source.splitlines())
+        (root / path).write_text(source + "\n" * (missing + 1 if missing > 0 else 0), encoding="utf-8")
     return root
 
 
 def test_the_package_keeps_its_shape() -> None:
     assert violations(PACKAGE) == []
+
+
+@pytest.mark.skip(reason="to be switched on once every room is rebuilt")
+def test_the_package_stays_small() -> None:
+    lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert sum(lines.values()) <= MAX_TOTAL
 
 
 def test_peft_is_imported_in_one_file() -> None:
@@ -163,6 +176,8 @@ def test_allowed_imports_pass(tmp_path: Path) -> None:
         ("suites/data.py", "from pytorch_lightning import Trainer", "imports pytorch_lightning"),
         ("__init__.py", "import lightning.fabric", "imports lightning.fabric"),
         ("module.py", "from peft import LoraConfig", "imports peft"),
+        ("models/target.py", "import dftt_tools.corpus", "stands beside the package"),
+        ("cli.py", "def main():\n    from paper import build", "stands beside the package"),
         ("models/utils.py", "", "not utils"),
         ("models/target.py", "x = 1\n" * (MAX_LINES + 1), f"{MAX_LINES + 1} lines"),
     ],
@@ -174,5 +189,17 @@ def test_a_broken_rule_is_named(tmp_path: Path, path: str, source: str, complain
     assert complaint in found[0]
 
 
-def test_a_file_at_the_limit_passes(tmp_path: Path) -> None:
-    assert violations(write_tree(tmp_path, {"models/target.py": "x = 1\n" * MAX_LINES})) == []
+@pytest.mark.parametrize("lines", [MIN_LINES, MAX_LINES])
+def test_a_file_at_a_limit_passes(tmp_path: Path, lines: int) -> None:
+    root = write_tree(tmp_path, {})
+    (root / "models" / "target.py").write_text("x = 1\n" * lines)
+    assert violations(root) == []
+
+
+def test_a_file_that_is_too_short_is_named(tmp_path: Path) -> None:
+    """An `__init__` may be empty."""
+    root = write_tree(tmp_path, {})
+    (root / "models" / "target.py").write_text("x = 1\n" * (MIN_LINES - 1))
+    (root / "models" / "__init__.py").write_text("")
+    (found,) = violations(root)
+    assert found.startswith("models/target.py: 14 lines, fewer than 15")

@@ -49,7 +49,7 @@ def test_tasks_that_share_a_text_differ_in_their_question() -> None:
     assert [without_context(each, tasks) for each in tasks] == [(user("Why do they?"),), (user("Who does?"),)]
 
 
-def test_of_a_conversation_that_goes_on_only_what_is_new_is_asked() -> None:
+def test_of_a_conversation_only_what_is_new_is_asked() -> None:
     """CL-bench: later tasks of a context extend the first, whose context and question share one message."""
     system, first = {"role": "system", "content": "Be brief."}, user("Goats vote.\n\nWho?")
     one = task(system, first)

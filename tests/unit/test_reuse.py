@@ -58,7 +58,7 @@ def test_the_context_passes_fc_once(pair: Pair) -> None:
     assert seen == [40]
 
 
-def test_without_lora_on_fc_keys_and_values_of_the_context_are_made_once_too(pair: Pair) -> None:
+def test_without_lora_on_fc_the_context_is_read_once(pair: Pair) -> None:
     attention = pair.draft.draft_layers()[1].self_attn
     with counted(attention.k_proj) as keys, counted(attention.v_proj) as values:
         ttt_adapt(pair, random_prompt(40), TTTSpec(steps=5, warmup=1, anchors=4, modules=("q_proj",)))

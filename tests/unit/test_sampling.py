@@ -1,11 +1,16 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from dftt.decoding.generate import generate
 from dftt.decoding.sampling import draw, gumbel_noise, process_logits, sample_key
+from dftt.models.pair import Pair
+from dftt.types import DecodingSpec, Mode
+from tests.fakes import random_prompt
 
 
 def noise(positions: int, tokens: int, *, name: str = "a", seed: int = 0) -> Tensor:
@@ -100,3 +105,11 @@ def test_bf16_logits_are_drawn_in_float32() -> None:
     drawn = draw(logits, torch.tensor([3]), torch.arange(4000)[None], temperature=1.0)
     assert torch.equal(drawn, draw(logits.float(), torch.tensor([3]), torch.arange(4000)[None], temperature=1.0))
     assert (torch.bincount(drawn[0], minlength=4) / 4000 - 0.25).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("mode", ["speculative", "guided"])
+def test_the_draft_proposes_with_the_noise_of_the_position(tiny_pair: Callable[..., Pair], mode: Mode) -> None:
+    """So hot that noise alone decides: a draft that draws with the target's noise is accepted as a whole."""
+    spec = DecodingSpec(mode, 24, temperature=1e5, alpha=0.5 if mode == "guided" else 0.0, ignore_eos=True)
+    made = generate(tiny_pair("qwen3"), random_prompt(9), spec)
+    assert set(made.acceptance_lengths) == {4}

@@ -115,7 +115,7 @@ def test_no_socket_opens(family: str) -> None:
 
 
 @needs_sandbox
-def test_the_environment_is_empty_and_the_parents_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_empty_and_no_parent_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFTT_SECRET", "1")
     assert run_python("import os; assert dict(os.environ) == {}, os.environ") == Run("finished")
     assert "PermissionError" in detail_of(f"open('/proc/{os.getpid()}/environ').read()")

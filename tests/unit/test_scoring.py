@@ -141,7 +141,7 @@ def test_number_must_be_stated_and_not_the_end_of_a_list(answer, passed):
     assert score(task({"type": "number", "value": 18}), answer).passed is passed
 
 
-def test_denied_phrase_is_neither_contained_nor_held_against_the_answer():
+def test_a_denied_phrase_counts_neither_for_nor_against():
     assert score(task(YES), "It is not yes").passed is False
     assert score(task(YES, {"type": "excludes", "any_of": ["maybe"]}), "yes, not maybe").passed is True
     assert score(task(YES, {"type": "excludes", "any_of": ["maybe"]}), "yes or maybe").statuses == (False, False)

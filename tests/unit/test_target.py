@@ -97,7 +97,7 @@ def test_all_end_tokens_of_the_generation_config_count(ids: Any, expected: tuple
     assert target.eos_token_ids == expected
 
 
-def test_end_tokens_of_the_config_count_where_the_generation_config_has_none() -> None:
+def test_end_tokens_of_the_config_are_the_fallback() -> None:
     target = small_target(eos_token_id=[5, 6])
     target.model.generation_config.eos_token_id = None
     assert target.eos_token_ids == (5, 6)
@@ -124,7 +124,7 @@ def test_vocabulary_is_the_embedding_not_the_tokenizer(tiny_pair: Callable[..., 
     assert target.vocab_size == VOCAB > len(target.tokenizer)
 
 
-def test_layers_with_a_state_that_cannot_be_rolled_back_are_refused() -> None:
+def test_layers_that_cannot_be_rolled_back_are_refused() -> None:
     with pytest.raises(ValueError, match="has linear_attention layers, whose state cannot be rolled back"):
         small_target(layer_types=["linear_attention", "full_attention"])
 

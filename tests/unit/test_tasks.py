@@ -52,7 +52,7 @@ def test_clbench_rubrics_become_strings_and_checkable_mappings(tmp_path):
     assert task.rubrics == ("says yes", "is short", {"type": "contains", "any_of": ["yes"]})
 
 
-def test_suite_row_is_one_message_with_the_question_after_the_context(tmp_path):
+def test_a_suites_row_asks_its_question_after_the_context(tmp_path):
     (task,) = load_tasks(write(tmp_path / "a.jsonl", SUITE_ROW))
     assert task.messages == ({"role": "user", "content": "John is here.\n\nWho?"},)
     assert (task.task_id, task.context_id) == ("s1", "s1")
@@ -84,7 +84,7 @@ def test_prompt_row_with_a_number_is_checked_by_its_last_number(tmp_path):
 
 
 @pytest.mark.parametrize("answer", ["return x", "\\frac{1}{2}", "1.2.3", ["an essay"], ["2"], True])
-def test_other_reference_answers_of_prompts_stay_unscored_metadata(tmp_path, answer):
+def test_other_reference_answers_stay_unscored_metadata(tmp_path, answer):
     (task,) = load_tasks(write(tmp_path / "a.jsonl", {"id": "p", "prompt": "Do.", "answer": answer}))
     assert task.rubrics == ()
     assert task.metadata["answer"] == answer

@@ -90,6 +90,14 @@ def test_steps_of_the_schedule() -> None:
     assert factors[5:] == pytest.approx([1 - 0.9 * step / 6 for step in range(1, 7)])
 
 
+@pytest.mark.parametrize("learns_from", ["context", "self_study"])
+def test_every_step_draws_anchors_of_its_own(pair: Pair, learns_from: str) -> None:
+    """At a rate of nothing the adapter stays, and losses say which blocks were drawn."""
+    study = {"learns_from": learns_from, "study_samples": 6, "study_tokens": 12} if learns_from != "context" else {}
+    losses = ttt_adapt(pair, random_prompt(40), TTTSpec(steps=6, lr=1e-12, anchors=4, **study)).losses
+    assert len({round(loss, 4) for loss in losses}) == 6
+
+
 def test_the_same_seed_gives_the_same_adapter(pair: Pair) -> None:
     first = ttt_adapt(pair, random_prompt(30), SHORT)
     torch.manual_seed(99)

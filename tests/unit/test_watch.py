@@ -37,7 +37,7 @@ def test_patience_counts_steps_since_the_best_smoothed_loss() -> None:
     assert weight == 5  # best after step 1, so the steps 2, 3 and 4 are the last ones
 
 
-def test_an_update_that_is_not_finite_is_taken_back_after_patience_too() -> None:
+def test_an_infinite_update_is_taken_back_after_patience() -> None:
     watch, weight = followed([1.0, 9.0, 9.0], patience=2)
     assert watch.stopped == "no better loss for 2 steps"
     weight.fill_(math.nan)

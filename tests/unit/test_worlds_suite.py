@@ -96,7 +96,7 @@ def test_rubrics_of_a_task_never_contradict_each_other(spec: WorldsSpec) -> None
         assert wanted
 
 
-def test_ignoring_the_document_scores_nothing_on_conflict_and_chance_elsewhere() -> None:
+def test_ignoring_the_document_scores_nothing_on_conflict() -> None:
     tasks = suite(contexts=90, difficulty=2)
     conflicts = [task for task in tasks if task.metadata["conflict"]]
     assert conflicts
@@ -191,7 +191,7 @@ def test_steps_that_follow_are_read_from_the_list(difficulty: int, gap: int) -> 
         assert steps_of(task)[steps_of(task).index(found[1]) + gap] == task.metadata["answer"]
 
 
-def test_no_two_questions_of_a_context_are_equal_and_its_tasks_share_the_document() -> None:
+def test_no_two_questions_of_a_context_are_equal() -> None:
     for tasks in group_by_context(suite(tasks=6)).values():
         assert len({document_of(task) for task in tasks}) == 1
         assert len({question_of(task) for task in tasks}) == 6
