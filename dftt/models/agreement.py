@@ -72,7 +72,9 @@ def difference_of(target: Target) -> float:
     length = min(LENGTH, target.window)
     # From the middle of the vocabulary: special tokens, which some models treat otherwise, stand at its ends.
     low, high = target.vocab_size // 4, target.vocab_size // 4 * 3
-    text, wrong = torch.randint(low, high, (2, 2, length), generator=torch.Generator().manual_seed(0)).to(target.device)
+    # On the CPU whatever the default device is: Lightning builds a model with that of its card.
+    drawn = torch.randint(low, high, (2, 2, length), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    text, wrong = drawn.to(target.device)
     with _short_reach(target):
         own = _by_itself(target, text)
         parts = [_relative(logits, own[row, at]) for row, at, logits in _as_decoded(target, text, wrong)]

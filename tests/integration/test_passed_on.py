@@ -28,7 +28,7 @@ from dftt import (
     load_pair,
     ttt_adapt,
 )
-from dftt.models.taps import tapped
+from dftt.models.draft import tapped
 from dftt.study.records import load_records
 from dftt.study.traces import Trace, load_traces
 from dftt.types import Record
