@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.generate import HasAdapter
-from dftt.decoding.guidance.materials import Materials
-from dftt.decoding.guidance.source_set import SourceSet, apply_rule
+from dftt.decoding.guidance.build import SourceSet, apply_rule
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.cache import RowCache, place
 from dftt.models.lora import applied
 from dftt.models.pair import Pair

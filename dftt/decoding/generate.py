@@ -9,10 +9,10 @@ from functools import partial
 from typing import Literal, Protocol, cast, overload
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
+from dftt.decoding.drafters import make_drafters
 from dftt.decoding.engine import Engine
-from dftt.decoding.guidance.materials import Materials
-from dftt.decoding.lookup import Lookup
-from dftt.decoding.on_policy import Learner, LearningEngine
+from dftt.decoding.guidance.sources import Materials
+from dftt.decoding.on_policy import Learner, learning_engine
 from dftt.decoding.queue import Finished, OnTokens, decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
@@ -178,29 +178,26 @@ class _Batch:
     def start(self, numbers: Sequence[int], *, longest_prompt: int = 0, study: Sequence[Sequence[int]] = ()) -> Engine:
         """An engine that holds the prompts of these numbers, under the adapter that the draft has now."""
         pair, spec, scheduler = self.pair, self.spec, self.scheduler
-        drafter = self.drafter
-        if drafter is None and spec.mode != "target" and spec.drafter != "lookup":
-            drafter = DFlashDrafter(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
-        looks_up = spec.mode == "speculative" and spec.drafter != "draft"
+        first, second = (self.drafter, None) if self.drafter is not None else make_drafters(pair, spec, study)
         ids = [self.prompts[number].input_ids for number in numbers]
         prefills, keys = [self.prefills[number] for number in numbers], [self.keys[number] for number in numbers]
         if self.learner is not None:
-            if not isinstance(drafter, DFlashDrafter):
+            if not isinstance(first, DFlashDrafter):
                 raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
-            return LearningEngine(pair, spec, ids, prefills, keys, self.learner, scheduler=scheduler)
+            return learning_engine(pair, spec, ids, prefills, keys, self.learner, scheduler=scheduler)
         questions = self.materials.without_context
         return Engine(
             pair.target,
-            drafter,
+            first,
             spec,
             ids,
             prefills,
             keys,
+            second=second,
             materials=replace(self.materials, without_context=[questions[number] for number in numbers if questions]),
             scheduler=scheduler,
             longest_prompt=longest_prompt,
             shared=self.shared,
-            lookup=Lookup(spec.lookup_suffix, study) if looks_up else None,
             alphas=[self.alphas[number] for number in numbers] if self.alphas else (),
         )
 

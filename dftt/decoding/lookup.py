@@ -11,16 +11,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dftt.decoding.drafter import Drafter, Draw
+from dftt.models.cache import Placement
+
 _BETWEEN = -1  # stands between texts: no token, so no suffix reaches across
 
 
-class Lookup:
+class Lookup(Drafter):
     """Looks up the end of every row in the row itself, then in other texts.
 
     Args:
         longest: Most tokens of a suffix.
         texts: Other texts, the same for all rows.
     """
+
+    by_kernels = True
 
     def __init__(self, longest: int, texts: Sequence[Sequence[int]] = ()) -> None:
         self.longest = longest
@@ -31,9 +36,9 @@ class Lookup:
         """Take the storage of the rows' tokens (R, S), which the engine goes on writing to."""
         self._tokens, self._texts = tokens, self._texts.to(tokens.device)
 
-    def propose(self, positions: Tensor) -> Tensor:  # (R, Q) -> (R, Q-1)
-        """What may follow each row's token at its first position, the row known up to there."""
-        ends, count = positions[:, 0], positions.shape[1] - 1
+    def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:  # noqa: ARG002 - not drawn
+        """What may follow each row's anchor, the row known up to there."""
+        ends, count = placement.positions[:, 0], placement.positions.shape[1] - 1
         steps = torch.arange(count, device=ends.device)
         before = torch.arange(self._tokens.shape[1], device=ends.device) < ends[:, None]
         length, last = self._last_match(self._tokens, before, ends)

@@ -1,4 +1,5 @@
-"""Drawing tokens with noise that belongs to a position, so that every way of decoding draws the same token there.
+"""Drawing tokens with noise that belongs to a position, so that every way of decoding draws the same token there; and
+counting the proposals that equal what was drawn.
 
 The token is argmax(processed logits + Gumbel noise). The noise of (seed, sample key, position, token) comes from a
 counter-based integer hash, hence equal on CPU and GPU and whatever else is computed beside it.
@@ -83,6 +84,14 @@ def draw(
         return logits.argmax(-1)
     processed = process_logits(logits, temperature=temperature, top_k=top_k, top_p=top_p)
     return (processed + gumbel_noise(keys, positions, logits.shape[-1])).argmax(-1)
+
+
+def count_accepted(
+    proposed: Tensor,  # (R, P)
+    drawn: Tensor,  # (R, P + 1): what the target (or the guided distribution) drew at the same positions, and one more
+) -> Tensor:  # (R,)
+    """Length of the longest prefix of proposals that equals what was drawn; the next drawn token is the bonus."""
+    return (proposed == drawn[:, : proposed.shape[1]]).long().cumprod(-1).sum(-1)
 
 
 def _mix(value: Tensor) -> Tensor:

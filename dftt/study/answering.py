@@ -8,7 +8,7 @@ from typing import Any
 
 from dftt.adaptation.ttt import Adaptation
 from dftt.decoding.generate import HasAdapter, OnTokens
-from dftt.decoding.guidance.temperature import matched_temperature
+from dftt.decoding.guidance.rules import matched_temperature
 from dftt.decoding.replay import TokenTrace
 from dftt.decoding.sampling import sample_key
 from dftt.models.lora import Adapter

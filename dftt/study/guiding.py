@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.fingerprint import identify
 from dftt.models.lora import Adapter
 from dftt.models.target import Target

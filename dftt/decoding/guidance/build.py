@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import Drafter
-from dftt.decoding.guidance.building import Request, build_source
-from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.guidance.rules import guide
-from dftt.decoding.guidance.step import Source, Step
+from dftt.decoding.guidance.sources import SOURCES, DraftLogits, Materials, Request, Source, Step
 from dftt.models.cache import Placement
 from dftt.models.target import Target
 from dftt.types import GuidanceSpec
 
 Key = tuple[str, bool]  # name of a source, and whether its draft sees the anchor's features
-_OF_THE_DRAFT = ("draft", "base", "other", "generic", "noise:norm", "noise:spread")
 
 
 class SourceSet:
@@ -44,7 +41,7 @@ class SourceSet:
     ) -> None:
         wanted = dict.fromkeys(key for spec in specs if spec.alpha != 0 for key in _keys(spec))
         self._sources: dict[Key, Source] = {
-            (name, inclusive): build_source(
+            (name, inclusive): SOURCES[_kind(name)](
                 Request(name, inclusive, target, drafter, prompts, materials or Materials())
             )
             for name, inclusive in wanted
@@ -93,6 +90,16 @@ def apply_rule(spec: GuidanceSpec, target: Tensor, values: Mapping[Key, Tensor],
 
 
 def _keys(spec: GuidanceSpec) -> tuple[Key, Key]:
+    """Numerator and reference; whether the anchor is seen says something of the draft's sources only."""
     inclusive = spec.draft_context == "inclusive"
-    numerator, reference = ((name, inclusive and name in _OF_THE_DRAFT) for name in (spec.numerator, spec.reference))
+    numerator, reference = ((name, inclusive and _reads_draft(name)) for name in (spec.numerator, spec.reference))
     return numerator, reference
+
+
+def _reads_draft(name: str) -> bool:
+    made = SOURCES[_kind(name)]
+    return isinstance(made, type) and issubclass(made, DraftLogits)
+
+
+def _kind(name: str) -> str:
+    return name.partition(":")[0]
