@@ -13,11 +13,9 @@ FEWEST_ANCHORS = 8
 
 
 def rungs(spec: TTTSpec, *, any_modules: bool) -> Iterator[tuple[TTTSpec, str]]:
-    """The spec itself, then ever cheaper ones, each with what was given up: checkpointing, fewer anchors, fc only.
+    """The spec, then ever cheaper ones, each with what was given up: checkpointing, fewer anchors, LoRA on fc only.
 
-    Args:
-        spec: How to adapt.
-        any_modules: Whether the adapter may lose modules: not where it starts from another one.
+    The last is left out without `any_modules`: an adapter that starts from another one keeps its shape.
     """
     yield spec, ""
     if not spec.checkpointing:

@@ -28,6 +28,7 @@ Replay = Callable[[], Outcome]
 Capture = Callable[[Replay, torch.device], Replay]
 
 FEWEST_STEPS = 10  # of an adaptation that a capture pays for: it takes about as long as three plain steps
+_COPIED = tuple(field.name for field in fields(BlockBatch) if field.name != "features")  # which no step changes
 
 
 def capture_for(device: torch.device, steps: int) -> Capture | None:
@@ -37,7 +38,7 @@ def capture_for(device: torch.device, steps: int) -> Capture | None:
 
 
 class CapturedGradients:
-    """Computes gradients on its own copy of each batch; the features, which no step changes, are read where they are.
+    """Computes gradients on its own copy of each batch, so that what was captured for the first can be replayed.
 
     Where the capture fails, it says so once and computes plainly.
 
@@ -54,14 +55,12 @@ class CapturedGradients:
     def __call__(self, batch: BlockBatch) -> Outcome:
         """Loss and norm of the gradients of a batch."""
         if self._batch is None or not _alike(batch, self._batch):
-            own = {field.name: getattr(batch, field.name).clone() for field in fields(batch)}
-            self._batch = own_batch = replace(batch, **{**own, "features": batch.features})
-            self._replay = self._captured(own_batch)
+            self._batch = replace(batch, **{name: getattr(batch, name).clone() for name in _COPIED})
+            self._replay = self._captured(self._batch)
         if self._replay is None:
             return self._compute(batch)
-        for field in fields(batch):
-            if field.name != "features":
-                getattr(self._batch, field.name).copy_(getattr(batch, field.name))
+        for name in _COPIED:
+            getattr(self._batch, name).copy_(getattr(batch, name))
         return self._replay()
 
     def _captured(self, batch: BlockBatch) -> Replay | None:
@@ -70,15 +69,12 @@ class CapturedGradients:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            logger.warning(
-                "a step of adaptation cannot be captured here (%s); running it plainly", str(error).split("\n")[0]
-            )
+            reason = str(error).split("\n")[0]
+            logger.warning("a step of adaptation cannot be captured here (%s); running it plainly", reason)
             return None
 
 
 def _alike(batch: BlockBatch, other: BlockBatch) -> bool:
     """Whether a batch has the shapes of another and reads the very same features."""
-    same_place = batch.features.data_ptr() == other.features.data_ptr()
-    return same_place and all(
-        getattr(batch, field.name).shape == getattr(other, field.name).shape for field in fields(batch)
-    )
+    same_shapes = all(getattr(batch, name).shape == getattr(other, name).shape for name in ("features", *_COPIED))
+    return same_shapes and batch.features.data_ptr() == other.features.data_ptr()

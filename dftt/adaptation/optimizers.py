@@ -27,18 +27,20 @@ def make_corpus_optimizer(
         {"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=spec.lr, betas=(0.9, spec.beta2))
-    return optimizer, LambdaLR(optimizer, lambda step: cosine_factor(step, steps, spec))
+
+    def factor(step: int) -> float:
+        warm, progress = _warm_and_progress(step, spec.warmup, steps - spec.warmup)
+        return warm * (spec.decay + (1 - spec.decay) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    return optimizer, LambdaLR(optimizer, factor)
 
 
 def lr_factor(step: int, spec: TTTSpec) -> float:
     """Linear warm-up over spec.warmup steps, then linear decay to spec.decay at the last step."""
-    warm = min(1.0, (step + 1) / (spec.warmup + 1))
-    progress = min(1.0, max(0, step - spec.warmup) / max(1, spec.steps - 1 - spec.warmup))
+    warm, progress = _warm_and_progress(step, spec.warmup, spec.steps - 1 - spec.warmup)
     return warm * (1 - (1 - spec.decay) * progress)
 
 
-def cosine_factor(step: int, steps: int, spec: TrainingSpec) -> float:
-    """Linear warm-up, then a cosine down to spec.decay at the last step."""
-    warm = min(1.0, (step + 1) / (spec.warmup + 1))
-    progress = min(1.0, max(0, step - spec.warmup) / max(1, steps - spec.warmup))
-    return warm * (spec.decay + (1 - spec.decay) * 0.5 * (1 + math.cos(math.pi * progress)))
+def _warm_and_progress(step: int, warmup: int, rest: int) -> tuple[float, float]:
+    """How far the warm-up has come, and the `rest` of the steps behind it, from 0 to 1 each."""
+    return min(1.0, (step + 1) / (warmup + 1)), min(1.0, max(0, step - warmup) / max(1, rest))

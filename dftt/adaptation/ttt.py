@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,7 +29,10 @@ from dftt.models.target import Target
 from dftt.types import Prefill, Prompt, TTTSpec
 
 logger = logging.getLogger(__name__)
-_SLOW_STEPS, _PACE_STEPS = 2, 3  # of an adaptation whose seconds are bounded
+# Of an adaptation whose seconds are bounded: steps that compile and capture, and those behind them that tell the pace.
+_SLOW_STEPS, _PACE_STEPS = 2, 3
+
+OnStep = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def ttt_adapt(
     prefill: Prefill | None = None,
     initial: Adapter | None = None,
     study: Study | None = None,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Adaptation:
     """An adapter for the prompt's context; the pair is left bitwise as it was, and so is every random generator.
 
@@ -107,8 +111,7 @@ def ttt_adapt(
             fallbacks.append(given_up)
             logger.warning("ttt_adapt ran out of memory and starts again with %s", given_up)
         try:
-            with lora.only_user(pair.draft):
-                adaptation = _adapt(pair, prefill, length, cheaper, initial, on_step, study)
+            adaptation = _adapt(pair, prefill, length, cheaper, initial, on_step, study)
             return replace(adaptation, fallbacks=tuple(fallbacks))
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -133,37 +136,46 @@ def _adapt(
     context_length: int,
     spec: TTTSpec,
     initial: Adapter | None,
-    on_step: Callable[[int, float], None] | None,
+    on_step: OnStep | None,
     study: Study | None,
 ) -> Adaptation:
     draft, target = pair.draft, pair.target
-    parameters = lora.attach_(draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed)
-    begun = time.perf_counter()
-    if target.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(target.device)
-    draft.checkpointing = spec.checkpointing
-    try:
-        if initial is not None:
-            lora.load_weights_(draft, initial.weights)
+    with learning_adapter(draft, spec, initial) as parameters:
+        begun = time.perf_counter()
+        if target.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(target.device)
         learnable = outside_inference_mode(prefill)
         on_device = replace(learnable, features=learnable.features.to(target.device))  # they may be in host memory
-        with torch.enable_grad(), reused(draft):
-            steps = Steps(draft, target, parameters, spec, capture=capture_for(target.device, spec.steps))
-            lessons = Lessons(draft, on_device, context_length, spec, study)
-            _train(steps, lessons, on_step, allowed=spec.seconds - study.seconds if study and spec.seconds else 0.0)
-        weights = lora.read_weights(draft)
-    finally:
-        draft.checkpointing = False
-        lora.detach_(draft)
-    return Adaptation(
-        adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, weights),
-        losses=tuple(steps.losses),
-        seconds=time.perf_counter() - begun,
-        peak_bytes=peak_bytes(target.device),
-        stopped=steps.watch.stopped,
-        study=study.answers() if study is not None else (),
-        study_seconds=study.seconds if study is not None else 0.0,
-    )
+        draft.checkpointing = spec.checkpointing
+        try:
+            with torch.enable_grad(), reused(draft):
+                steps = Steps(draft, target, parameters, spec, capture=capture_for(target.device, spec.steps))
+                lessons = Lessons(draft, on_device, context_length, spec, study)
+                _train(steps, lessons, on_step, allowed=spec.seconds - study.seconds if study and spec.seconds else 0.0)
+        finally:
+            draft.checkpointing = False
+        adaptation = steps.adaptation(time.perf_counter() - begun)
+    if study is None:
+        return adaptation
+    return replace(adaptation, study=study.answers(), study_seconds=study.seconds)
+
+
+@contextmanager
+def learning_adapter(draft: DFlashDraft, spec: TTTSpec, initial: Adapter | None) -> Iterator[list[nn.Parameter]]:
+    """The parameters of a fresh adapter on the draft, or of `initial`; afterwards the draft is bitwise what it was.
+
+    No other thread decodes with the draft or adapts it meanwhile.
+    """
+    with lora.only_user(draft):
+        parameters = lora.attach_(
+            draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
+        )
+        try:
+            if initial is not None:
+                lora.load_weights_(draft, initial.weights)
+            yield parameters
+        finally:
+            lora.detach_(draft)
 
 
 def outside_inference_mode(prefill: Prefill) -> Prefill:
@@ -172,13 +184,6 @@ def outside_inference_mode(prefill: Prefill) -> Prefill:
         tensor.clone() if tensor.is_inference() else tensor for tensor in (prefill.features, prefill.hidden)
     )
     return replace(prefill, features=features, hidden=hidden)
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Peak memory so far: allocated on the card, or resident in the process on a CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Steps:
@@ -219,6 +224,20 @@ class Steps:
         self.losses.append(value)
         return True
 
+    def adaptation(self, seconds: float) -> Adaptation:
+        """The adapter as it is now, and what the steps cost: so many seconds so far."""
+        spec = self.spec
+        on_card = self.target.device.type == "cuda"
+        return Adaptation(
+            adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self.draft)),
+            losses=tuple(self.losses),
+            seconds=seconds,
+            peak_bytes=torch.cuda.max_memory_allocated(self.target.device)
+            if on_card
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            stopped=self.watch.stopped,
+        )
+
     def shorten(self, steps: int) -> None:
         """Take no more than so many steps in all; the schedule of the rate ends with the last of them."""
         self.spec = spec = replace(self.spec, steps=min(steps, self.spec.steps))
@@ -236,39 +255,19 @@ def _gradients(
     return loss.detach(), nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
 
 
-def _train(
-    steps: Steps, lessons: Iterable[BlockBatch], on_step: Callable[[int, float], None] | None, *, allowed: float
-) -> None:
-    """All steps, or as many as fit in the seconds that are allowed (0: all)."""
-    clock = _Clock(allowed)
-    for step, batch in enumerate(lessons):
-        if step >= steps.spec.steps:
+def _train(steps: Steps, lessons: Iterable[BlockBatch], on_step: OnStep | None, *, allowed: float) -> None:
+    """All steps, or as many as fit in the seconds that are allowed (0: all), by the pace of the first ones."""
+    begun, slow = time.perf_counter(), 0.0
+    for done, batch in enumerate(lessons, 1):
+        if done > steps.spec.steps:
             break
         if steps.take(batch) and on_step is not None:
-            on_step(step, steps.losses[-1])
+            on_step(done - 1, steps.losses[-1])
         if steps.watch.stopped:
             break
-        if fitting := clock.steps_that_fit(step + 1):
-            steps.shorten(fitting)
-    steps.watch.check_update()
-
-
-class _Clock:
-    """How many steps fit in some seconds, told once from the pace of the first ones; 0 seconds allow all.
-
-    Args:
-        allowed: The seconds.
-    """
-
-    def __init__(self, allowed: float) -> None:
-        self._allowed, self._begun = allowed, time.perf_counter()
-        self._slow = 0.0  # what the first steps took, which compile and capture
-
-    def steps_that_fit(self, done: int) -> int:
-        """The number of steps in all, told after the _PACE_STEPS that follow the slow ones; else 0."""
-        passed = time.perf_counter() - self._begun
+        passed = time.perf_counter() - begun
         if done == _SLOW_STEPS:
-            self._slow = passed
-        if not self._allowed or done != _SLOW_STEPS + _PACE_STEPS:
-            return 0
-        return done + max(0, int((self._allowed - passed) / (passed - self._slow) * _PACE_STEPS))
+            slow = passed
+        if allowed and done == _SLOW_STEPS + _PACE_STEPS:
+            steps.shorten(done + max(0, int((allowed - passed) / (passed - slow) * _PACE_STEPS)))
+    steps.watch.check_update()
