@@ -7,7 +7,6 @@ row stands) lies in device memory that the graph reads.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 
@@ -15,8 +14,6 @@ import torch
 from torch import Tensor
 
 from dftt.models.graphs import capturing
-
-logger = logging.getLogger(__name__)
 
 Cycle = Callable[[Tensor], Tensor]  # first position of each row (R,) -> what the host needs to know
 Run = Callable[[Sequence[int]], Tensor]

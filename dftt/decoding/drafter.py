@@ -18,15 +18,10 @@ Draw = Callable[[Tensor, Tensor], Tensor]  # logits (R, Q, V), positions (R, Q) 
 
 
 class Drafter:
-    """What proposes; a subclass overrides `propose`, and what it needs besides. Tests script one.
+    """What proposes; a subclass overrides `propose`, and what it needs besides. Tests script one."""
 
-    Attributes:
-        by_kernels: Whether it works by kernels alone, so that a cycle may be captured.
-        tap_ids: Hidden states of the target that it reads as features.
-    """
-
-    by_kernels = False
-    tap_ids: tuple[int, ...] = ()
+    by_kernels = False  # whether it works by kernels alone, so that a cycle may be captured
+    tap_ids: tuple[int, ...] = ()  # hidden states of the target that it reads as features
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
         """Take the features known at the start, one (T, L*D) tensor per row (T may be 0), for `capacity` positions."""
@@ -105,11 +100,8 @@ class DFlashDrafter(Drafter):
     ) -> Tensor:  # (R, N, V)
         """Logits of slot 1 of a full block anchored at each given position: the draft's word on the token after it.
 
-        Args:
-            anchor_ids: Tokens at the anchors.
-            placement: Where they stand; their features have been read (`extend`).
-            inclusive: Blocks see the context up to their anchor and not only before it. The band of sliding-attention
-                layers moves along.
+        The anchors' features have been read (`extend`). Where `inclusive`, blocks see the context up to their anchor
+        and not only before it; the band of sliding-attention layers moves along.
         """
         block_size = self.draft.config.block_size
         # The cache already holds the anchors' own features, for the next cycle: the mask hides them from their blocks.

@@ -35,15 +35,10 @@ Capture = Callable[[Cycle, int, torch.device], Run]
 
 
 class Observer:
-    """Is shown what an engine does; a subclass overrides what it wants to see.
+    """Is shown what an engine does; a subclass overrides what it wants to see."""
 
-    Attributes:
-        by_kernels: Whether it looks by kernels alone, so that a cycle that it observes may be captured.
-        tap_ids: The hidden states that it wants; those of the drafter where this is None.
-    """
-
-    by_kernels = True
-    tap_ids: tuple[int, ...] | None = None
+    by_kernels = True  # whether it looks by kernels alone, so that a cycle that it observes may be captured
+    tap_ids: tuple[int, ...] | None = None  # the hidden states that it wants; None: those of the drafter
 
     def after_pass(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
         """A target pass over the tokens at (R, Q) gave final hidden states (R, Q, D) and features (R, Q, L*D)."""
@@ -57,21 +52,13 @@ class Observer:
 
 @dataclass
 class Row:
-    """Host-side state of one row.
-
-    Args:
-        prompt_length: Tokens of the prompt.
-        length: Committed tokens, prompt included; the last one is the next anchor.
-        acceptance_lengths: Tokens committed by each verify step.
-        target_calls: Target passes while the row was active.
-        finish_reason: "eos" or "length" once it is done.
-    """
+    """Host-side state of one row."""
 
     prompt_length: int
-    length: int
-    acceptance_lengths: list[int] = field(default_factory=list)
-    target_calls: int = 0
-    finish_reason: str = ""
+    length: int  # committed tokens, prompt included; the last one is the next anchor
+    acceptance_lengths: list[int] = field(default_factory=list)  # tokens committed by each verify step
+    target_calls: int = 0  # while the row was active
+    finish_reason: str = ""  # "eos" or "length" once it is done
 
 
 class Engine:
@@ -138,7 +125,7 @@ class Engine:
         by_kernels = all(each.by_kernels for each in (*self._drafters, self.observer))
         self._capture = capture or (capture_for(device, len(self.rows)) if by_kernels else None)
         self._runs: dict[int, Run] = {}
-        self._eos_ids = frozenset(() if spec.ignore_eos else spec.eos_token_ids or target.eos_token_ids)
+        self._eos_ids = ending_tokens(spec, target)
         self._eos = torch.tensor(sorted(self._eos_ids), dtype=torch.long, device=device)
         self._keys = torch.tensor(keys, device=device)
         self._alphas = torch.tensor(alphas, device=device)[:, None, None] if alphas else None
@@ -191,11 +178,8 @@ class Engine:
     def refill(self, slots: Sequence[int], fresh: Engine) -> None:
         """Give the slots of finished rows to the rows of an engine that has just been made, one each.
 
-        Everything is copied to where it was, so captured cycles stay valid. A row goes on as it would have alone.
-
-        Args:
-            slots: Slots of finished rows.
-            fresh: An engine of as many rows, with the same target, draft and spec, that has made no step.
+        Everything is copied to where it was, so captured cycles stay valid. A row goes on as it would have alone. The
+        fresh engine has the same target, draft and spec.
 
         Raises:
             ValueError: If a slot is in use, or a prompt is longer than this engine has room for.
@@ -342,6 +326,11 @@ class Engine:
                 row.length = min(row.length, row.prompt_length + self.spec.max_new_tokens)
                 ends_in_eos = self._eos_ids.intersection(self.new_tokens(index)[-1:])
                 row.finish_reason = "eos" if ends_in_eos else "length"
+
+
+def ending_tokens(spec: DecodingSpec, target: Target) -> frozenset[int]:
+    """The tokens that end an answer."""
+    return frozenset(() if spec.ignore_eos else spec.eos_token_ids or target.eos_token_ids)
 
 
 def _check_shared(shared: int, target: Target, prompts: Sequence[Sequence[int]], known: Sequence[int]) -> None:

@@ -21,17 +21,11 @@ from dftt.types import GuidanceSpec, Prefill, Prompt
 
 @dataclass(frozen=True)
 class ForcedLogits:
-    """Logits from which each token of a continuation would be drawn, temperature not applied.
+    """Logits from which each token of a continuation would be drawn, temperature not applied."""
 
-    Args:
-        token_ids: The continuation.
-        target: The target's, (N, V).
-        guided: One (N, V) tensor per rule, in order.
-    """
-
-    token_ids: tuple[int, ...]
-    target: Tensor
-    guided: tuple[Tensor, ...]
+    token_ids: tuple[int, ...]  # the continuation
+    target: Tensor  # (N, V), the target's
+    guided: tuple[Tensor, ...]  # (N, V) each, one per rule, in order
 
 
 @torch.no_grad()
@@ -55,8 +49,8 @@ def forced_logits(
         prompt: What comes before.
         continuation: The tokens to be judged, at least one.
         rules: Rules of guidance.
-        adaptation: The draft is asked under this adapter.
-        materials: As in `generate`.
+        adaptation: As in `generate`, like materials and prefill.
+        materials: What the rules need besides the pair.
         prefill: A prefill of the prompt or of its first tokens.
         key: Sample key of the noise controls; see `sample_key`.
 

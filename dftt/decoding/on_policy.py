@@ -32,9 +32,8 @@ class Learner(Protocol):
     def learn(self, text: Prefill, answer_length: int) -> None:
         """Change the draft in place.
 
-        Args:
-            text: All tokens that the target has read, with its features and final hidden states; no keys and values.
-            answer_length: How many of the last ones are the answer's.
+        `text` has all tokens that the target has read, with features and final hidden states, but no keys and values;
+        the last `answer_length` tokens are the answer's.
         """
         ...
 

@@ -15,14 +15,7 @@ from dftt.types import DecodingSpec, Prefill
 
 
 class Recorder(Observer):
-    """Keeps features (R, S, L*D) and final hidden states (R, S, D) of all positions behind a prefix.
-
-    Args:
-        pair: Says which layers the draft taps.
-        rows: Rows of the engine.
-        width: Positions that are kept.
-        prefix: Positions before the first that is kept.
-    """
+    """Keeps features (R, S, L*D) and final hidden states (R, S, D) of `width` positions behind the `prefix` first."""
 
     def __init__(self, pair: Pair, rows: int, width: int, prefix: int = 0) -> None:
         target, self.tap_ids = pair.target, pair.draft.config.tap_ids
@@ -40,21 +33,13 @@ class Recorder(Observer):
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts behind one context, a row each, cut or padded to one length.
+    """Texts behind one context, a row each, cut or padded to one length."""
 
-    Args:
-        token_ids: Their tokens, (M, S), the prompt's own first.
-        starts: How many of those are the prompt's, (M,).
-        lengths: How many tokens of each the target has read, (M,).
-        features: Hidden states of the tapped layers, (M, S, L*D).
-        hidden: Final hidden states, (M, S, D).
-    """
-
-    token_ids: Tensor
-    starts: Tensor
-    lengths: Tensor
-    features: Tensor
-    hidden: Tensor
+    token_ids: Tensor  # (M, S), the prompt's own first
+    starts: Tensor  # (M,), how many of those are the prompt's
+    lengths: Tensor  # (M,), how many tokens of each the target has read
+    features: Tensor  # (M, S, L*D), hidden states of the tapped layers
+    hidden: Tensor  # (M, S, D), final hidden states
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -69,15 +54,9 @@ def joined(parts: Sequence[Texts]) -> Texts:
 def write_texts(
     pair: Pair, prefix: Prefill, prompts: Sequence[Sequence[int]], keys: Sequence[int], spec: DecodingSpec, width: int
 ) -> Texts:
-    """What the target writes to prompts that all begin with a context, decoded side by side; nothing is read twice.
+    """What the target writes, in mode target, to prompts that all begin with a context; nothing is read twice.
 
-    Args:
-        pair: The target, and the draft whose features are kept.
-        prefix: Prefill of the context.
-        prompts: Token ids, the context's first.
-        keys: A sample key for each.
-        spec: How to decode, in mode target.
-        width: Room for a text, prompt and answer; at least as much as the longest takes.
+    `width` is the room for a text, prompt and answer: at least as much as the longest takes.
     """
     recorder = Recorder(pair, len(prompts), width, len(prefix))
     shared = len(prefix) // KEYS_PER_TILE * KEYS_PER_TILE if pair.target.reads_spans and len(prompts) > 1 else 0

@@ -24,17 +24,11 @@ from dftt.types import DecodingSpec, Generation, Prefill, Prompt
 
 @dataclass(frozen=True)
 class Candidates:
-    """The top of a next-token distribution, before temperature.
+    """The top of a next-token distribution, before temperature."""
 
-    Args:
-        log_prob: Log-probability of the token that was committed.
-        token_ids: The most likely tokens, the best one first.
-        log_probs: Theirs, in the same order.
-    """
-
-    log_prob: float
-    token_ids: tuple[int, ...]
-    log_probs: tuple[float, ...]
+    log_prob: float  # of the token that was committed
+    token_ids: tuple[int, ...]  # the most likely ones, the best one first
+    log_probs: tuple[float, ...]  # theirs, in the same order
 
 
 @dataclass(frozen=True)
@@ -76,11 +70,11 @@ def replay(
     Args:
         pair: Target and draft that made it.
         prompt: What it answers.
-        spec: How it was decoded.
+        spec: How it was decoded; adaptation and materials as well are those of then.
         generation: The answer.
-        adaptation: What it was decoded under.
+        adaptation: As in `generate`.
         prefill: Prefill of the prompt or of its first tokens.
-        materials: What its rule of guidance needed besides the pair.
+        materials: As in `generate`.
         key: Sample key of the noise controls; see `sample_key`.
         top_k: Candidates kept of each distribution.
 

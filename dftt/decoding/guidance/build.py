@@ -18,14 +18,7 @@ Key = tuple[str, bool]  # name of a source, and whether its draft sees the ancho
 
 
 class SourceSet:
-    """All sources of some rules, and the tapped layers that they read.
-
-    Args:
-        specs: The rules.
-        target: The target.
-        drafter: The engine's own drafter, which the engine begins and extends.
-        prompts: Token ids, one sequence per row.
-        materials: Adapters, prompts and models that rules name.
+    """All sources of some rules, and the tapped layers that they read; what they are made of says `Request`.
 
     Raises:
         ValueError: If a rule needs something that is not among the materials, or that does not fit.
@@ -66,14 +59,9 @@ class SourceSet:
     def read(
         self, logits: Tensor, block: Tensor, at: Placement, early: Tensor, keys: Tensor
     ) -> tuple[Tensor, dict[Key, Tensor]]:
-        """The target's logits in float32 or better, and those of every source.
+        """The target's logits in float32 or better, and those of every source, (R, Q, V) each.
 
-        Args:
-            logits: The target's, (R, Q, V).
-            block: Tokens, (R, Q).
-            at: Where they stand.
-            early: Hidden states of `taps`, concatenated, (R, Q, len(taps) * D).
-            keys: Sample keys, (R,).
+        `early` holds the hidden states of `taps`, concatenated, (R, Q, len(taps) * D); the rest is as in `Step`.
         """
         target = logits.to(torch.promote_types(logits.dtype, torch.float32))
         tapped = early.chunk(len(self.taps), dim=-1) if self.taps else ()

@@ -36,22 +36,13 @@ class Materials:
 
 @dataclass(frozen=True)
 class Request:
-    """A source by name, and all that one may be made of.
+    """A source by name, and all that one may be made of."""
 
-    Args:
-        name: As in `GuidanceSpec`.
-        inclusive: Its draft sees the features at the anchor.
-        target: The target.
-        drafter: The engine's own drafter, which the engine begins and extends.
-        prompts: Token ids, one sequence per row.
-        materials: Adapters, prompts and models that the name may stand for.
-    """
-
-    name: str
-    inclusive: bool
+    name: str  # as in `GuidanceSpec`
+    inclusive: bool  # whether its draft sees the features at the anchor
     target: Target
-    drafter: Drafter | None
-    prompts: Sequence[Sequence[int]]
+    drafter: Drafter | None  # the engine's own, which the engine begins and extends
+    prompts: Sequence[Sequence[int]]  # token ids, one sequence per row
     materials: Materials
 
     @property
@@ -71,31 +62,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """The verified positions of one cycle; a function of device tensors alone, so that a cycle can be captured.
+    """The verified positions of one cycle; device tensors alone, so that a cycle can be captured."""
 
-    Args:
-        target: The target's logits for the token after each position, (R, Q, V), float32 or better.
-        block: Tokens at these positions, (R, Q).
-        at: Where they stand.
-        early: Hidden states (R, Q, D) of the tapped layers that sources asked for, by hidden-state index.
-        keys: Sample keys, (R,), int64.
-    """
-
-    target: Tensor
-    block: Tensor
-    at: Placement
-    early: Mapping[int, Tensor]
-    keys: Tensor
+    target: Tensor  # (R, Q, V), the target's logits for the token after each position, float32 or better
+    block: Tensor  # (R, Q), tokens at these positions
+    at: Placement  # where they stand
+    early: Mapping[int, Tensor]  # (R, Q, D) each, the tapped layers that sources asked for, by hidden-state index
+    keys: Tensor  # (R,), int64, sample keys
 
 
 class Source:
-    """Gives logits for the token after each verified position; a subclass overrides `logits`, and what it keeps.
+    """Gives logits for the token after each verified position; a subclass overrides `logits`, and what it keeps."""
 
-    Attributes:
-        taps: Hidden-state indices of the target that it reads in `Step.early`.
-    """
-
-    taps: tuple[int, ...] = ()
+    taps: tuple[int, ...] = ()  # hidden-state indices of the target that it reads in `Step.early`
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
         """Get ready for rows of up to `capacity` positions; `features` as a drafter's `begin` takes them."""
