@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from dftt.adaptation.fallback import is_out_of_memory
+from dftt.adaptation.steps import is_out_of_memory
 from dftt.decoding.recording import Texts, joined, write_texts
 from dftt.decoding.sampling import sample_key
 from dftt.models.pair import Pair
@@ -29,17 +29,11 @@ _ROWS = {"cuda": 64, "cpu": 8}  # texts that are written at a time; on a CPU eac
 
 @dataclass(frozen=True)
 class Study:
-    """What the target wrote about a context.
+    """What the target wrote about a context."""
 
-    Args:
-        prefix: Prefill of the tokens that all texts begin with, those of the context.
-        texts: The texts behind it.
-        seconds: Wall-clock time of writing them.
-    """
-
-    prefix: Prefill
-    texts: Texts
-    seconds: float
+    prefix: Prefill  # of the tokens that all texts begin with, those of the context
+    texts: Texts  # behind it
+    seconds: float  # wall-clock time of writing them
 
     def answers(self) -> tuple[tuple[int, ...], ...]:
         """The written tokens of each text."""

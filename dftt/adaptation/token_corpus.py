@@ -16,17 +16,11 @@ from torch.utils.data import Dataset
 
 @dataclass(frozen=True)
 class TokenCorpus:
-    """Sequences of token ids, stored end to end.
+    """Sequences of token ids, stored end to end."""
 
-    Args:
-        tokens: All token ids, int32, (M,).
-        supervised: Which of them may be asked for, bool, (M,).
-        lengths: Length of each sequence, int64, (S,).
-    """
-
-    tokens: Tensor
-    supervised: Tensor
-    lengths: Tensor
+    tokens: Tensor  # (M,), int32, all token ids
+    supervised: Tensor  # (M,), bool, which of them may be asked for
+    lengths: Tensor  # (S,), int64, of each sequence
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[int]], free: Sequence[int]) -> TokenCorpus:
@@ -73,17 +67,11 @@ class TokenCorpus:
 
 @dataclass(frozen=True)
 class CorpusBatch:
-    """Sequences of similar length with the anchors of their blocks.
+    """Sequences of similar length with the anchors of their blocks."""
 
-    Args:
-        input_ids: Right-padded, (R, T).
-        supervised: False on prompts and padding, (R, T).
-        anchors: (R, N); drawn with replacement where a sequence has too few.
-    """
-
-    input_ids: Tensor
-    supervised: Tensor
-    anchors: Tensor
+    input_ids: Tensor  # (R, T), right-padded
+    supervised: Tensor  # (R, T), False on prompts and padding
+    anchors: Tensor  # (R, N), drawn with replacement where a sequence has too few
 
 
 def plan_batches(lengths: Tensor, *, tokens_per_batch: int, generator: torch.Generator) -> list[list[int]]:
@@ -107,13 +95,9 @@ def plan_batches(lengths: Tensor, *, tokens_per_batch: int, generator: torch.Gen
 def collate(
     rows: Sequence[tuple[Tensor, Tensor]], *, anchors_per_batch: int, pad_to: int = 64, generator: torch.Generator
 ) -> CorpusBatch:
-    """Pad rows to a common multiple of `pad_to` and draw anchors whose first label is supervised.
+    """Pad rows of (tokens, supervised) and draw anchors, of all rows together, whose first label is supervised.
 
-    Args:
-        rows: (tokens, supervised) of each sequence.
-        anchors_per_batch: Anchors over all rows together.
-        pad_to: Lengths are rounded up to this, so that compiled kernels meet few shapes.
-        generator: Source of randomness.
+    Lengths are rounded up to a multiple of `pad_to`, so that compiled kernels meet few shapes.
     """
     width = -(-max(len(tokens) for tokens, _ in rows) // pad_to) * pad_to
     input_ids = torch.zeros(len(rows), width, dtype=torch.long)
@@ -137,22 +121,12 @@ def collate(
 class BatchStream(Dataset):
     """Batch i of an endless stream: pass after pass over the sequences, each in a new order and with new anchors.
 
-    A batch depends on the seed and its number alone, so it is the same whoever makes it, and whenever.
-
-    Args:
-        sequences: (tokens, supervised) of each.
-        tokens_per_batch: Padded tokens per batch.
-        anchors_per_batch: Blocks per batch.
-        seed: Seeds order and anchors.
+    A batch depends on the seed and its number alone, so it is the same whoever makes it, and whenever. Sequences are
+    pairs of (tokens, supervised); `tokens_per_batch` counts padding too.
     """
 
     def __init__(
-        self,
-        sequences: Sequence[tuple[Tensor, Tensor]],
-        *,
-        tokens_per_batch: int,
-        anchors_per_batch: int,
-        seed: int,
+        self, sequences: Sequence[tuple[Tensor, Tensor]], *, tokens_per_batch: int, anchors_per_batch: int, seed: int
     ) -> None:
         self.sequences, self.seed = sequences, seed
         self.tokens_per_batch, self.anchors_per_batch = tokens_per_batch, anchors_per_batch

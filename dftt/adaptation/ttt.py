@@ -3,61 +3,31 @@
 from __future__ import annotations
 
 import logging
-import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dftt.adaptation.fallback import is_out_of_memory, rungs
-from dftt.adaptation.gradients import Capture, CapturedGradients, capture_for
 from dftt.adaptation.lessons import Lessons
-from dftt.adaptation.losses import BlockBatch, block_loss
-from dftt.adaptation.optimizers import lr_factor, make_optimizer
+from dftt.adaptation.losses import BlockBatch
 from dftt.adaptation.reuse import reused
 from dftt.adaptation.self_study import Study, write_study
-from dftt.adaptation.watch import Watch
+from dftt.adaptation.steps import Adaptation, Steps, capture_for, is_out_of_memory
 from dftt.models import lora
 from dftt.models.draft import DFlashDraft
 from dftt.models.lora import Adapter
 from dftt.models.pair import Pair
-from dftt.models.target import Target
 from dftt.types import Prefill, Prompt, TTTSpec
 
 logger = logging.getLogger(__name__)
 # Of an adaptation whose seconds are bounded: steps that compile and capture, and those behind them that tell the pace.
 _SLOW_STEPS, _PACE_STEPS = 2, 3
+FEWEST_ANCHORS = 8  # of an adaptation that runs out of memory
 
 OnStep = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """What `ttt_adapt` returns.
-
-    Args:
-        adapter: The adapter; decode under it by passing the adaptation on.
-        losses: Loss before each step.
-        seconds: Wall-clock time of the steps, the prefill excluded.
-        peak_bytes: Peak memory: allocated on the card, or resident in the process on a CPU.
-        stopped: Why it ended before spec.steps, empty where it did not.
-        fallbacks: What was given up, in turn, because memory ran out.
-        study: Tokens of each text that the target wrote about the context, where it was asked to.
-        study_seconds: Wall-clock time of writing them.
-    """
-
-    adapter: Adapter
-    losses: tuple[float, ...]
-    seconds: float
-    peak_bytes: int
-    stopped: str = ""
-    fallbacks: tuple[str, ...] = ()
-    study: tuple[tuple[int, ...], ...] = ()
-    study_seconds: float = 0.0
 
 
 @torch.inference_mode(False)
@@ -122,6 +92,22 @@ def ttt_adapt(
     raise MemoryError(f"ttt_adapt: a context of {length} tokens does not fit, even with {', '.join(fallbacks)}")
 
 
+def rungs(spec: TTTSpec, *, any_modules: bool) -> Iterator[tuple[TTTSpec, str]]:
+    """The spec, then ever cheaper ones, each with what was given up: checkpointing, fewer anchors, LoRA on fc only.
+
+    The last is left out without `any_modules`: an adapter that starts from another one keeps its shape.
+    """
+    yield spec, ""
+    if not spec.checkpointing:
+        spec = replace(spec, checkpointing=True)
+        yield spec, "gradient checkpointing"
+    while spec.anchors > FEWEST_ANCHORS:
+        spec = replace(spec, anchors=max(FEWEST_ANCHORS, spec.anchors // 2))
+        yield spec, f"{spec.anchors} anchors"
+    if any_modules and "fc" in spec.modules and len(spec.modules) > 1:
+        yield replace(spec, modules=("fc",)), "LoRA on fc only"
+
+
 def check_start(initial: Adapter | None, spec: TTTSpec) -> None:
     """Raise ValueError where an adapter to start from has another shape than the spec asks for."""
     if initial is not None and initial.identity != (spec.rank, float(spec.lora_alpha), tuple(sorted(spec.modules))):
@@ -184,75 +170,6 @@ def outside_inference_mode(prefill: Prefill) -> Prefill:
         tensor.clone() if tensor.is_inference() else tensor for tensor in (prefill.features, prefill.hidden)
     )
     return replace(prefill, features=features, hidden=hidden)
-
-
-class Steps:
-    """Optimiser steps on an adapter, as long as its watch allows them.
-
-    Args:
-        draft: Carries the adapter.
-        target: The frozen target.
-        parameters: The adapter's.
-        spec: Rate, schedule, bound, patience and loss.
-        capture: Makes the gradients of a step ready for replay, where all steps have batches of one shape.
-    """
-
-    def __init__(
-        self,
-        draft: DFlashDraft,
-        target: Target,
-        parameters: list[nn.Parameter],
-        spec: TTTSpec,
-        *,
-        capture: Capture | None = None,
-    ) -> None:
-        self.draft, self.target, self.spec = draft, target, spec
-        compute = partial(_gradients, draft, target, parameters, spec)
-        self._gradients = compute if capture is None else CapturedGradients(compute, capture)
-        self.losses: list[float] = []  # before each step
-        self.watch = Watch(parameters, spec.patience)
-        self._optimizer, self._schedule = make_optimizer(parameters, spec)
-
-    def take(self, batch: BlockBatch) -> bool:
-        """One step; False where it could not be taken, and the weights are those before it."""
-        loss, norm = self._gradients(batch)
-        value = loss.item()
-        if not self.watch.allows(value, norm.item()):
-            return False
-        self._optimizer.step()
-        self._schedule.step()
-        self.losses.append(value)
-        return True
-
-    def adaptation(self, seconds: float) -> Adaptation:
-        """The adapter as it is now, and what the steps cost: so many seconds so far."""
-        spec = self.spec
-        on_card = self.target.device.type == "cuda"
-        return Adaptation(
-            adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self.draft)),
-            losses=tuple(self.losses),
-            seconds=seconds,
-            peak_bytes=torch.cuda.max_memory_allocated(self.target.device)
-            if on_card
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            stopped=self.watch.stopped,
-        )
-
-    def shorten(self, steps: int) -> None:
-        """Take no more than so many steps in all; the schedule of the rate ends with the last of them."""
-        self.spec = spec = replace(self.spec, steps=min(steps, self.spec.steps))
-        self._schedule.lr_lambdas = [lambda step: lr_factor(step, spec)]
-
-
-def _gradients(
-    draft: DFlashDraft, target: Target, parameters: list[nn.Parameter], spec: TTTSpec, batch: BlockBatch
-) -> tuple[Tensor, Tensor]:
-    """Loss, and norm of the gradients before they are clipped and left in the parameters."""
-    loss = block_loss(draft, target, batch, loss=spec.loss).loss
-    for parameter in parameters:
-        parameter.grad = None
-    loss.backward()
-    return loss.detach(), nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm)
 
 
 def _train(steps: Steps, lessons: Iterable[BlockBatch], on_step: OnStep | None, *, allowed: float) -> None:
