@@ -82,22 +82,13 @@ class DFlashDrafter(Drafter):
         """Tokens of slots 1 … Q-1 of one block per row."""
         positions = placement.positions
         block_size = positions.shape[1]
-        hidden = self._run(
-            anchor_ids[:, None],
-            positions[:, :1],
-            block_size=block_size,
-            used=placement.used - block_size,
-            all_visible=placement.start is not None,
-        )
+        used, all_visible = placement.used - block_size, placement.start is not None
+        hidden = self._run(anchor_ids[:, None], positions[:, :1], block_size, used, all_visible=all_visible)
         return draw(self.target.head(hidden[:, 0, 1:]), positions[:, 1:])
 
     def first_slot_logits(
-        self,
-        anchor_ids: Tensor,  # (R, N)
-        placement: Placement,
-        *,
-        inclusive: bool = False,
-    ) -> Tensor:  # (R, N, V)
+        self, anchor_ids: Tensor, placement: Placement, *, inclusive: bool = False
+    ) -> Tensor:  # (R, N) -> (R, N, V)
         """Logits of slot 1 of a full block anchored at each given position: the draft's word on the token after it.
 
         The anchors' features have been read (`extend`). Where `inclusive`, blocks see the context up to their anchor
@@ -105,24 +96,18 @@ class DFlashDrafter(Drafter):
         """
         block_size = self.draft.config.block_size
         # The cache already holds the anchors' own features, for the next cycle: the mask hides them from their blocks.
-        hidden = self._run(
-            anchor_ids,
-            placement.positions,
-            block_size=block_size,
-            used=placement.used,
-            all_visible=False,
-            context_ends=placement.positions + int(inclusive),
-        )
+        ends = placement.positions + int(inclusive)
+        hidden = self._run(anchor_ids, placement.positions, block_size, placement.used, context_ends=ends)
         return self.target.head(hidden[:, :, 1])
 
     def _run(
         self,
         anchor_ids: Tensor,
         anchors: Tensor,
-        *,
         block_size: int,
         used: int,
-        all_visible: bool,
+        *,
+        all_visible: bool = False,
         context_ends: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (R, N, K, D) of blocks whose keys stand in the scratch room behind the used context.

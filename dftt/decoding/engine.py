@@ -38,7 +38,7 @@ class Observer:
     """Is shown what an engine does; a subclass overrides what it wants to see."""
 
     by_kernels = True  # whether it looks by kernels alone, so that a cycle that it observes may be captured
-    tap_ids: tuple[int, ...] | None = None  # the hidden states that it wants; None: those of the drafter
+    tap_ids: tuple[int, ...] = ()  # the hidden states that it wants where no drafter reads any
 
     def after_pass(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
         """A target pass over the tokens at (R, Q) gave final hidden states (R, Q, D) and features (R, Q, L*D)."""
@@ -115,9 +115,7 @@ class Engine:
         self.observer = observer or Observer()
         self.verified = {"target": 1, "speculative": spec.block_size, "guided": spec.verify_size}[spec.mode]
         self._drafters = [each for each in (drafter, second) if each is not None]
-        self.taps = drafter.tap_ids if drafter is not None else ()
-        if self.observer.tap_ids is not None:
-            self.taps = self.observer.tap_ids
+        self.taps = next((each.tap_ids for each in (*self._drafters, self.observer) if each.tap_ids), ())
         self._rule = spec.rule if spec.mode == "guided" else None
         self._sources = SourceSet([self._rule] if self._rule else [], target, drafter, prompts, materials)
         self.rows = [Row(len(prompt), len(prompt)) for prompt in prompts]

@@ -64,9 +64,10 @@ def forced_logits(
     prefill = whole_prefill(pair, prompt, prefill)
     target, device = pair.target, pair.target.device
     drafter = DFlashDrafter(pair.draft, target)
-    taps = pair.draft.config.tap_ids
+    keys = torch.tensor([key], device=device)
     tokens = torch.tensor([prompt.input_ids[-1:] + given[:-1]], device=device)
     capacity = len(prompt) + len(given)
+    size = pair.draft.config.block_size  # the draft's scratch room is for so many
     parts: list[list[Tensor]] = []
     with applied(pair.draft, adaptation.adapter if adaptation is not None else None):
         sources = SourceSet(rules, target, drafter, [prompt.input_ids], materials)
@@ -74,14 +75,13 @@ def forced_logits(
         cache.fill_row(0, prefill.keys, prefill.values)
         for follower in (drafter, sources):
             follower.begin([prefill.features], capacity=capacity)
-        for start in range(0, len(given), pair.draft.config.block_size):  # the draft's scratch room is for so many
-            block = tokens[:, start : start + pair.draft.config.block_size]
+        for start in range(0, len(given), size):
+            block = tokens[:, start : start + size]
             at = place([len(prompt) - 1 + start], block.shape[1], device=device)
-            hidden, tapped = target.forward(block, at, cache, tap_ids=taps + sources.taps)
-            features, early = tapped.tensor_split([len(taps) * target.hidden_size], dim=-1)
+            hidden, tapped = target.forward(block, at, cache, tap_ids=drafter.tap_ids + sources.taps)
+            features, early = tapped.tensor_split([len(drafter.tap_ids) * target.hidden_size], dim=-1)
             for follower in (drafter, sources):
                 follower.extend(features, at)
-            keys = torch.tensor([key], device=device)
             own, values = sources.read(target.head(hidden), block, at, early, keys)
             parts.append([own[0], *(apply_rule(rule, own, values)[0] for rule in rules)])
     own, *guided = (torch.cat(part) for part in zip(*parts, strict=True))

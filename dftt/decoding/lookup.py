@@ -18,11 +18,9 @@ _BETWEEN = -1  # stands between texts: no token, so no suffix reaches across
 
 
 class Lookup(Drafter):
-    """Looks up the end of every row in the row itself, then in other texts.
+    """Looks up the end of every row in the row itself, then in other texts, the same for all rows.
 
-    Args:
-        longest: Most tokens of a suffix.
-        texts: Other texts, the same for all rows.
+    `longest` is the most tokens of a suffix.
     """
 
     by_kernels = True
@@ -53,12 +51,9 @@ class Lookup(Drafter):
         return proposed.clamp_min(0)
 
     def _last_match(self, texts: Tensor, known: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the longest match of each row's suffix: its length, 0 where there is none, and where it ends, (R,) each.
+        """Of the longest match of the suffix that ends at each row's `ends`: its length (0: none), and where it ends.
 
-        Args:
-            texts: Where to look, (R or 1, S).
-            known: Where a match may end, (R or 1, S).
-            ends: Where each row's suffix ends, (R,).
+        Matches are looked for in `texts`, and end where those are `known`, (R or 1, S) each.
         """
         index = torch.arange(texts.shape[1], device=ends.device)
         alive = known.expand(len(ends), -1)

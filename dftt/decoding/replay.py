@@ -35,22 +35,16 @@ class Candidates:
 class TokenTrace:
     """One committed token and the distributions at its position.
 
-    Args:
-        token_id: The token.
-        slot: Its place after the anchor of its verify step, from 1; 0 is the token drawn from the prefill.
-        accepted: Whether it was a proposal that was kept; the last token of a step is the target's own.
-        target: The target's distribution.
-        draft: The draft's, None where it had none: in mode guided, where the rule reads the draft, that of slot 1 of a
-            block anchored at the token before; else the proposal's at this slot.
-        guided: What was drawn from in mode guided; None in the other modes, which draw from the target's.
+    The draft's is, in mode guided, where the rule reads the draft, that of slot 1 of a block anchored at the token
+    before; else the proposal's at this slot.
     """
 
     token_id: int
-    slot: int
-    accepted: bool
+    slot: int  # its place after the anchor of its verify step, from 1; 0 is the token drawn from the prefill
+    accepted: bool  # whether it was a proposal that was kept; the last token of a step is the target's own
     target: Candidates
-    draft: Candidates | None = None
-    guided: Candidates | None = None
+    draft: Candidates | None = None  # None where the draft said nothing
+    guided: Candidates | None = None  # what was drawn from in mode guided; other modes draw from the target's
 
 
 def replay(

@@ -24,30 +24,21 @@ def sample_key(seed: int, name: str) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def gumbel_noise(
-    keys: Tensor,  # (R,), int64
-    positions: Tensor,  # (R, Q), int64
-    num_tokens: int,
-) -> Tensor:  # (R, Q, V), float32
-    """Standard Gumbel noise for each token at each position."""
+# The noises take int64 keys (R,) and positions (R, Q), and give (R, Q, V).
+
+
+def gumbel_noise(keys: Tensor, positions: Tensor, num_tokens: int) -> Tensor:
+    """Standard Gumbel noise for each token at each position, float32."""
     return -(-uniform_noise(keys, positions, num_tokens).log()).log().float()
 
 
-def normal_noise(
-    keys: Tensor,  # (R,), int64
-    positions: Tensor,  # (R, Q), int64
-    num_tokens: int,
-) -> Tensor:  # (R, Q, V), float64
-    """Standard normal noise for each token at each position, independent of the noise that tokens are drawn with."""
+def normal_noise(keys: Tensor, positions: Tensor, num_tokens: int) -> Tensor:
+    """Standard normal noise, float64, independent of the noise that tokens are drawn with."""
     return torch.special.ndtri(uniform_noise(keys ^ _OTHER_STREAM, positions, num_tokens))
 
 
-def uniform_noise(
-    keys: Tensor,  # (R,), int64
-    positions: Tensor,  # (R, Q), int64
-    num_tokens: int,
-) -> Tensor:  # (R, Q, V), float64
-    """Uniform numbers in (0, 1) for each token at each position; in double precision devices agree closely."""
+def uniform_noise(keys: Tensor, positions: Tensor, num_tokens: int) -> Tensor:
+    """Uniform numbers in (0, 1), float64: in double precision devices agree closely."""
     at_position = _mix(keys[:, None] + positions * _GOLDEN)
     tokens = torch.arange(num_tokens, device=positions.device)
     bits = _mix(at_position[..., None] + tokens * _GOLDEN)
@@ -70,15 +61,9 @@ def process_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: flo
 
 
 def draw(
-    logits: Tensor,  # (R, Q, V)
-    keys: Tensor,  # (R,)
-    positions: Tensor,  # (R, Q): where the drawn tokens will stand
-    *,
-    temperature: float,
-    top_k: int = 0,
-    top_p: float = 1.0,
-) -> Tensor:  # (R, Q)
-    """The token drawn at each position; plain argmax at temperature 0."""
+    logits: Tensor, keys: Tensor, positions: Tensor, *, temperature: float, top_k: int = 0, top_p: float = 1.0
+) -> Tensor:  # (R, Q, V), (R,), (R, Q) -> (R, Q)
+    """The token drawn from the logits of each position, where it will stand; plain argmax at temperature 0."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature == 0:
         return logits.argmax(-1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,8 @@ def test_a_new_loss_is_a_function_and_a_line(pair: Pair, monkeypatch: pytest.Mon
         value, gradient = LOSSES["kl"](log_draft, teacher, labels)
         return value / 2, gradient / 2
 
-    monkeypatch.setitem(LOSSES, "halved", halved)
+    losses: dict[Any, Any] = LOSSES
+    monkeypatch.setitem(losses, "halved", halved)
     batch = context_batch(pair.draft, pair.prefill(PROMPT), len(PROMPT), TTTSpec(anchors=4), 0)
     loss = partial(block_loss, pair.draft, pair.target, batch)
     new = loss(loss="halved")  # pyright: ignore[reportArgumentType]

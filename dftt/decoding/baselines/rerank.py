@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
 from dftt.decoding.generate import HasAdapter, generate
@@ -50,11 +51,8 @@ def generate_reranked(
         prefill=prefill,
         sample_names=[f"{sample_name}/{number}" for number in range(rerank.samples)],
     )
-    scores = [
-        mean_log_probability(pair, prompt, sample, by=rerank.by, adaptation=adaptation, prefill=prefill)
-        for sample in samples
-    ]
-    best = samples[scores.index(max(scores))]
+    judged_by = partial(mean_log_probability, pair, prompt, by=rerank.by, adaptation=adaptation, prefill=prefill)
+    best = max(samples, key=judged_by)
     return replace(
         best,
         acceptance_lengths=tuple(length for sample in samples for length in sample.acceptance_lengths),
