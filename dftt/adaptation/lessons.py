@@ -19,12 +19,7 @@ BLOCKS_PER_TEXT = 8  # of a step: each text costs a read of its tokens, each blo
 class Lessons:
     """The batches of all steps, each a function of the seed and its number, so that a resumed run draws the same ones.
 
-    Args:
-        draft: Its blocks are those of the batches.
-        prefill: Covers the context.
-        context_length: Tokens of the context.
-        spec: How to adapt.
-        study: What the target wrote; needed where the spec learns from it.
+    The prefill covers the context; the study is needed where the spec learns from it.
 
     Raises:
         ValueError: If the target wrote no text of two tokens.
@@ -59,15 +54,8 @@ class Lessons:
         of_context = 0 if validation else self.spec.steps_of("context")
         if self._study is not None and step >= of_context:
             return self._study_batch(self._study, step, self._held_out if validation else self._learnt)
-        return context_batch(
-            self.draft,
-            self.prefill,
-            self.context_length,
-            self.spec,
-            step,
-            input_ids=self._ids,
-            validation=validation,
-        )
+        context = self.draft, self.prefill, self.context_length
+        return context_batch(*context, self.spec, step, input_ids=self._ids, validation=validation)
 
     def _study_batch(self, study: Study, step: int, usable: Tensor) -> BlockBatch:
         """Blocks that open in the answers of some of the usable texts; slots past the end of an answer weigh 0."""

@@ -28,7 +28,6 @@ def learning(
     """A learner, and the draft under the adapter that it changes; afterwards the draft is bitwise what it was.
 
     Args:
-        pair: Target and draft, the draft bare.
         spec: How to adapt; every update has its share of the steps, as if the answer grew to its full length.
         answer_tokens: That length; of a conversation, that of all answers.
         initial: Start from this adapter instead of a fresh one.
@@ -45,12 +44,7 @@ def learning(
 
 
 class GenerationLearner:
-    """Says when an update is due, and makes it; `learning` makes one and ends it.
-
-    Args:
-        steps: Takes the steps, on the draft under the adapter that learns.
-        answer_tokens: Tokens of an answer of full length.
-    """
+    """Says when an update is due, and makes it, in answers of up to `answer_tokens`; `learning` makes and ends one."""
 
     def __init__(self, steps: Steps, answer_tokens: int) -> None:
         self.steps, self.spec = steps, steps.spec

@@ -49,9 +49,7 @@ def ttt_adapt(
     only; each of these is logged and noted in the result.
 
     Args:
-        pair: Target and draft.
         prompt: Only its first `context_length` tokens are learnt from.
-        spec: How to adapt.
         prefill: A prefill that covers the context, to save reading it again.
         initial: Start from this adapter instead of a fresh one.
         study: What the target wrote about the context, where that is at hand; by default it writes it now.

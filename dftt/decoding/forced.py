@@ -45,13 +45,9 @@ def forced_logits(
     The same distributions that `generate` draws from where it has drawn these tokens.
 
     Args:
-        pair: Target and draft.
-        prompt: What comes before.
         continuation: The tokens to be judged, at least one.
         rules: Rules of guidance.
         adaptation: As in `generate`, like materials and prefill.
-        materials: What the rules need besides the pair.
-        prefill: A prefill of the prompt or of its first tokens.
         key: Sample key of the noise controls; see `sample_key`.
 
     Raises:

@@ -62,13 +62,9 @@ def replay(
     """The distributions behind each token of an answer; costs about what decoding it did.
 
     Args:
-        pair: Target and draft that made it.
-        prompt: What it answers.
-        spec: How it was decoded; adaptation and materials as well are those of then.
+        spec: How it was decoded; prompt, adaptation and materials as well are those of then.
         generation: The answer.
-        adaptation: As in `generate`.
         prefill: Prefill of the prompt or of its first tokens.
-        materials: As in `generate`.
         key: Sample key of the noise controls; see `sample_key`.
         top_k: Candidates kept of each distribution.
 

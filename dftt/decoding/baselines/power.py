@@ -54,11 +54,8 @@ def generate_power(
     """An answer drawn from about p(answer) ** power.alpha; steps and passes of all proposals are counted.
 
     Args:
-        pair: Target and draft.
-        prompt: The prompt.
         spec: max_new_tokens, seed, block_size and end-of-sequence tokens; its temperature, top_p and top_k have no
             meaning here, and its mode is speculative.
-        power: Settings of the chain.
         adaptation: The draft proposes under this adapter; it changes the speed only.
         prefill: A prefill of the prompt or of its first tokens.
         sample_name: Names the sample; with the seed it decides the answer.

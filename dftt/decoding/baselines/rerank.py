@@ -28,10 +28,7 @@ def generate_reranked(
     """The sample with the highest mean log-probability per token; steps and passes of all samples are counted.
 
     Args:
-        pair: Target and draft.
-        prompt: The prompt.
         spec: How the samples are drawn; mode speculative, at a temperature above 0.
-        rerank: How many, and who judges.
         adaptation: The adapter under which the draft proposes, and judges.
         prefill: A prefill of the prompt or of its first tokens.
         sample_name: Names the samples, which are numbered from 0; with the seed it decides the answer.
