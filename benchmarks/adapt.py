@@ -19,8 +19,8 @@ from benchmarks.plain_adapt import PlainAdaptation
 from benchmarks.report import Report, finish, gigabytes, milliseconds, shape_arguments, use_threads
 from benchmarks.shapes import build_pair, default_dtype, random_prefill
 from benchmarks.timing import Side, alternate, repeated, synchronise
-from dftt.adaptation.gradients import FEWEST_STEPS
 from dftt.adaptation.lessons import Lessons
+from dftt.adaptation.steps import FEWEST_STEPS
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.models.pair import Pair
 from dftt.types import Prefill, Prompt, TTTSpec

@@ -16,7 +16,7 @@ from benchmarks.peak import peak_during
 from benchmarks.plain import stock_model
 from benchmarks.report import Report, finish, gigabytes, shape_arguments, use_threads
 from benchmarks.shapes import build_pair, default_dtype
-from dftt.adaptation.gradients import FEWEST_STEPS
+from dftt.adaptation.steps import FEWEST_STEPS
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine

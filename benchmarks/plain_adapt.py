@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockBatch
-from dftt.adaptation.optimizers import make_optimizer
+from dftt.adaptation.steps import make_optimizer
 from dftt.models import lora
 from dftt.models.blocks import block_input_ids, block_positions
 from dftt.models.draft import GradContext

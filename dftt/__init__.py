@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate, guided_generate
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.former_names import keep_former_names
 from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import Pair, load_pair

@@ -11,8 +11,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from dftt.adaptation.batch_stream import BatchStream, numbers
-from dftt.adaptation.token_corpus import TokenCorpus
+from dftt.adaptation.token_corpus import BatchStream, TokenCorpus, numbers
 from dftt.suites.registry import get_suite
 from dftt.suites.rows import holds_rows
 from dftt.suites.shared_context import check_contexts

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dftt.adaptation.lessons import Lessons
 from dftt.adaptation.losses import BlockLoss, block_loss, make_block_batch
-from dftt.adaptation.optimizers import make_corpus_optimizer, make_optimizer
 from dftt.adaptation.self_study import write_study
+from dftt.adaptation.steps import make_corpus_optimizer, make_optimizer
 from dftt.adaptation.token_corpus import CorpusBatch
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.adaptation.watch import Watch

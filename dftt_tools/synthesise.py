@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from rich.logging import RichHandler
 
-from dftt.adaptation.fallback import is_out_of_memory
+from dftt.adaptation.steps import is_out_of_memory
 from dftt.adaptation.token_corpus import TokenCorpus
 from dftt.command import command_line
 from dftt.decoding.engine import Engine

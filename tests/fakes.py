@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -16,7 +16,7 @@ from transformers.models.qwen3_moe import Qwen3MoeConfig
 
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss
-from dftt.decoding.drafter import Draw
+from dftt.decoding.drafter import Drafter, Draw
 from dftt.judges.base import Judge
 from dftt.models.cache import Placement
 from dftt.models.checkpoint import save_draft
@@ -149,7 +149,7 @@ def train_on_text(pair: Pair, token_ids: Sequence[int], *, steps: int, anchors: 
     return Pair(pair.target, draft.requires_grad_(False))
 
 
-class ScriptedDrafter:
+class ScriptedDrafter(Drafter):
     """Proposes a known continuation, corrupted after script[i] tokens in cycle i.
 
     Args:
@@ -176,10 +176,7 @@ class ScriptedDrafter:
         self.cycle += 1
         return proposed
 
-    def extend(self, features: torch.Tensor, placement: Placement) -> None:
-        pass
-
-    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+    def copy_rows(self, rows: Sequence[int], other: Any) -> None:
         raise NotImplementedError("it knows one continuation only")
 
 

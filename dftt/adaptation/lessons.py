@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dftt.adaptation.held_out import is_held_out
-from dftt.adaptation.losses import BlockBatch, make_block_batch, slot_weights
+from dftt.adaptation.losses import BlockBatch, make_block_batch
 from dftt.adaptation.self_study import Study
 from dftt.models.blocks import select_anchors
 from dftt.models.draft import DFlashDraft
@@ -20,24 +19,14 @@ BLOCKS_PER_TEXT = 8  # of a step: each text costs a read of its tokens, each blo
 class Lessons:
     """The batches of all steps, each a function of the seed and its number, so that a resumed run draws the same ones.
 
-    Args:
-        draft: Its blocks are those of the batches.
-        prefill: Covers the context.
-        context_length: Tokens of the context.
-        spec: How to adapt.
-        study: What the target wrote; needed where the spec learns from it.
+    The prefill covers the context; the study is needed where the spec learns from it.
 
     Raises:
         ValueError: If the target wrote no text of two tokens.
     """
 
     def __init__(
-        self,
-        draft: DFlashDraft,
-        prefill: Prefill,
-        context_length: int,
-        spec: TTTSpec,
-        study: Study | None = None,
+        self, draft: DFlashDraft, prefill: Prefill, context_length: int, spec: TTTSpec, study: Study | None = None
     ) -> None:
         self.draft, self.prefill, self.context_length, self.spec = draft, prefill, context_length, spec
         self._ids = _ids_of(prefill, context_length)
@@ -65,15 +54,8 @@ class Lessons:
         of_context = 0 if validation else self.spec.steps_of("context")
         if self._study is not None and step >= of_context:
             return self._study_batch(self._study, step, self._held_out if validation else self._learnt)
-        return context_batch(
-            self.draft,
-            self.prefill,
-            self.context_length,
-            self.spec,
-            step,
-            input_ids=self._ids,
-            validation=validation,
-        )
+        context = self.draft, self.prefill, self.context_length
+        return context_batch(*context, self.spec, step, input_ids=self._ids, validation=validation)
 
     def _study_batch(self, study: Study, step: int, usable: Tensor) -> BlockBatch:
         """Blocks that open in the answers of some of the usable texts; slots past the end of an answer weigh 0."""
@@ -82,33 +64,33 @@ class Lessons:
                 f"nothing to validate on: of {len(study.texts)} texts ttt.held_out {self.spec.held_out} keeps none out "
                 "of training; raise ttt.study_samples, or lower ttt.held_out"
             )
-        texts, size = study.texts, self.draft.config.block_size
-        generator = _generator(self.spec, step)
+        texts, generator = study.texts, _generator(self.spec, step)
         count = min(len(usable), -(-self.spec.anchors // BLOCKS_PER_TEXT))
         blocks = -(-self.spec.anchors // count)
         chosen = usable[torch.randperm(len(usable), generator=generator)[:count]]
         fractions = torch.rand(count, blocks, generator=generator)
-        device = texts.features.device
+        device, width, prefix = texts.features.device, texts.token_ids.shape[1], len(study.prefix)
         chosen, fractions = chosen.to(device), fractions.to(device)
         starts, lengths = texts.starts[chosen, None], texts.lengths[chosen, None]
-        anchors = starts + (fractions * (lengths - starts)).long()  # (count, blocks), within their texts
-        places = anchors[..., None] + torch.arange(1, size, device=device)  # of the labels
-        inside = places <= lengths[..., None]
-        places = places.minimum(lengths[..., None])
-        token_ids, width, prefix = texts.token_ids[chosen], texts.token_ids.shape[1], len(study.prefix)
-        rows = torch.arange(count, device=device)
-        at = rows[:, None, None]
+        own = make_block_batch(  # a row for each text
+            input_ids=texts.token_ids[chosen],
+            supervised=torch.arange(width, device=device) <= lengths,
+            anchors=starts + (fractions * (lengths - starts)).long(),
+            features=texts.features[chosen],
+            hidden=texts.hidden[chosen],
+            block_size=self.draft.config.block_size,
+        )
         flat = lambda each: each.flatten(0, 1)[None]  # noqa: E731 - texts by blocks -> one row of blocks
         return BlockBatch(
             features=self._prefix_features,
-            anchors=flat(prefix + anchors),
-            anchor_ids=flat(token_ids.gather(1, anchors)),
-            labels=flat(token_ids[at, places]),
-            weights=flat(slot_weights(size).to(device) * inside),
-            teacher=flat(texts.hidden[chosen][at, places - 1]),
-            texts=texts.features[chosen].flatten(0, 1)[None],
+            anchors=flat(prefix + own.anchors),
+            anchor_ids=flat(own.anchor_ids),
+            labels=flat(own.labels),
+            weights=flat(own.weights),
+            teacher=flat(own.teacher),
+            texts=flat(own.features),
             text_positions=(prefix + torch.arange(width, device=device)).repeat(count)[None],
-            text_starts=flat((prefix + rows * width)[:, None].expand(-1, blocks)),
+            text_starts=(prefix + torch.arange(count, device=device) * width).repeat_interleave(blocks)[None],
         )
 
 
@@ -119,19 +101,10 @@ def context_batch(
     spec: TTTSpec,
     step: int,
     *,
-    input_ids: Tensor | None = None,  # (1, T)
+    input_ids: Tensor | None = None,  # (1, T), the context's tokens on the device, where they are at hand
     validation: bool = False,
 ) -> BlockBatch:
-    """The blocks of one step. They depend on the seed and the step alone, so that a resumed run draws the same ones.
-
-    Args:
-        draft: Says how large a block is.
-        prefill: Covers the context.
-        context_length: Tokens of the context.
-        spec: How many blocks are drawn, and from where.
-        step: Number of the step.
-        input_ids: The context's tokens on the device, where they are at hand.
-        validation: Draw from the positions that training leaves out (spec.held_out) instead of all others.
+    """Blocks of a context that a step learns from, or for validation those that training leaves out (spec.held_out).
 
     Raises:
         ValueError: If there is no position to draw from.
@@ -149,16 +122,28 @@ def context_batch(
         allowed=held_out if validation else ~held_out,
         generator=_generator(spec, step),
     )
-    device = prefill.features.device
     input_ids = _ids_of(prefill, context_length) if input_ids is None else input_ids
     return make_block_batch(
         input_ids=input_ids,
         supervised=torch.ones_like(input_ids, dtype=torch.bool),
-        anchors=anchors[None].to(device),
+        anchors=anchors[None].to(input_ids.device),
         features=prefill.features[None, :context_length],
         hidden=prefill.hidden[None, :context_length],
         block_size=draft.config.block_size,
     )
+
+
+def is_held_out(context_length: int, one_in: int) -> Tensor:  # (T,), bool
+    """One place of each `one_in` consecutive ones that can be anchors, never two neighbours; none where one_in is 0.
+
+    They depend on nothing but the length: whatever seed, window or number of anchors an adapter was made with, it has
+    opened no block at any of them. Their tokens are still labels of the blocks before them.
+    """
+    held_out = torch.zeros(context_length, dtype=torch.bool)
+    groups = max(0, context_length - 2) // one_in if one_in else 0
+    places = torch.randint(one_in - 1, (groups,), generator=torch.Generator().manual_seed(0)) if groups else 0
+    held_out[1 + one_in * torch.arange(groups) + places] = True
+    return held_out
 
 
 def _ids_of(prefill: Prefill, context_length: int) -> Tensor:  # (1, T)

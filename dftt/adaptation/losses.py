@@ -26,46 +26,29 @@ CHUNK = 2048  # slots whose full-vocabulary logits exist at once
 
 @dataclass(frozen=True)
 class BlockBatch:
-    """Blocks to learn from, with all that the loss needs of the target.
+    """Blocks to learn from, with all that the loss needs of the target; what is the target's is detached.
 
-    Args:
-        features: Tapped hidden states of the context, (R, T, L*D), detached.
-        anchors: Anchor positions, (R, N).
-        anchor_ids: Anchor tokens, (R, N).
-        labels: The text's own next tokens, (R, N, K-1).
-        weights: Weight of each label, 0 where it lies outside what may be learnt, (R, N, K-1).
-        teacher: The target's final hidden state before each label, (R, N, K-1, D), detached; its head gives the
-            distribution.
-        texts: Features of texts that go on from the context, one behind the other, (R, S, L*D); blocks open in these
-            where there are any.
-        text_positions: Position of each of their tokens, (R, S).
-        text_starts: Where in context and texts the text of each block begins, (R, N).
+    Blocks open in the context, or, where there are any, in texts that go on from it.
     """
 
-    features: Tensor
-    anchors: Tensor
-    anchor_ids: Tensor
-    labels: Tensor
-    weights: Tensor
-    teacher: Tensor
-    texts: Tensor
-    text_positions: Tensor
-    text_starts: Tensor
+    features: Tensor  # (R, T, L*D), tapped hidden states of the context
+    anchors: Tensor  # (R, N), positions
+    anchor_ids: Tensor  # (R, N), tokens
+    labels: Tensor  # (R, N, K-1), the text's own next tokens
+    weights: Tensor  # (R, N, K-1), 0 where a label lies outside what may be learnt
+    teacher: Tensor  # (R, N, K-1, D), final hidden state before each label; the target's head gives the distribution
+    texts: Tensor  # (R, S, L*D), features of the texts, one behind the other
+    text_positions: Tensor  # (R, S), position of each of their tokens
+    text_starts: Tensor  # (R, N), where in context and texts the text of each block begins
 
 
 @dataclass(frozen=True)
 class BlockLoss:
-    """The loss of a batch and what it says about acceptance.
+    """The loss of a batch and what it says about acceptance."""
 
-    Args:
-        loss: Weighted mean over labels, a scalar that gradients flow from.
-        correct: Whether a slot's most likely token is the target's, (R, N, K-1).
-        counted: Which slots have a label, (R, N, K-1).
-    """
-
-    loss: Tensor
-    correct: Tensor
-    counted: Tensor
+    loss: Tensor  # weighted mean over labels, a scalar that gradients flow from
+    correct: Tensor  # (R, N, K-1), whether a slot's most likely token is the target's
+    counted: Tensor  # (R, N, K-1), which slots have a label
 
     @property
     def estimated_tau(self) -> Tensor:
@@ -117,25 +100,11 @@ def make_block_batch(
 
 def block_loss(draft: DFlashDraft, target: Target, batch: BlockBatch, *, loss: LossName) -> BlockLoss:
     """Loss of the draft on a batch of blocks, all blocks in one pass under the block mask."""
-    hidden = run_blocks(
-        draft,
-        target,
-        features=batch.features,
-        anchors=batch.anchors,
-        anchor_ids=batch.anchor_ids,
-        texts=batch.texts,
-        text_positions=batch.text_positions,
-        text_starts=batch.text_starts,
-    )
-    wanted = hidden[:, :, 1:].flatten(0, 2)
-    total, correct = _ChunkedLoss.apply(
-        wanted,
-        batch.labels.flatten(),
-        batch.weights.flatten(),
-        batch.teacher.flatten(0, 2),
-        target.head,
-        loss,
-    )
+    parts = ("features", "anchors", "anchor_ids", "texts", "text_positions", "text_starts")
+    hidden = run_blocks(draft, target, **{name: getattr(batch, name) for name in parts})
+    wanted, teacher = hidden[:, :, 1:].flatten(0, 2), batch.teacher.flatten(0, 2)
+    labels, weights = batch.labels.flatten(), batch.weights.flatten()
+    total, correct = _ChunkedLoss.apply(wanted, labels, weights, teacher, target.head, loss)
     mean = total / batch.weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
     return BlockLoss(mean, correct.view(batch.labels.shape), batch.weights > 0)
 

@@ -15,13 +15,7 @@ import torch
 
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.reuse import reused
-from dftt.adaptation.ttt import (
-    Steps,
-    check_start,
-    outside_inference_mode,
-    peak_bytes,
-)
-from dftt.models import lora
+from dftt.adaptation.ttt import Steps, check_start, learning_adapter, outside_inference_mode
 from dftt.models.lora import Adaptation, Adapter
 from dftt.models.pair import Pair
 from dftt.types import Prefill, TTTSpec
@@ -34,7 +28,6 @@ def learning(
     """A learner, and the draft under the adapter that it changes; afterwards the draft is bitwise what it was.
 
     Args:
-        pair: Target and draft, the draft bare.
         spec: How to adapt; every update has its share of the steps, as if the answer grew to its full length.
         answer_tokens: That length; of a conversation, that of all answers.
         initial: Start from this adapter instead of a fresh one.
@@ -43,37 +36,22 @@ def learning(
         ValueError: If `initial` has another shape than the spec asks for.
     """
     check_start(initial, spec)
-    with lora.only_user(pair.draft):
-        parameters = lora.attach_(
-            pair.draft, rank=spec.rank, lora_alpha=spec.lora_alpha, modules=spec.modules, seed=spec.seed
-        )
-        try:
-            if initial is not None:
-                lora.load_weights_(pair.draft, initial.weights)
-            spec = replace(spec, steps=spec.steps_of("generation"))
-            with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
-                steps = Steps(pair.draft, pair.target, parameters, spec)
-            yield GenerationLearner(pair, spec, steps, answer_tokens)
-        finally:
-            lora.detach_(pair.draft)
+    with learning_adapter(pair.draft, spec, initial) as parameters:
+        spec = replace(spec, steps=spec.steps_of("generation"))
+        with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside it
+            steps = Steps(pair.draft, pair.target, parameters, spec)
+        yield GenerationLearner(steps, answer_tokens)
 
 
 class GenerationLearner:
-    """Says when an update is due, and makes it; `learning` makes one and ends it.
+    """Says when an update is due, and makes it, in answers of up to `answer_tokens`; `learning` makes and ends one."""
 
-    Args:
-        pair: Target and draft, the draft under the adapter that learns.
-        spec: How to adapt.
-        steps: Takes the steps.
-        answer_tokens: Tokens of an answer of full length.
-    """
-
-    def __init__(self, pair: Pair, spec: TTTSpec, steps: Steps, answer_tokens: int) -> None:
-        self.pair, self.spec, self.steps = pair, spec, steps
+    def __init__(self, steps: Steps, answer_tokens: int) -> None:
+        self.steps, self.spec = steps, steps.spec
         self.seconds = 0.0
         # The first token belongs to no cycle, and after the last one nothing is left to decode.
-        updates = max(1, (answer_tokens - 2) // spec.every)
-        share, left = divmod(spec.steps, updates)
+        updates = max(1, (answer_tokens - 2) // self.spec.every)
+        share, left = divmod(self.spec.steps, updates)
         self._shares = [share + (number < left) for number in range(updates)]
         self._since = 0  # tokens verified since the last update
 
@@ -90,11 +68,11 @@ class GenerationLearner:
         del self._shares[:due]
         # Every token of an answer is learnt from: nothing is ever validated there.
         within = replace(self.spec, window=min(self.spec.window or answer_length, answer_length), held_out=0)
-        with torch.inference_mode(False), torch.enable_grad(), reused(self.pair.draft):
+        draft = self.steps.draft
+        with torch.inference_mode(False), torch.enable_grad(), reused(draft):
             text = outside_inference_mode(text)
             for _ in range(count):
-                batch = context_batch(self.pair.draft, text, len(text), within, len(self.steps.losses))
-                self.steps.take(batch)
+                self.steps.take(context_batch(draft, text, len(text), within, len(self.steps.losses)))
                 if self.steps.watch.stopped:
                     break
             self.steps.watch.check_update()
@@ -103,11 +81,4 @@ class GenerationLearner:
     @property
     def adaptation(self) -> Adaptation:
         """The adapter as it is now, and what the steps cost so far."""
-        spec = self.spec
-        return Adaptation(
-            adapter=Adapter(spec.rank, spec.lora_alpha, spec.modules, lora.read_weights(self.pair.draft)),
-            losses=tuple(self.steps.losses),
-            seconds=self.seconds,
-            peak_bytes=peak_bytes(self.pair.target.device),
-            stopped=self.steps.watch.stopped,
-        )
+        return self.steps.adaptation(self.seconds)

@@ -23,7 +23,7 @@ def reused(draft: DFlashDraft) -> Iterator[None]:
     parts += [base_of(projection) for each in attention for projection in (each.k_proj, each.v_proj)]
     own = [part.__dict__.get("forward") for part in parts]  # usually the class's, hence none of its own
     for part in parts:
-        part.forward = _Remembered(part.forward)
+        part.forward = _remembering(part.forward)
     try:
         yield
     finally:
@@ -33,33 +33,25 @@ def reused(draft: DFlashDraft) -> Iterator[None]:
                 part.forward = forward
 
 
-class _Remembered:
+def _remembering(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """A frozen forward that keeps the result of its first input that carries no gradient: the context's features."""
+    first: Tensor | None = None  # held, so that its memory cannot become another input's
+    identity: tuple[object, ...] = ()
+    output: Tensor | None = None
 
-    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
-        self.forward = forward
-        self.input: Tensor | None = None  # held, so that its memory cannot become another input's
-        self.version = -1
-        self.output: Tensor | None = None
-
-    def __call__(self, states: Tensor) -> Tensor:
+    def remembering(states: Tensor) -> Tensor:
+        nonlocal first, identity, output
         if states.requires_grad:
-            return self.forward(states)
-        if self.input is None:
-            self.input, self.version, self.output = states, states._version, self.forward(states)
-        if self.output is not None and not self.output.requires_grad and self._is_input(states):
-            return self.output
-        return self.forward(states)
+            return forward(states)
+        if first is None:
+            first, identity, output = states, _identity(states), forward(states)
+        if output is not None and not output.requires_grad and _identity(states) == identity:
+            return output
+        return forward(states)
 
-    def _is_input(self, states: Tensor) -> bool:
-        """Whether a tensor is the memory that was read first, unchanged since."""
-        first = self.input
-        return (
-            first is not None
-            and states.data_ptr() == first.data_ptr()
-            and states.shape == first.shape
-            and states.stride() == first.stride()
-            and states.dtype == first.dtype
-            and states.device == first.device
-            and states._version == self.version
-        )
+    return remembering
+
+
+def _identity(states: Tensor) -> tuple[object, ...]:
+    """Where a tensor's memory lies, how it is read, and how often it was changed."""
+    return states.data_ptr(), states.shape, states.stride(), states.dtype, states.device, states._version

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from dftt.adaptation.fallback import is_out_of_memory
+from dftt.adaptation.steps import is_out_of_memory
 from dftt.decoding.recording import Texts, joined, write_texts
 from dftt.decoding.sampling import sample_key
 from dftt.models.pair import Pair
@@ -29,17 +29,11 @@ _ROWS = {"cuda": 64, "cpu": 8}  # texts that are written at a time; on a CPU eac
 
 @dataclass(frozen=True)
 class Study:
-    """What the target wrote about a context.
+    """What the target wrote about a context."""
 
-    Args:
-        prefix: Prefill of the tokens that all texts begin with, those of the context.
-        texts: The texts behind it.
-        seconds: Wall-clock time of writing them.
-    """
-
-    prefix: Prefill
-    texts: Texts
-    seconds: float
+    prefix: Prefill  # of the tokens that all texts begin with, those of the context
+    texts: Texts  # behind it
+    seconds: float  # wall-clock time of writing them
 
     def answers(self) -> tuple[tuple[int, ...], ...]:
         """The written tokens of each text."""
@@ -72,13 +66,15 @@ def write_study(pair: Pair, context: Prefill, context_length: int, spec: TTTSpec
     Raises:
         ValueError: If a text does not fit the target's window behind the context.
     """
-    head, tail = turn_around(pair.target.tokenizer)
+    encode = lambda text: tuple(pair.target.tokenizer(text, add_special_tokens=False).input_ids)  # noqa: E731
+    before, tail = turn_around(pair.target.tokenizer)
+    known = 0
     if spec.study_context:
-        known = _without_tail(context.input_ids[:context_length], _encode(pair, tail))
-        before = "\n\n"
-    else:
-        known, before = 0, head
-    asked = [_encode(pair, before + each + tail) for each in study_instructions(spec.study_prompts)]
+        before, known, ending = "\n\n", context_length, encode(tail)
+        # A context that is a whole prompt has opened the answer: it counts up to where the user's turn ends.
+        if ending and context.input_ids[:context_length][-len(ending) :] == ending:
+            known -= len(ending)
+    asked = [encode(before + each + tail) for each in study_instructions(spec.study_prompts)]
     return write_rows(pair, context.first(known), asked, spec)
 
 
@@ -121,13 +117,3 @@ def turn_around(tokenizer: Any) -> tuple[str, str]:
     )
     head, _, tail = rendered.partition(_MARK)
     return head, tail
-
-
-def _encode(pair: Pair, text: str) -> list[int]:
-    return list(pair.target.tokenizer(text, add_special_tokens=False).input_ids)
-
-
-def _without_tail(context: Sequence[int], tail: Sequence[int]) -> int:
-    """Length of the context up to where the user's turn ends: one that is a whole prompt has opened the answer."""
-    ends = len(tail) > 0 and tuple(context[-len(tail) :]) == tuple(tail)
-    return len(context) - (len(tail) if ends else 0)

@@ -8,7 +8,7 @@ read the logits and write the gradient; by autograd, some twenty passes over the
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,30 @@ from dftt.models.acceleration import compiled, is_wanted, runs
 from dftt.types import LossName
 
 SlotLoss = Callable[[Tensor, Tensor, Tensor, Tensor, LossName], tuple[Tensor, Tensor, Tensor]]
+
+
+def _between(log_draft: Tensor, teacher_logits: Tensor, labels: Tensor, *, ce: float) -> tuple[Tensor, Tensor]:
+    """So much of the cross-entropy to the labels, and the rest of the divergence from the target."""
+    value, gradient = torch.zeros_like(log_draft[:, 0]), log_draft.exp()
+    if ce < 1:
+        log_target = F.log_softmax(teacher_logits.to(log_draft.dtype), dim=-1)
+        target = log_target.exp()
+        value = value + (1 - ce) * (target * (log_target - log_draft)).sum(-1)
+        gradient = gradient - (1 - ce) * target
+    if ce > 0:
+        value = value - ce * log_draft.gather(1, labels[:, None])[:, 0]
+        onehot = torch.arange(log_draft.shape[1], device=log_draft.device) == labels[:, None]
+        gradient = gradient - ce * onehot
+    return value, gradient
+
+
+# Log-probabilities of the draft (M, V), logits of the target (M, V), labels (M,) -> loss (M,), and its gradient for the
+# draft's logits (M, V).
+LOSSES: dict[LossName, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "ce": partial(_between, ce=1.0),
+    "kl": partial(_between, ce=0.0),
+    "mixed": partial(_between, ce=0.5),
+}
 
 
 def slot_loss(device: torch.device) -> SlotLoss:
@@ -33,21 +57,9 @@ def plain_slot_loss(
     loss: LossName,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted loss (M,), whether both prefer the same token (M,), and the gradient for `logits` (M, V)."""
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    log_draft = F.log_softmax(logits.to(wide), dim=-1)
+    log_draft = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+    value, gradient = LOSSES[loss](log_draft, teacher_logits, labels)
     correct = logits.argmax(-1) == teacher_logits.argmax(-1)
-    share = {"ce": 1.0, "kl": 0.0, "mixed": 0.5}[loss]  # of the cross-entropy
-    value = torch.zeros_like(log_draft[:, 0])
-    gradient = log_draft.exp()
-    if share < 1:
-        log_target = F.log_softmax(teacher_logits.to(wide), dim=-1)
-        target = log_target.exp()
-        value = value + (1 - share) * (target * (log_target - log_draft)).sum(-1)
-        gradient = gradient - (1 - share) * target
-    if share > 0:
-        value = value - share * log_draft.gather(1, labels[:, None])[:, 0]
-        onehot = torch.arange(logits.shape[1], device=logits.device) == labels[:, None]
-        gradient = gradient - share * onehot
     return value * weights, correct, (gradient * weights[:, None]).to(logits.dtype)
 
 

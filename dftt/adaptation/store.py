@@ -22,10 +22,7 @@ _NEUTRAL = ("store",)  # where an adapter is kept changes nothing in it
 
 
 class AdapterStore:
-    """A folder of PEFT folders, one for each context, pair and settings.
-
-    Args:
-        folder: Made where it is missing.
+    """A folder of PEFT folders, one for each context, pair and settings; made where it is missing.
 
     Raises:
         ValueError: If nothing can be written there.
@@ -43,23 +40,14 @@ class AdapterStore:
     def key(self, pair: Pair, context: Sequence[int], spec: TTTSpec, **more: Any) -> str:
         """Name of an adaptation: a hash of all that decides it.
 
-        Args:
-            pair: Target and draft, by their weights and precision.
-            context: Tokens that are learnt from.
-            spec: How; where it is kept does not count.
-            more: What else decides it, such as masked layers.
+        That is the weights and precision of the pair, the tokens of the context, the spec without where adapters are
+        kept, and whatever `more` names, such as masked layers.
         """
         settings = {name: value for name, value in asdict(spec).items() if name not in _NEUTRAL}
         if spec.learns("self_study"):
             settings["study_prompts"] = study_instructions(spec.study_prompts)
-        decided_by = [
-            fingerprint(pair.target.model),
-            fingerprint(pair.draft),
-            str(pair.target.dtype),
-            list(context),
-            settings,
-            more,
-        ]
+        weights = [fingerprint(pair.target.model), fingerprint(pair.draft), str(pair.target.dtype)]
+        decided_by = [*weights, list(context), settings, more]
         return hashlib.sha256(json.dumps(decided_by, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
     def find(self, key: str) -> Adaptation | None:
@@ -73,8 +61,8 @@ class AdapterStore:
             return None
         try:
             told = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-            told["study"] = tuple(tuple(text) for text in told["study"])
-            told["losses"], told["fallbacks"] = tuple(told["losses"]), tuple(told["fallbacks"])
+            told |= {name: tuple(told[name]) for name in ("losses", "fallbacks")}
+            told["study"] = tuple(map(tuple, told["study"]))
             return Adaptation(adapter=Adapter.load(folder), **told)
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"ttt.store: {folder} is damaged ({error}); remove it, and it is made again") from error

@@ -1,4 +1,4 @@
-"""Training text as token ids: one file of sequences with a mark on the tokens that may be asked for."""
+"""Training text as token ids: files of sequences with a mark on the tokens that may be asked for, and their batches."""
 
 from __future__ import annotations
 
@@ -11,21 +11,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import Dataset
 
 
 @dataclass(frozen=True)
 class TokenCorpus:
-    """Sequences of token ids, stored end to end.
+    """Sequences of token ids, stored end to end."""
 
-    Args:
-        tokens: All token ids, int32, (M,).
-        supervised: Which of them may be asked for, bool, (M,).
-        lengths: Length of each sequence, int64, (S,).
-    """
-
-    tokens: Tensor
-    supervised: Tensor
-    lengths: Tensor
+    tokens: Tensor  # (M,), int32, all token ids
+    supervised: Tensor  # (M,), bool, which of them may be asked for
+    lengths: Tensor  # (S,), int64, of each sequence
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[int]], free: Sequence[int]) -> TokenCorpus:
@@ -41,10 +36,7 @@ class TokenCorpus:
     @property
     def digest(self) -> str:
         """Hash of all sequences and marks."""
-        hashed = hashlib.sha256()
-        for tensor in (self.tokens, self.supervised, self.lengths):
-            hashed.update(tensor.numpy().tobytes())
-        return hashed.hexdigest()
+        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in vars(self).values())).hexdigest()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs of (tokens, supervised), one per sequence."""
@@ -54,7 +46,7 @@ class TokenCorpus:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        save_file({"tokens": self.tokens, "supervised": self.supervised, "lengths": self.lengths}, path)
+        save_file(vars(self), path)
 
     @classmethod
     def load(cls, *paths: str | Path) -> TokenCorpus:
@@ -70,24 +62,16 @@ class TokenCorpus:
             if set(tensors) != {"tokens", "supervised", "lengths"}:
                 raise ValueError(f"corpus {path} holds {sorted(tensors)}; expected tokens, supervised and lengths")
             parts.append(cls(**tensors))
-        return cls(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "supervised", "lengths"))
-        )
+        return cls(*(torch.cat(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 @dataclass(frozen=True)
 class CorpusBatch:
-    """Sequences of similar length with the anchors of their blocks.
+    """Sequences of similar length with the anchors of their blocks."""
 
-    Args:
-        input_ids: Right-padded, (R, T).
-        supervised: False on prompts and padding, (R, T).
-        anchors: (R, N); drawn with replacement where a sequence has too few.
-    """
-
-    input_ids: Tensor
-    supervised: Tensor
-    anchors: Tensor
+    input_ids: Tensor  # (R, T), right-padded
+    supervised: Tensor  # (R, T), False on prompts and padding
+    anchors: Tensor  # (R, N), drawn with replacement where a sequence has too few
 
 
 def plan_batches(lengths: Tensor, *, tokens_per_batch: int, generator: torch.Generator) -> list[list[int]]:
@@ -111,13 +95,9 @@ def plan_batches(lengths: Tensor, *, tokens_per_batch: int, generator: torch.Gen
 def collate(
     rows: Sequence[tuple[Tensor, Tensor]], *, anchors_per_batch: int, pad_to: int = 64, generator: torch.Generator
 ) -> CorpusBatch:
-    """Pad rows to a common multiple of `pad_to` and draw anchors whose first label is supervised.
+    """Pad rows of (tokens, supervised) and draw anchors, of all rows together, whose first label is supervised.
 
-    Args:
-        rows: (tokens, supervised) of each sequence.
-        anchors_per_batch: Anchors over all rows together.
-        pad_to: Lengths are rounded up to this, so that compiled kernels meet few shapes.
-        generator: Source of randomness.
+    Lengths are rounded up to a multiple of `pad_to`, so that compiled kernels meet few shapes.
     """
     width = -(-max(len(tokens) for tokens, _ in rows) // pad_to) * pad_to
     input_ids = torch.zeros(len(rows), width, dtype=torch.long)
@@ -136,3 +116,56 @@ def collate(
     picks = torch.arange(count)[None] % available
     anchors = order.gather(1, picks).clamp_min(1)
     return CorpusBatch(input_ids, supervised, anchors.sort(dim=1).values)
+
+
+class BatchStream(Dataset):
+    """Batch i of an endless stream: pass after pass over the sequences, each in a new order and with new anchors.
+
+    A batch depends on the seed and its number alone, so it is the same whoever makes it, and whenever. Sequences are
+    pairs of (tokens, supervised); `tokens_per_batch` counts padding too.
+    """
+
+    def __init__(
+        self, sequences: Sequence[tuple[Tensor, Tensor]], *, tokens_per_batch: int, anchors_per_batch: int, seed: int
+    ) -> None:
+        self.sequences, self.seed = sequences, seed
+        self.tokens_per_batch, self.anchors_per_batch = tokens_per_batch, anchors_per_batch
+        self._ends: list[int] = []  # number of the first batch after each pass
+        self._plan: tuple[int, list[list[int]]] = (-1, [])  # the pass used last, and its batches
+
+    def __len__(self) -> int:
+        """Batches of the first pass; passes differ by a few."""
+        return len(self._batches(0))
+
+    def __getitem__(self, number: int) -> CorpusBatch:
+        """Batch `number`, collated."""
+        over, index = self._find(number)
+        generator = torch.Generator().manual_seed(self._seed_of(over) * 7_919 + index)
+        rows = [self.sequences[sequence] for sequence in self._batches(over)[index]]
+        return collate(rows, anchors_per_batch=self.anchors_per_batch, generator=generator)
+
+    def _find(self, number: int) -> tuple[int, int]:
+        """The pass that a batch belongs to, and its place there."""
+        while not self._ends or self._ends[-1] <= number:
+            start = self._ends[-1] if self._ends else 0
+            self._ends.append(start + len(self._batches(len(self._ends))))
+        over = next(place for place, end in enumerate(self._ends) if number < end)
+        return over, number - (self._ends[over - 1] if over else 0)
+
+    def _batches(self, over: int) -> list[list[int]]:
+        if self._plan[0] != over:
+            lengths = torch.tensor([len(tokens) for tokens, _ in self.sequences])
+            generator = torch.Generator().manual_seed(self._seed_of(over))
+            self._plan = over, plan_batches(lengths, tokens_per_batch=self.tokens_per_batch, generator=generator)
+        return self._plan[1]
+
+    def _seed_of(self, over: int) -> int:
+        return self.seed * 1_000_003 + over
+
+
+def numbers(start: int, *, rank: int = 0, processes: int = 1) -> Iterator[int]:
+    """Numbers of the batches that one of the processes takes, without end, where all together have taken `start`."""
+    number = start + rank
+    while True:
+        yield number
+        number += processes

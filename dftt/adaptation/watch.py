@@ -26,11 +26,11 @@ class Watch:
         self.parameters, self.patience = parameters, patience
         self.steps = 0  # that were allowed
         self.stopped = ""  # why no more steps are to be taken
+        self.best, self.best_step, self.smooth = math.inf, 0, 0.0
         self._good = [parameter.detach().clone() for parameter in parameters]
-        self._best, self._best_step, self._smooth = math.inf, 0, 0.0
 
     def allows(self, loss: float, norm: float) -> bool:
-        """Whether the update may be made that these gradients ask for; where not, the weights are those before it.
+        """Whether the update that these gradients ask for may be made; where not, the weights are those before it.
 
         Args:
             loss: Loss of the weights as they are.
@@ -43,10 +43,10 @@ class Watch:
             return False
         # The weights that gave this finite loss are good; the update that follows is proven by the next step only.
         _copy_(self._good, self.parameters)
-        self._smooth = loss if self.steps == 0 else _SMOOTHING * self._smooth + (1 - _SMOOTHING) * loss
-        if self._smooth < self._best:
-            self._best, self._best_step = self._smooth, self.steps
-        elif self.patience and self.steps - self._best_step >= self.patience:
+        self.smooth = loss if self.steps == 0 else _SMOOTHING * self.smooth + (1 - _SMOOTHING) * loss
+        if self.smooth < self.best:
+            self.best, self.best_step = self.smooth, self.steps
+        elif self.patience and self.steps - self.best_step >= self.patience:
             self.stopped = f"no better loss for {self.patience} steps"
         self.steps += 1
         return True
@@ -58,20 +58,13 @@ class Watch:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on as an uninterrupted one would."""
-        return {
-            "steps": self.steps,
-            "stopped": self.stopped,
-            "good": [tensor.cpu() for tensor in self._good],
-            "best": self._best,
-            "best_step": self._best_step,
-            "smooth": self._smooth,
-        }
+        names = ("steps", "stopped", "best", "best_step", "smooth")
+        return {"good": [tensor.cpu() for tensor in self._good], **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
-        self.steps, self.stopped = state["steps"], state["stopped"]
-        self._best, self._best_step, self._smooth = state["best"], state["best_step"], state["smooth"]
         _copy_(self._good, state["good"])
+        vars(self).update({name: value for name, value in state.items() if name != "good"})
 
     def _take_back(self, reason: str) -> None:
         _copy_(self.parameters, self._good)

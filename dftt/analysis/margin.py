@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
 from dftt.decoding.generate import Adapted
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.pair import Pair
 from dftt.types import GuidanceSpec, Prefill, Prompt
 

@@ -7,15 +7,12 @@ row stands) lies in device memory that the graph reads.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from dftt.models.acceleration import capturing, is_wanted
-
-logger = logging.getLogger(__name__)
 
 Cycle = Callable[[Tensor], Tensor]  # first position of each row (R,) -> what the host needs to know
 Run = Callable[[Sequence[int]], Tensor]

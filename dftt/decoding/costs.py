@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from dftt.decoding.drafter import DFlashDrafter
+from dftt.decoding.drafters import make_drafters
 from dftt.decoding.engine import Engine
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Prompt
@@ -22,7 +23,6 @@ def measure_costs(
     """Median seconds of a cycle by row count and block size; 1 stands for plain autoregression.
 
     Args:
-        pair: Target and draft.
         sizes: Block sizes, from 1 to the draft's own.
         rows: Row counts.
         context_length: Tokens of the random context that is decoded behind.
@@ -42,11 +42,10 @@ def measure_costs(
     for count in rows:
         engines = {}
         for size in sizes:
-            limit = (cycles + _WARMUP + 1) * size
-            mode, block, drafter = "target", 0, None
+            spec = DecodingSpec("target", (cycles + _WARMUP + 1) * size, ignore_eos=True)
             if size > 1:
-                mode, block, drafter = "speculative", size, DFlashDrafter(pair.draft, pair.target)
-            spec = DecodingSpec(mode, limit, block_size=block, ignore_eos=True)
+                spec = replace(spec, mode="speculative", block_size=size)
+            drafter, _ = make_drafters(pair, spec)
             engines[size] = Engine(pair.target, drafter, spec, [ids] * count, [prefill] * count, range(count))
         seconds: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(cycles + _WARMUP):

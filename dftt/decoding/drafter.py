@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,27 +17,30 @@ from dftt.models.target import Target
 Draw = Callable[[Tensor, Tensor], Tensor]  # logits (R, Q, V), positions (R, Q) -> tokens (R, Q)
 
 
-class Drafter(Protocol):
-    """The seam between the engine and whatever proposes; tests put scripted ones here."""
+class Drafter:
+    """What proposes; a subclass overrides `propose`, and what it needs besides. Tests script one."""
+
+    by_kernels = False  # whether it works by kernels alone, so that a cycle may be captured
+    tap_ids: tuple[int, ...] = ()  # hidden states of the target that it reads as features
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
         """Take the features known at the start, one (T, L*D) tensor per row (T may be 0), for `capacity` positions."""
-        ...
+
+    def follow(self, tokens: Tensor) -> None:
+        """Take the storage of the rows' tokens (R, S), which the engine goes on writing to."""
 
     def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:
         """Proposed tokens (R, Q-1) after each row's anchor (R,), drawn by `draw`, for a block placed at (R, Q)."""
-        ...
+        raise NotImplementedError
 
     def extend(self, features: Tensor, placement: Placement) -> None:
         """Take the features (R, Q, L*D) that the target has just computed."""
-        ...
 
-    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
-        """Take over all rows of another drafter into these, in storage that stays where it is."""
-        ...
+    def copy_rows(self, rows: Sequence[int], other: Any) -> None:
+        """Take over all rows of a drafter of the same kind into these, in storage that stays where it is."""
 
 
-class DFlashDrafter:
+class DFlashDrafter(Drafter):
     """Proposes blocks with the DFlash draft, and reads its slot-1 logits for guidance.
 
     Args:
@@ -47,8 +50,11 @@ class DFlashDrafter:
         sinks: First positions of the context that a window does not hide.
     """
 
+    by_kernels = True
+
     def __init__(self, draft: DFlashDraft, target: Target, *, window: int = 0, sinks: int = 0) -> None:
         self.draft, self.target, self.window, self.sinks = draft, target, window, sinks
+        self.tap_ids = draft.config.tap_ids
         self._cache = RowCache(0, rows=0, capacity=0)
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
@@ -68,7 +74,7 @@ class DFlashDrafter:
         for layer, (key, value) in enumerate(self.draft.read_context(features, placement.positions)):
             self._cache.update(key, value, layer)
 
-    def copy_rows(self, rows: Sequence[int], other: Self) -> None:
+    def copy_rows(self, rows: Sequence[int], other: DFlashDrafter) -> None:
         """Take over the keys and values of another drafter's rows."""
         self._cache.copy_rows(rows, other._cache)
 
@@ -76,50 +82,32 @@ class DFlashDrafter:
         """Tokens of slots 1 … Q-1 of one block per row."""
         positions = placement.positions
         block_size = positions.shape[1]
-        hidden = self._run(
-            anchor_ids[:, None],
-            positions[:, :1],
-            block_size=block_size,
-            used=placement.used - block_size,
-            all_visible=placement.start is not None,
-        )
+        used, all_visible = placement.used - block_size, placement.start is not None
+        hidden = self._run(anchor_ids[:, None], positions[:, :1], block_size, used, all_visible=all_visible)
         return draw(self.target.head(hidden[:, 0, 1:]), positions[:, 1:])
 
     def first_slot_logits(
-        self,
-        anchor_ids: Tensor,  # (R, N)
-        placement: Placement,
-        *,
-        inclusive: bool = False,
-    ) -> Tensor:  # (R, N, V)
+        self, anchor_ids: Tensor, placement: Placement, *, inclusive: bool = False
+    ) -> Tensor:  # (R, N) -> (R, N, V)
         """Logits of slot 1 of a full block anchored at each given position: the draft's word on the token after it.
 
-        Args:
-            anchor_ids: Tokens at the anchors.
-            placement: Where they stand; their features have been read (`extend`).
-            inclusive: Blocks see the context up to their anchor and not only before it. The band of sliding-attention
-                layers moves along.
+        The anchors' features have been read (`extend`). Where `inclusive`, blocks see the context up to their anchor
+        and not only before it; the band of sliding-attention layers moves along.
         """
         block_size = self.draft.config.block_size
         # The cache already holds the anchors' own features, for the next cycle: the mask hides them from their blocks.
-        hidden = self._run(
-            anchor_ids,
-            placement.positions,
-            block_size=block_size,
-            used=placement.used,
-            all_visible=False,
-            context_ends=placement.positions + int(inclusive),
-        )
+        ends = placement.positions + int(inclusive)
+        hidden = self._run(anchor_ids, placement.positions, block_size, placement.used, context_ends=ends)
         return self.target.head(hidden[:, :, 1])
 
     def _run(
         self,
         anchor_ids: Tensor,
         anchors: Tensor,
-        *,
         block_size: int,
         used: int,
-        all_visible: bool,
+        *,
+        all_visible: bool = False,
         context_ends: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (R, N, K, D) of blocks whose keys stand in the scratch room behind the used context.

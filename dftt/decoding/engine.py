@@ -4,7 +4,7 @@
     speculative   block_size - 1 proposals    block_size verified     no guidance
     guided        verify_size - 1 proposals   verify_size verified    the rule's sources read at each verified position
 
-With a lookup beside the draft (hybrid), both propose; one target pass reads the two branches, and the longer one stays.
+With a second drafter (hybrid), both propose; one target pass reads the two branches, and the longer one stays.
 
 Rows may have different lengths. A finished row keeps its slot and repeats its last position until all are done, or
 until a new row takes the slot (`refill`; `queue.py` decides when).
@@ -15,18 +15,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dftt.decoding.acceptance import count_accepted
 from dftt.decoding.captured import Cycle, Run, capture_for
-from dftt.decoding.drafter import DFlashDrafter, Drafter
-from dftt.decoding.guidance.materials import Materials
-from dftt.decoding.guidance.source_set import SourceSet, apply_rule
-from dftt.decoding.lookup import Lookup
-from dftt.decoding.sampling import draw
+from dftt.decoding.drafter import Drafter, Draw
+from dftt.decoding.guidance.build import SourceSet, apply_rule
+from dftt.decoding.guidance.sources import Materials
+from dftt.decoding.sampling import count_accepted, draw
 from dftt.decoding.schedule import BlockScheduler
 from dftt.models.cache import Placement, RowCache, forked, place, place_on_device
 from dftt.models.spans import KEYS_PER_TILE
@@ -37,36 +34,31 @@ Accept = Callable[[Tensor, Tensor], Tensor]
 Capture = Callable[[Cycle, int, torch.device], Run]
 
 
-class Observer(Protocol):
-    """Is shown what every target pass computes, in the order in which tokens are read."""
+class Observer:
+    """Is shown what an engine does; a subclass overrides what it wants to see."""
 
-    @property
-    def tap_ids(self) -> tuple[int, ...]:
-        """The hidden states that it wants, those of the draft where there is one."""
-        ...
+    by_kernels = True  # whether it looks by kernels alone, so that a cycle that it observes may be captured
+    tap_ids: tuple[int, ...] = ()  # the hidden states that it wants where no drafter reads any
 
-    def observe(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
-        """Take final hidden states (R, Q, D) and features (R, Q, L*D) of the tokens at (R, Q), by kernels alone."""
-        ...
+    def after_pass(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
+        """A target pass over the tokens at (R, Q) gave final hidden states (R, Q, D) and features (R, Q, L*D)."""
+
+    def before_draw(self, target: Tensor, guided: Tensor) -> None:
+        """Tokens are about to be drawn from guided logits, made of the target's, (R, Q, V) each."""
+
+    def after_cycle(self, engine: Engine) -> None:
+        """All rows of the engine have advanced by one cycle."""
 
 
 @dataclass
 class Row:
-    """Host-side state of one row.
-
-    Args:
-        prompt_length: Tokens of the prompt.
-        length: Committed tokens, prompt included; the last one is the next anchor.
-        acceptance_lengths: Tokens committed by each verify step.
-        target_calls: Target passes while the row was active.
-        finish_reason: "eos" or "length" once it is done.
-    """
+    """Host-side state of one row."""
 
     prompt_length: int
-    length: int
-    acceptance_lengths: list[int] = field(default_factory=list)
-    target_calls: int = 0
-    finish_reason: str = ""
+    length: int  # committed tokens, prompt included; the last one is the next anchor
+    acceptance_lengths: list[int] = field(default_factory=list)  # tokens committed by each verify step
+    target_calls: int = 0  # while the row was active
+    finish_reason: str = ""  # "eos" or "length" once it is done
 
 
 class Engine:
@@ -75,6 +67,7 @@ class Engine:
     Args:
         target: The frozen target.
         drafter: What proposes; None in mode target. Guidance by the draft needs a DFlashDrafter.
+        second: Proposes beside it; mode speculative only.
         spec: How to decode; block_size and verify_size already resolved (see `resolve_sizes`).
         prompts: Token ids, one sequence per row.
         prefills: Per row, a prefill of the prompt or of its first tokens, or None; the rest is read here, all rows at
@@ -83,13 +76,13 @@ class Engine:
         materials: What the rule of guidance needs besides target and draft.
         scheduler: Chooses the block size of every cycle, up to spec.block_size; mode speculative only.
         accept: Counts the accepted proposals; benchmarks script it, since random weights accept nothing.
+        choose: Chooses tokens from logits in place of the spec's temperature and noise.
         capture: Makes a cycle ready for replay; by default a CUDA graph where that pays, and nothing elsewhere.
         longest_prompt: Tokens of the longest prompt that a row is ever to hold; by default of these prompts.
         shared: First tokens that all prompts and prefills have in common, fewer than any prompt has and a multiple of
             KEYS_PER_TILE: their keys and values in the target are stored once.
         alphas: One weight of guidance per row, none of them 0, instead of the rule's own; mode guided only.
-        observer: Is shown what every target pass computes.
-        lookup: Proposes in place of a drafter, or beside it; mode speculative only.
+        observer: Is shown what the engine does.
     """
 
     def __init__(
@@ -101,53 +94,50 @@ class Engine:
         prefills: Sequence[Prefill | None],
         keys: Sequence[int],
         *,
+        second: Drafter | None = None,
         materials: Materials | None = None,
         scheduler: BlockScheduler | None = None,
         accept: Accept = count_accepted,
+        choose: Draw | None = None,
         capture: Capture | None = None,
         longest_prompt: int = 0,
         shared: int = 0,
         alphas: Sequence[float] = (),
         observer: Observer | None = None,
-        lookup: Lookup | None = None,
     ) -> None:
         if scheduler is not None and (spec.mode != "speculative" or scheduler.largest > spec.block_size):
             raise ValueError(
                 f"a scheduler of block sizes up to {scheduler.largest} needs mode speculative and a block at least "
                 f"as large, got mode {spec.mode} and block_size {spec.block_size}"
             )
-        self.target = target
-        self.drafter = drafter
-        self.spec = spec
-        self.scheduler = scheduler
-        self.accept = accept
+        self.target, self.drafter, self.spec, self.scheduler = target, drafter, spec, scheduler
+        self.accept, self.choose = accept, choose
+        self.observer = observer or Observer()
         self.verified = {"target": 1, "speculative": spec.block_size, "guided": spec.verify_size}[spec.mode]
-        self.observer, self.lookup = observer, lookup
-        self.taps = drafter.draft.config.tap_ids if isinstance(drafter, DFlashDrafter) else ()
-        if observer is not None:
-            self.taps = observer.tap_ids
+        self._drafters = [each for each in (drafter, second) if each is not None]
+        self.taps = next((each.tap_ids for each in (*self._drafters, self.observer) if each.tap_ids), ())
         self._rule = spec.rule if spec.mode == "guided" else None
         self._sources = SourceSet([self._rule] if self._rule else [], target, drafter, prompts, materials)
         self.rows = [Row(len(prompt), len(prompt)) for prompt in prompts]
         device = target.device
-        self._capture = capture or (capture_for(device, len(self.rows)) if _replayable(drafter) else None)
+        by_kernels = all(each.by_kernels for each in (*self._drafters, self.observer))
+        self._capture = capture or (capture_for(device, len(self.rows)) if by_kernels else None)
         self._runs: dict[int, Run] = {}
-        self._eos_ids = frozenset(() if spec.ignore_eos else spec.eos_token_ids or target.eos_token_ids)
+        self._eos_ids = ending_tokens(spec, target)
         self._eos = torch.tensor(sorted(self._eos_ids), dtype=torch.long, device=device)
         self._keys = torch.tensor(keys, device=device)
         self._alphas = torch.tensor(alphas, device=device)[:, None, None] if alphas else None
         known = [0 if prefill is None else len(prefill) for prefill in prefills]
         longest_rest = max(len(prompt) - start for prompt, start in zip(prompts, known, strict=True))
         self._longest_prompt = max(longest_prompt, *map(len, prompts))
-        branches = 2 if lookup is not None and drafter is not None else 1
-        longest = self._longest_prompt + spec.max_new_tokens + branches * self.verified
+        longest = self._longest_prompt + spec.max_new_tokens + max(1, len(self._drafters)) * self.verified
         # Rows read their rests together, right-padded: the padding of a row that starts late needs room too.
         capacity = max(longest, max(known) + longest_rest)
         self._tokens = torch.zeros(len(prompts), capacity, dtype=torch.long, device=device)
         for index, prompt in enumerate(prompts):
             self._tokens[index, : len(prompt)] = torch.tensor(prompt, device=device)
-        if lookup is not None:
-            lookup.follow(self._tokens)
+        for each in self._drafters:
+            each.follow(self._tokens)
         if shared:
             _check_shared(shared, target, prompts, known)
         self._cache = RowCache(target.num_layers, rows=len(prompts), capacity=capacity, shared=shared)
@@ -180,16 +170,14 @@ class Engine:
         self._advance(outcome)
         if self.scheduler is not None:
             self.scheduler.observe(self.verified, [row.acceptance_lengths[-1] for row in working])
+        self.observer.after_cycle(self)
 
     @torch.no_grad()
     def refill(self, slots: Sequence[int], fresh: Engine) -> None:
         """Give the slots of finished rows to the rows of an engine that has just been made, one each.
 
-        Everything is copied to where it was, so captured cycles stay valid. A row goes on as it would have alone.
-
-        Args:
-            slots: Slots of finished rows.
-            fresh: An engine of as many rows, with the same target, draft and spec, that has made no step.
+        Everything is copied to where it was, so captured cycles stay valid. A row goes on as it would have alone. The
+        fresh engine has the same target, draft and spec.
 
         Raises:
             ValueError: If a slot is in use, or a prompt is longer than this engine has room for.
@@ -209,8 +197,8 @@ class Engine:
             self._alphas[slots] = fresh._alphas
         self._cache.copy_rows(slots, fresh._cache)
         self._sources.copy_rows(slots, fresh._sources)
-        if self.drafter is not None and fresh.drafter is not None:
-            self.drafter.copy_rows(slots, fresh.drafter)
+        for own, other in zip(self._drafters, fresh._drafters, strict=True):
+            own.copy_rows(slots, other)
         for slot, row in zip(slots, fresh.rows, strict=True):
             self.rows[slot] = row
 
@@ -228,53 +216,45 @@ class Engine:
         anchor_ids = self._tokens.gather(1, at.positions[:, :1])
         block = anchor_ids
         if at.positions.shape[1] > 1:
-            proposals = self._proposals(anchor_ids, at)
+            proposals = [each.propose(anchor_ids[:, 0], at, self._draw) for each in self._drafters]
             if len(proposals) == 2:
-                drafted, found = proposals
-                return self._verify_both(anchor_ids, drafted, found, at)
+                return self._verify_both(anchor_ids, proposals[0], proposals[1], at)
             block = torch.cat([anchor_ids, *proposals], dim=1)
         hidden, early = self._read(block, at)
         drawn = self._draw(self._guided(self.target.head(hidden), block, at, early), at.positions + 1)
         return self._commit(self.accept(block[:, 1:], drawn) + 1, drawn, at)
 
-    def _proposals(self, anchor_ids: Tensor, at: Placement) -> list[Tensor]:
-        """What draft and lookup propose, (R, Q-1) each."""
-        drafted = [] if self.drafter is None else [self.drafter.propose(anchor_ids[:, 0], at, self._draw)]
-        return drafted if self.lookup is None else [*drafted, self.lookup.propose(at.positions)]
-
-    def _verify_both(self, anchor_ids: Tensor, drafted: Tensor, found: Tensor, at: Placement) -> Tensor:  # (R, 2)
-        """One pass over two branches that share the anchor; the longer one is committed, the draft's where equal."""
+    def _verify_both(self, anchor_ids: Tensor, first: Tensor, second: Tensor, at: Placement) -> Tensor:  # (R, 2)
+        """One pass over two branches that share the anchor; the longer one is committed, the first where equal."""
         size = at.positions.shape[1]
         both = forked(at, capacity=self._cache.capacity)
-        block = torch.cat([anchor_ids, drafted, found], dim=1)
+        block = torch.cat([anchor_ids, first, second], dim=1)
         hidden, features = self.target.forward(block, both, self._cache, tap_ids=self.taps)
-        drawn = self._draw(self.target.head(hidden), both.times + 1)
-        accepted = self.accept(drafted, drawn[:, :size])
-        accepted_found = self.accept(found, torch.cat([drawn[:, :1], drawn[:, size:]], dim=1))
+        logits = self.target.head(hidden)
+        self.observer.before_draw(logits, logits)
+        drawn = self._draw(logits, both.times + 1)
+        accepted = self.accept(first, drawn[:, :size])
+        accepted_second = self.accept(second, torch.cat([drawn[:, :1], drawn[:, size:]], dim=1))
         # Where in the pass each slot of the branch that stays was read; the anchor comes first in either.
         slots = torch.arange(size, device=drawn.device)
-        moved = slots + (accepted_found > accepted)[:, None] * (slots > 0) * (size - 1)
+        moved = slots + (accepted_second > accepted)[:, None] * (slots > 0) * (size - 1)
         self._cache.move(both.positions.gather(1, moved)[:, 1:], at.positions[:, 1:])
-        features = features.gather(1, moved[..., None].expand(-1, -1, features.shape[-1]))
-        for follower in self._followers():
-            follower.extend(features, at)
-        return self._commit(torch.maximum(accepted, accepted_found) + 1, drawn.gather(1, moved), at)
+        stays = lambda each: each.gather(1, moved[..., None].expand(-1, -1, each.shape[-1]))  # noqa: E731
+        self._hand_on(stays(hidden), stays(features), at)
+        return self._commit(torch.maximum(accepted, accepted_second) + 1, drawn.gather(1, moved), at)
 
     def _read(self, block: Tensor, at: Placement) -> tuple[Tensor, Tensor]:
-        """Final hidden states of a pass over a block, and those of the layers that sources of guidance tap.
-
-        The draft and the sources take the features as they come.
-        """
+        """Final hidden states of a pass over a block, and those of the layers that sources of guidance tap."""
         hidden, tapped = self.target.forward(block, at, self._cache, tap_ids=self.taps + self._sources.taps)
         features, early = tapped.tensor_split([len(self.taps) * self.target.hidden_size], dim=-1)
-        for follower in self._followers():
-            follower.extend(features, at)
-        if self.observer is not None:
-            self.observer.observe(hidden, features, at.positions)
+        self._hand_on(hidden, features, at)
         return hidden, early
 
-    def _followers(self) -> list[Drafter | SourceSet]:
-        return [self._sources] if self.drafter is None else [self.drafter, self._sources]
+    def _hand_on(self, hidden: Tensor, features: Tensor, at: Placement) -> None:
+        """Drafters, sources and observer take what a pass computed."""
+        for follower in (*self._drafters, self._sources):
+            follower.extend(features, at)
+        self.observer.after_pass(hidden, features, at.positions)
 
     def _read_prompts(
         self, prefills: Sequence[Prefill | None], known: Sequence[int], longest_rest: int, capacity: int
@@ -285,7 +265,7 @@ class Engine:
                 self._cache.fill_row(index, prefill.keys, prefill.values)
         none = torch.zeros(0, 0)
         known_features = [none if prefill is None else prefill.features for prefill in prefills]
-        for follower in self._followers():
+        for follower in (*self._drafters, self._sources):
             follower.begin(known_features, capacity=capacity)
         last: dict[int, Tensor] = {i: prefill.hidden[-1] for i, prefill in enumerate(prefills) if prefill is not None}
         for offset in range(0, longest_rest, PREFILL_CHUNK):
@@ -309,12 +289,17 @@ class Engine:
         self._advance(self._commit(torch.ones_like(drawn[:, 0]), drawn, at), counts_as_step=False)
 
     def _guided(self, logits: Tensor, block: Tensor, at: Placement, early: Tensor) -> Tensor:
-        if self._rule is None:
-            return logits
-        target, values = self._sources.read(logits, block, at, early, self._keys)
-        return apply_rule(self._rule, target, values, self._alphas)
+        """What the next tokens are drawn from: the target's logits, guided where a rule says so."""
+        guided = logits
+        if self._rule is not None:
+            target, values = self._sources.read(logits, block, at, early, self._keys)
+            guided = apply_rule(self._rule, target, values, self._alphas)
+        self.observer.before_draw(logits, guided)
+        return guided
 
     def _draw(self, logits: Tensor, positions: Tensor) -> Tensor:
+        if self.choose is not None:
+            return self.choose(logits, positions)
         spec = self.spec
         return draw(logits, self._keys, positions, temperature=spec.temperature, top_k=spec.top_k, top_p=spec.top_p)
 
@@ -341,6 +326,11 @@ class Engine:
                 row.finish_reason = "eos" if ends_in_eos else "length"
 
 
+def ending_tokens(spec: DecodingSpec, target: Target) -> frozenset[int]:
+    """The tokens that end an answer."""
+    return frozenset(() if spec.ignore_eos else spec.eos_token_ids or target.eos_token_ids)
+
+
 def _check_shared(shared: int, target: Target, prompts: Sequence[Sequence[int]], known: Sequence[int]) -> None:
     if not target.is_grouped:
         raise ValueError(f"shared is {shared}, but target {target.name!r} has eager attention: each row needs a copy")
@@ -352,8 +342,3 @@ def _check_shared(shared: int, target: Target, prompts: Sequence[Sequence[int]],
             f"{shared} tokens and go on, each with a prefill of them; got {len(common)} beginnings, prompts of "
             f"{min(map(len, prompts))} tokens or more, and prefills of {min(known)} or more"
         )
-
-
-def _replayable(drafter: Drafter | None) -> bool:
-    """Whether proposing is nothing but kernels: other drafters may do anything on the host."""
-    return drafter is None or isinstance(drafter, DFlashDrafter)

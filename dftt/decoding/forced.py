@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.generate import Adapted
-from dftt.decoding.guidance.materials import Materials
-from dftt.decoding.guidance.source_set import SourceSet, apply_rule
+from dftt.decoding.guidance.build import SourceSet, apply_rule
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.cache import RowCache, place
 from dftt.models.lora import applied
 from dftt.models.pair import Pair
@@ -21,17 +21,11 @@ from dftt.types import GuidanceSpec, Prefill, Prompt
 
 @dataclass(frozen=True)
 class ForcedLogits:
-    """Logits from which each token of a continuation would be drawn, temperature not applied.
+    """Logits from which each token of a continuation would be drawn, temperature not applied."""
 
-    Args:
-        token_ids: The continuation.
-        target: The target's, (N, V).
-        guided: One (N, V) tensor per rule, in order.
-    """
-
-    token_ids: tuple[int, ...]
-    target: Tensor
-    guided: tuple[Tensor, ...]
+    token_ids: tuple[int, ...]  # the continuation
+    target: Tensor  # (N, V), the target's
+    guided: tuple[Tensor, ...]  # (N, V) each, one per rule, in order
 
 
 @torch.no_grad()
@@ -51,13 +45,9 @@ def forced_logits(
     The same distributions that `generate` draws from where it has drawn these tokens.
 
     Args:
-        pair: Target and draft.
-        prompt: What comes before.
         continuation: The tokens to be judged, at least one.
         rules: Rules of guidance.
-        adaptation: The draft is asked under this adapter.
-        materials: As in `generate`.
-        prefill: A prefill of the prompt or of its first tokens.
+        adaptation: As in `generate`, like materials and prefill.
         key: Sample key of the noise controls; see `sample_key`.
 
     Raises:
@@ -70,9 +60,10 @@ def forced_logits(
     prefill = whole_prefill(pair, prompt, prefill)
     target, device = pair.target, pair.target.device
     drafter = DFlashDrafter(pair.draft, target)
-    taps = pair.draft.config.tap_ids
+    keys = torch.tensor([key], device=device)
     tokens = torch.tensor([prompt.input_ids[-1:] + given[:-1]], device=device)
     capacity = len(prompt) + len(given)
+    size = pair.draft.config.block_size  # the draft's scratch room is for so many
     parts: list[list[Tensor]] = []
     with applied(pair.draft, adaptation):
         sources = SourceSet(rules, target, drafter, [prompt.input_ids], materials)
@@ -80,14 +71,13 @@ def forced_logits(
         cache.fill_row(0, prefill.keys, prefill.values)
         for follower in (drafter, sources):
             follower.begin([prefill.features], capacity=capacity)
-        for start in range(0, len(given), pair.draft.config.block_size):  # the draft's scratch room is for so many
-            block = tokens[:, start : start + pair.draft.config.block_size]
+        for start in range(0, len(given), size):
+            block = tokens[:, start : start + size]
             at = place([len(prompt) - 1 + start], block.shape[1], device=device)
-            hidden, tapped = target.forward(block, at, cache, tap_ids=taps + sources.taps)
-            features, early = tapped.tensor_split([len(taps) * target.hidden_size], dim=-1)
+            hidden, tapped = target.forward(block, at, cache, tap_ids=drafter.tap_ids + sources.taps)
+            features, early = tapped.tensor_split([len(drafter.tap_ids) * target.hidden_size], dim=-1)
             for follower in (drafter, sources):
                 follower.extend(features, at)
-            keys = torch.tensor([key], device=device)
             own, values = sources.read(target.head(hidden), block, at, early, keys)
             parts.append([own[0], *(apply_rule(rule, own, values)[0] for rule in rules)])
     own, *guided = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Literal, TypedDict, Unpack, cast, overload
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
+from dftt.decoding.drafters import make_drafters
 from dftt.decoding.engine import Engine
-from dftt.decoding.guidance.materials import Materials
-from dftt.decoding.lookup import Lookup
-from dftt.decoding.on_policy import Learner, LearningEngine
+from dftt.decoding.guidance.sources import Materials
+from dftt.decoding.on_policy import Learner, learning_engine
 from dftt.decoding.queue import Finished, OnTokens, decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler
@@ -177,27 +177,25 @@ def _engine(
     longest_prompt: int = 0,
 ) -> Engine:
     """An engine that holds the requests of these numbers, under the adapter that the draft has now."""
-    if drafter is None and spec.mode != "target" and spec.drafter != "lookup":
-        drafter = DFlashDrafter(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
-    looks_up = spec.mode == "speculative" and spec.drafter != "draft"
+    first, second = (drafter, None) if drafter is not None else make_drafters(pair, spec, study)
     rows = [requests[number] for number in numbers]
     ids, prefills, keys = [row.prompt.input_ids for row in rows], [row.prefill for row in rows], [r.key for r in rows]
     if learner is not None:
-        if not isinstance(drafter, DFlashDrafter):
+        if not isinstance(first, DFlashDrafter):
             raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
-        return LearningEngine(pair, spec, ids, prefills, keys, learner, scheduler=scheduler)
+        return learning_engine(pair, spec, ids, prefills, keys, learner, scheduler=scheduler)
     return Engine(
         pair.target,
-        drafter,
+        first,
         spec,
         ids,
         prefills,
         keys,
+        second=second,
         materials=replace(materials, without_context=[row.question for row in rows if row.question is not None]),
         scheduler=scheduler,
         longest_prompt=longest_prompt,
         shared=shared,
-        lookup=Lookup(spec.lookup_suffix, study) if looks_up else None,
         alphas=[row.alpha for row in rows if row.alpha is not None],
     )
 

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dftt.decoding.drafter import Drafter, Draw
+from dftt.models.cache import Placement
+
 _BETWEEN = -1  # stands between texts: no token, so no suffix reaches across
 
 
-class Lookup:
-    """Looks up the end of every row in the row itself, then in other texts.
+class Lookup(Drafter):
+    """Looks up the end of every row in the row itself, then in other texts, the same for all rows.
 
-    Args:
-        longest: Most tokens of a suffix.
-        texts: Other texts, the same for all rows.
+    `longest` is the most tokens of a suffix.
     """
+
+    by_kernels = True
 
     def __init__(self, longest: int, texts: Sequence[Sequence[int]] = ()) -> None:
         self.longest = longest
@@ -31,9 +34,9 @@ class Lookup:
         """Take the storage of the rows' tokens (R, S), which the engine goes on writing to."""
         self._tokens, self._texts = tokens, self._texts.to(tokens.device)
 
-    def propose(self, positions: Tensor) -> Tensor:  # (R, Q) -> (R, Q-1)
-        """What may follow each row's token at its first position, the row known up to there."""
-        ends, count = positions[:, 0], positions.shape[1] - 1
+    def propose(self, anchor_ids: Tensor, placement: Placement, draw: Draw) -> Tensor:  # noqa: ARG002 - not drawn
+        """What may follow each row's anchor, the row known up to there."""
+        ends, count = placement.positions[:, 0], placement.positions.shape[1] - 1
         steps = torch.arange(count, device=ends.device)
         before = torch.arange(self._tokens.shape[1], device=ends.device) < ends[:, None]
         length, last = self._last_match(self._tokens, before, ends)
@@ -48,12 +51,9 @@ class Lookup:
         return proposed.clamp_min(0)
 
     def _last_match(self, texts: Tensor, known: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the longest match of each row's suffix: its length, 0 where there is none, and where it ends, (R,) each.
+        """Of the longest match of the suffix that ends at each row's `ends`: its length (0: none), and where it ends.
 
-        Args:
-            texts: Where to look, (R or 1, S).
-            known: Where a match may end, (R or 1, S).
-            ends: Where each row's suffix ends, (R,).
+        Matches are looked for in `texts`, and end where those are `known`, (R or 1, S) each.
         """
         index = torch.arange(texts.shape[1], device=ends.device)
         alive = known.expand(len(ends), -1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from dftt.decoding.baselines.power import generate_power
 from dftt.decoding.baselines.rerank import generate_reranked
 from dftt.decoding.generate import Adapted, generate
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt
 from dftt.types.methods import Method, PowerSpec

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
-from dftt.models.cache import Placement
+from dftt.decoding.recording import Recorder
+from dftt.decoding.schedule import BlockScheduler
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec, Prefill
 
@@ -32,105 +32,67 @@ class Learner(Protocol):
     def learn(self, text: Prefill, answer_length: int) -> None:
         """Change the draft in place.
 
-        Args:
-            text: All tokens that the target has read, with its features and final hidden states; no keys and values.
-            answer_length: How many of the last ones are the answer's.
+        `text` has all tokens that the target has read, with features and final hidden states, but no keys and values;
+        the last `answer_length` tokens are the answer's.
         """
         ...
 
 
-class LearningEngine(Engine):
-    """An engine of one row, mode speculative, with the pair's own draft.
-
-    Args:
-        pair: Target and draft.
-        spec: As Engine.
-        prompts: As Engine.
-        prefills: As Engine.
-        keys: As Engine.
-        learner: Learns.
-        options: As Engine.
+def learning_engine(
+    pair: Pair,
+    spec: DecodingSpec,
+    prompts: Sequence[Sequence[int]],
+    prefills: Sequence[Prefill | None],
+    keys: Sequence[int],
+    learner: Learner,
+    *,
+    scheduler: BlockScheduler | None = None,
+) -> Engine:
+    """An engine of one row whose draft, the pair's own, learns after each cycle where the learner says so.
 
     Raises:
-        ValueError: If there are several rows, or another mode.
+        ValueError: If there are several rows, or the mode is not speculative.
     """
+    if len(prompts) != 1 or spec.mode != "speculative":
+        raise ValueError(
+            f"a draft learns from one answer at a time, in mode speculative; got {len(prompts)} prompts and mode "
+            f"{spec.mode}"
+        )
+    drafter = DFlashDrafter(pair.draft, pair.target)
+    width = len(prompts[0]) + spec.max_new_tokens + spec.block_size
+    observer = _Learning(pair, drafter, learner, prompts[0], prefills[0], width)
+    return Engine(pair.target, drafter, spec, prompts, prefills, keys, scheduler=scheduler, observer=observer)
+
+
+class _Learning(Recorder):
+    """Lets the learner learn between cycles, and the drafter read everything again under the weights learnt."""
+
+    by_kernels = False  # the draft's weights and what it has read change between cycles
 
     def __init__(
         self,
         pair: Pair,
-        spec: DecodingSpec,
-        prompts: Sequence[Sequence[int]],
-        prefills: Sequence[Prefill | None],
-        keys: Sequence[int],
+        drafter: DFlashDrafter,
         learner: Learner,
-        **options: Any,
+        prompt: Sequence[int],
+        prefill: Prefill | None,
+        width: int,
     ) -> None:
-        if len(prompts) != 1 or spec.mode != "speculative":
-            raise ValueError(
-                f"a draft learns from one answer at a time, in mode speculative; got {len(prompts)} prompts and mode "
-                f"{spec.mode}"
-            )
-        self._learner, self._memory = learner, _Remembering(pair)
-        self._hidden = torch.empty(0)
-        super().__init__(pair.target, self._memory, spec, prompts, prefills, keys, **options)
-        self._capture = None  # the draft's weights and what it has read change between cycles
+        super().__init__(pair, 1, width)
+        self.drafter, self.learner, self.prompt = drafter, learner, tuple(prompt)
+        if prefill is not None:
+            self.features[0, : len(prefill)] = prefill.features
+            self.hidden[0, : len(prefill)] = prefill.hidden
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One cycle, and an update where it is due."""
-        (row,) = self.rows
-        before = row.length
-        super().step()
+    def after_cycle(self, engine: Engine) -> None:
+        """An update where it is due."""
+        (row,) = engine.rows
         known = row.length - 1  # the target has yet to read the last token
-        if row.finish_reason or not self._learner.is_due(row.length - before) or known - row.prompt_length < _LEAST:
+        answered = known - row.prompt_length
+        if row.finish_reason or not self.learner.is_due(row.acceptance_lengths[-1]) or answered < _LEAST:
             return
-        text = Prefill(
-            input_ids=tuple(self._tokens[0, :known].tolist()),
-            features=self._memory.features[:known],
-            hidden=self._hidden[:known],
-            keys=(),
-            values=(),
-        )
-        self._learner.learn(text, known - row.prompt_length)
-        self._memory.read_again(known)
-
-    def _read_prompts(
-        self, prefills: Sequence[Prefill | None], known: Sequence[int], longest_rest: int, capacity: int
-    ) -> Tensor:
-        self._hidden = torch.zeros(
-            capacity, self.target.hidden_size, dtype=self.target.dtype, device=self.target.device
-        )
-        for prefill in prefills:
-            if prefill is not None:
-                self._hidden[: len(prefill)] = prefill.hidden
-        return super()._read_prompts(prefills, known, longest_rest, capacity)
-
-    def _read(self, block: Tensor, at: Placement) -> tuple[Tensor, Tensor]:
-        hidden, early = super()._read(block, at)
-        self._hidden[at.positions[0]] = hidden[0]
-        return hidden, early
-
-
-class _Remembering(DFlashDrafter):
-    """A drafter that keeps the features it reads, to read them again once the draft has changed."""
-
-    def __init__(self, pair: Pair) -> None:
-        super().__init__(pair.draft, pair.target)
-        self.features = torch.empty(0)  # (capacity, L*D)
-
-    def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
-        """As a drafter, of one row."""
-        width = len(self.draft.config.tap_ids) * self.target.hidden_size
-        self.features = torch.zeros(capacity, width, dtype=self.target.dtype, device=self.target.device)
-        if len(features[0]):
-            self.features[: len(features[0])] = features[0]
-        super().begin(features, capacity=capacity)
-
-    def extend(self, features: Tensor, placement: Placement) -> None:
-        """As a drafter."""
-        self.features[placement.positions[0]] = features[0]
-        super().extend(features, placement)
-
-    def read_again(self, known: int) -> None:
-        """All keys and values of the first positions anew: each depends on fc, and on its layer's own projections."""
-        super().begin([self.features[:known]], capacity=len(self.features))
+        ids = (*self.prompt, *engine.new_tokens(0))[:known]
+        self.learner.learn(Prefill(ids, self.features[0, :known], self.hidden[0, :known], (), ()), answered)
+        # Each key and value depends on fc, and on its layer's own projections.
+        self.drafter.begin([self.features[0, :known]], capacity=self.features.shape[1])

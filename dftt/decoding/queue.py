@@ -18,28 +18,21 @@ _REFILL_SHARE = 8
 
 @dataclass(frozen=True)
 class Finished:
-    """A request that has been decoded.
-
-    Args:
-        request: Its number.
-        row: What became of it.
-        token_ids: The new tokens.
-        seconds: Wall-clock time of the cycles that it took part in.
-    """
+    """A request that has been decoded."""
 
     request: int
-    row: Row
-    token_ids: list[int]
-    seconds: float
+    row: Row  # what became of it
+    token_ids: list[int]  # the new ones
+    seconds: float  # wall-clock time of the cycles that it took part in
 
 
 @dataclass
 class _Slot:
-    """What a slot holds now: a request, the clock when it came, and how many of its tokens were sent on."""
+    """What a slot holds now."""
 
     request: int
-    since: float
-    sent: int = 0
+    since: float  # the clock when it came
+    sent: int = 0  # tokens that were passed on
 
 
 def decode_queue(
@@ -60,14 +53,16 @@ def decode_queue(
     waiting, clock = list(requests[count:]), 0.0
     while True:
         for index, slot in enumerate(slots):
-            if slot is None:
-                continue
-            if on_tokens is not None:
-                _send(engine, index, slot, on_tokens)
             row = engine.rows[index]
+            if slot is None or (on_tokens is None and not row.finish_reason):
+                continue  # asking for tokens would wait for the device
+            tokens = engine.new_tokens(index)
+            if on_tokens is not None and tokens[slot.sent :]:
+                on_tokens(slot.request, tokens[slot.sent :])
+                slot.sent = len(tokens)
             if row.finish_reason:
                 slots[index] = None
-                yield Finished(slot.request, row, engine.new_tokens(index), clock - slot.since)
+                yield Finished(slot.request, row, tokens, clock - slot.since)
         free = [index for index, slot in enumerate(slots) if slot is None][: len(waiting)]
         if free and len(free) >= min(len(waiting), -(-count // _REFILL_SHARE)):
             taken, waiting = waiting[: len(free)], waiting[len(free) :]
@@ -80,11 +75,3 @@ def decode_queue(
             clock += time.perf_counter() - begun
         else:
             return
-
-
-def _send(engine: Engine, index: int, slot: _Slot, on_tokens: OnTokens) -> None:
-    """Pass on the tokens of a slot that have not been."""
-    tokens = engine.new_tokens(index)
-    if tokens[slot.sent :]:
-        on_tokens(slot.request, tokens[slot.sent :])
-    slot.sent = len(tokens)

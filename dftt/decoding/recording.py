@@ -1,4 +1,4 @@
-"""Rows of texts that go on from one context, with what the target's passes over them left behind."""
+"""Keeping what the target's passes compute: a recorder of an engine, and rows of texts written behind one context."""
 
 from __future__ import annotations
 
@@ -8,29 +8,38 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from dftt.decoding.engine import Engine
+from dftt.decoding.engine import Engine, Observer
 from dftt.models.pair import Pair
 from dftt.models.spans import KEYS_PER_TILE
 from dftt.types import DecodingSpec, Prefill
 
 
+class Recorder(Observer):
+    """Keeps features (R, S, L*D) and final hidden states (R, S, D) of `width` positions behind the `prefix` first."""
+
+    def __init__(self, pair: Pair, rows: int, width: int, prefix: int = 0) -> None:
+        target, self.tap_ids = pair.target, pair.draft.config.tap_ids
+        at = {"dtype": target.dtype, "device": target.device}
+        self.features = torch.zeros(rows, width, len(self.tap_ids) * target.hidden_size, **at)
+        self.hidden = torch.zeros(rows, width, target.hidden_size, **at)
+        self._prefix, self._rows = prefix, torch.arange(rows, device=target.device)[:, None]
+
+    def after_pass(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
+        """Store what a pass computed; the padding of a short prompt is overwritten by its answer."""
+        kept = positions - self._prefix
+        self.features[self._rows, kept] = features
+        self.hidden[self._rows, kept] = hidden
+
+
 @dataclass(frozen=True)
 class Texts:
-    """Texts behind one context, a row each, cut or padded to one length.
+    """Texts behind one context, a row each, cut or padded to one length."""
 
-    Args:
-        token_ids: Their tokens, (M, S), the prompt's own first.
-        starts: How many of those are the prompt's, (M,).
-        lengths: How many tokens of each the target has read, (M,).
-        features: Hidden states of the tapped layers, (M, S, L*D).
-        hidden: Final hidden states, (M, S, D).
-    """
-
-    token_ids: Tensor
-    starts: Tensor
-    lengths: Tensor
-    features: Tensor
-    hidden: Tensor
+    token_ids: Tensor  # (M, S), the prompt's own first
+    starts: Tensor  # (M,), how many of those are the prompt's
+    lengths: Tensor  # (M,), how many tokens of each the target has read
+    features: Tensor  # (M, S, L*D), hidden states of the tapped layers
+    hidden: Tensor  # (M, S, D), final hidden states
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -45,17 +54,11 @@ def joined(parts: Sequence[Texts]) -> Texts:
 def write_texts(
     pair: Pair, prefix: Prefill, prompts: Sequence[Sequence[int]], keys: Sequence[int], spec: DecodingSpec, width: int
 ) -> Texts:
-    """What the target writes to prompts that all begin with a context, decoded side by side; nothing is read twice.
+    """What the target writes, in mode target, to prompts that all begin with a context; nothing is read twice.
 
-    Args:
-        pair: The target, and the draft whose features are kept.
-        prefix: Prefill of the context.
-        prompts: Token ids, the context's first.
-        keys: A sample key for each.
-        spec: How to decode, in mode target.
-        width: Room for a text, prompt and answer; at least as much as the longest takes.
+    `width` is the room for a text, prompt and answer: at least as much as the longest takes.
     """
-    recorder = _Recorder(pair, len(prompts), len(prefix), width)
+    recorder = Recorder(pair, len(prompts), width, len(prefix))
     shared = len(prefix) // KEYS_PER_TILE * KEYS_PER_TILE if pair.target.reads_spans and len(prompts) > 1 else 0
     known = [prefix if len(prefix) else None] * len(prompts)
     engine = Engine(pair.target, None, spec, prompts, known, keys, shared=shared, observer=recorder)
@@ -70,28 +73,3 @@ def write_texts(
         lengths.append(len(text) - 1)  # no pass has read the last token
     at = {"dtype": torch.long, "device": token_ids.device}
     return Texts(token_ids, torch.tensor(starts, **at), torch.tensor(lengths, **at), recorder.features, recorder.hidden)
-
-
-class _Recorder:
-    """Keeps features and final hidden states of all positions behind a prefix.
-
-    Args:
-        pair: Says which layers the draft taps.
-        rows: Rows of the engine.
-        prefix: Positions before the first that is kept.
-        width: Positions that are kept.
-    """
-
-    def __init__(self, pair: Pair, rows: int, prefix: int, width: int) -> None:
-        self.tap_ids = pair.draft.config.tap_ids
-        target = pair.target
-        at = {"dtype": target.dtype, "device": target.device}
-        self.features = torch.zeros(rows, width, len(self.tap_ids) * target.hidden_size, **at)
-        self.hidden = torch.zeros(rows, width, target.hidden_size, **at)
-        self._prefix, self._rows = prefix, torch.arange(rows, device=target.device)[:, None]
-
-    def observe(self, hidden: Tensor, features: Tensor, positions: Tensor) -> None:
-        """Store what a pass computed; the padding of a short prompt is overwritten by its answer."""
-        kept = positions - self._prefix
-        self.features[self._rows, kept] = features
-        self.hidden[self._rows, kept] = hidden

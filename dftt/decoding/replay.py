@@ -13,51 +13,38 @@ import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter, Draw
-from dftt.decoding.engine import Engine
+from dftt.decoding.engine import Engine, Observer
 from dftt.decoding.generate import Adapted, resolve_sizes
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.cache import Placement
 from dftt.models.lora import applied
 from dftt.models.pair import Pair
-from dftt.models.target import Target
 from dftt.types import DecodingSpec, Generation, Prefill, Prompt
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The top of a next-token distribution, before temperature.
+    """The top of a next-token distribution, before temperature."""
 
-    Args:
-        log_prob: Log-probability of the token that was committed.
-        token_ids: The most likely tokens, the best one first.
-        log_probs: Theirs, in the same order.
-    """
-
-    log_prob: float
-    token_ids: tuple[int, ...]
-    log_probs: tuple[float, ...]
+    log_prob: float  # of the token that was committed
+    token_ids: tuple[int, ...]  # the most likely ones, the best one first
+    log_probs: tuple[float, ...]  # theirs, in the same order
 
 
 @dataclass(frozen=True)
 class TokenTrace:
     """One committed token and the distributions at its position.
 
-    Args:
-        token_id: The token.
-        slot: Its place after the anchor of its verify step, from 1; 0 is the token drawn from the prefill.
-        accepted: Whether it was a proposal that was kept; the last token of a step is the target's own.
-        target: The target's distribution.
-        draft: The draft's, None where it had none: in mode guided, where the rule reads the draft, that of slot 1 of a
-            block anchored at the token before; else the proposal's at this slot.
-        guided: What was drawn from in mode guided; None in the other modes, which draw from the target's.
+    The draft's is, in mode guided, where the rule reads the draft, that of slot 1 of a block anchored at the token
+    before; else the proposal's at this slot.
     """
 
     token_id: int
-    slot: int
-    accepted: bool
+    slot: int  # its place after the anchor of its verify step, from 1; 0 is the token drawn from the prefill
+    accepted: bool  # whether it was a proposal that was kept; the last token of a step is the target's own
     target: Candidates
-    draft: Candidates | None = None
-    guided: Candidates | None = None
+    draft: Candidates | None = None  # None where the draft said nothing
+    guided: Candidates | None = None  # what was drawn from in mode guided; other modes draw from the target's
 
 
 def replay(
@@ -75,13 +62,9 @@ def replay(
     """The distributions behind each token of an answer; costs about what decoding it did.
 
     Args:
-        pair: Target and draft that made it.
-        prompt: What it answers.
-        spec: How it was decoded.
+        spec: How it was decoded; prompt, adaptation and materials as well are those of then.
         generation: The answer.
-        adaptation: What it was decoded under.
         prefill: Prefill of the prompt or of its first tokens.
-        materials: What its rule of guidance needed besides the pair.
         key: Sample key of the noise controls; see `sample_key`.
         top_k: Candidates kept of each distribution.
 
@@ -93,10 +76,22 @@ def replay(
     spec = resolve_sizes(spec, pair.draft.config.block_size)
     with applied(pair.draft, adaptation):
         drafter = None if spec.mode == "target" else _Watched(pair.draft, pair.target)
-        engine = _Replay(pair.target, drafter, spec, prompt, prefill, generation, top_k, materials, key)
-        while len(engine.traces) < len(generation.token_ids):
+        tracer = _Tracer(generation, len(prompt), drafter, top_k, is_guided=spec.mode == "guided")
+        engine = Engine(
+            pair.target,
+            drafter,
+            spec,
+            [prompt.input_ids],
+            [prefill],
+            [key],
+            materials=materials,
+            accept=tracer.accept,
+            choose=tracer.choose,
+            observer=tracer,
+        )
+        while len(tracer.traces) < len(generation.token_ids):
             engine.step()
-    return tuple(engine.traces[: len(generation.token_ids)])
+    return tuple(tracer.traces[: len(generation.token_ids)])
 
 
 class _Watched(DFlashDrafter):
@@ -116,48 +111,33 @@ class _Watched(DFlashDrafter):
         return self.logits
 
 
-class _Replay(Engine):
-    """An engine of one row that draws what is known and notes the logits."""
+class _Tracer(Observer):
+    """Has an engine of one row choose and accept what an answer holds, and notes the logits that it shows."""
+
+    by_kernels = False  # looks at every cycle from the host
 
     def __init__(
-        self,
-        target: Target,
-        drafter: _Watched | None,
-        spec: DecodingSpec,
-        prompt: Prompt,
-        prefill: Prefill | None,
-        generation: Generation,
-        top_k: int,
-        materials: Materials | None,
-        key: int,
+        self, generation: Generation, prompt_length: int, drafter: _Watched | None, top_k: int, *, is_guided: bool
     ) -> None:
         self.traces: list[TokenTrace] = []
         self._known, self._lengths = generation.token_ids, list(generation.acceptance_lengths)
-        self._prompt_length, self._top_k, self._watched = len(prompt), top_k, drafter
-        self._target_logits = self._drawn_logits = self._drawn = torch.empty(0)
-        ids = [prompt.input_ids]
-        super().__init__(target, drafter, spec, ids, [prefill], [key], materials=materials, accept=self._recorded)
-        self._capture = None  # looks at every cycle from the host
+        self._prompt_length, self._drafter, self._top_k, self._is_guided = prompt_length, drafter, top_k, is_guided
+        self._target = self._guided = torch.empty(0)
 
-    def _draw_first(self, hidden: Tensor) -> None:
-        super()._draw_first(hidden)
-        self._note(0, slot=0, accepted=False)
+    def before_draw(self, target: Tensor, guided: Tensor) -> None:
+        self._target, self._guided = target, guided
 
-    def _guided(self, logits: Tensor, block: Tensor, at: Placement, early: Tensor) -> Tensor:
-        self._target_logits = logits
-        return super()._guided(logits, block, at, early)
-
-    def _draw(self, logits: Tensor, positions: Tensor) -> Tensor:
+    def choose(self, logits: Tensor, positions: Tensor) -> Tensor:
         """The answer's tokens; the likeliest ones after its end, where they no longer matter."""
-        self._drawn_logits = logits
         drawn = logits.argmax(-1)
         for place, position in enumerate((positions[0] - self._prompt_length).tolist()):
             if position < len(self._known):
                 drawn[0, place] = self._known[position]
-        self._drawn = drawn
+        if not self.traces:  # the token from the prefill, which is drawn before anything is proposed
+            self._note(0, int(drawn[0, 0]), slot=0, accepted=False)
         return drawn
 
-    def _recorded(self, _proposed: Tensor, drawn: Tensor) -> Tensor:
+    def accept(self, _proposed: Tensor, drawn: Tensor) -> Tensor:
         """The number of proposals that were accepted then."""
         if not self._lengths or self._lengths[0] > drawn.shape[1]:
             raise ValueError(
@@ -166,22 +146,21 @@ class _Replay(Engine):
             )
         committed = self._lengths.pop(0)
         for place in range(committed):
-            self._note(place, slot=place + 1, accepted=place + 1 < committed)
+            self._note(place, int(drawn[0, place]), slot=place + 1, accepted=place + 1 < committed)
         return torch.full_like(drawn[:, 0], committed - 1)
 
-    def _note(self, place: int, *, slot: int, accepted: bool) -> None:
-        token = int(self._drawn[0, place])
-        draft = None if self._watched is None else self._watched.logits
+    def _note(self, place: int, token: int, *, slot: int, accepted: bool) -> None:
+        drafted = None if self._drafter is None else self._drafter.logits
+        if drafted is not None and place >= drafted.shape[1]:
+            drafted = None  # nothing was proposed behind the last slot
         self.traces.append(
             TokenTrace(
                 token_id=token,
                 slot=slot,
                 accepted=accepted,
-                target=self._candidates(self._target_logits[0, place], token),
-                draft=self._candidates(draft[0, place], token)
-                if draft is not None and place < draft.shape[1]
-                else None,
-                guided=self._candidates(self._drawn_logits[0, place], token) if self.spec.mode == "guided" else None,
+                target=self._candidates(self._target[0, place], token),
+                draft=None if drafted is None else self._candidates(drafted[0, place], token),
+                guided=self._candidates(self._guided[0, place], token) if self._is_guided else None,
             )
         )
 

@@ -1,4 +1,5 @@
-"""Drawing tokens with noise that belongs to a position, so that every way of decoding draws the same token there.
+"""Drawing tokens with noise that belongs to a position, so that every way of decoding draws the same token there; and
+counting the proposals that equal what was drawn.
 
 The token is argmax(processed logits + Gumbel noise). The noise of (seed, sample key, position, token) comes from a
 counter-based integer hash, hence equal on CPU and GPU and whatever else is computed beside it.
@@ -23,30 +24,21 @@ def sample_key(seed: int, name: str) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def gumbel_noise(
-    keys: Tensor,  # (R,), int64
-    positions: Tensor,  # (R, Q), int64
-    num_tokens: int,
-) -> Tensor:  # (R, Q, V), float32
-    """Standard Gumbel noise for each token at each position."""
+# The noises take int64 keys (R,) and positions (R, Q), and give (R, Q, V).
+
+
+def gumbel_noise(keys: Tensor, positions: Tensor, num_tokens: int) -> Tensor:
+    """Standard Gumbel noise for each token at each position, float32."""
     return -(-uniform_noise(keys, positions, num_tokens).log()).log().float()
 
 
-def normal_noise(
-    keys: Tensor,  # (R,), int64
-    positions: Tensor,  # (R, Q), int64
-    num_tokens: int,
-) -> Tensor:  # (R, Q, V), float64
-    """Standard normal noise for each token at each position, independent of the noise that tokens are drawn with."""
+def normal_noise(keys: Tensor, positions: Tensor, num_tokens: int) -> Tensor:
+    """Standard normal noise, float64, independent of the noise that tokens are drawn with."""
     return torch.special.ndtri(uniform_noise(keys ^ _OTHER_STREAM, positions, num_tokens))
 
 
-def uniform_noise(
-    keys: Tensor,  # (R,), int64
-    positions: Tensor,  # (R, Q), int64
-    num_tokens: int,
-) -> Tensor:  # (R, Q, V), float64
-    """Uniform numbers in (0, 1) for each token at each position; in double precision devices agree closely."""
+def uniform_noise(keys: Tensor, positions: Tensor, num_tokens: int) -> Tensor:
+    """Uniform numbers in (0, 1), float64: in double precision devices agree closely."""
     at_position = _mix(keys[:, None] + positions * _GOLDEN)
     tokens = torch.arange(num_tokens, device=positions.device)
     bits = _mix(at_position[..., None] + tokens * _GOLDEN)
@@ -69,20 +61,22 @@ def process_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: flo
 
 
 def draw(
-    logits: Tensor,  # (R, Q, V)
-    keys: Tensor,  # (R,)
-    positions: Tensor,  # (R, Q): where the drawn tokens will stand
-    *,
-    temperature: float,
-    top_k: int = 0,
-    top_p: float = 1.0,
-) -> Tensor:  # (R, Q)
-    """The token drawn at each position; plain argmax at temperature 0."""
+    logits: Tensor, keys: Tensor, positions: Tensor, *, temperature: float, top_k: int = 0, top_p: float = 1.0
+) -> Tensor:  # (R, Q, V), (R,), (R, Q) -> (R, Q)
+    """The token drawn from the logits of each position, where it will stand; plain argmax at temperature 0."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature == 0:
         return logits.argmax(-1)
     processed = process_logits(logits, temperature=temperature, top_k=top_k, top_p=top_p)
     return (processed + gumbel_noise(keys, positions, logits.shape[-1])).argmax(-1)
+
+
+def count_accepted(
+    proposed: Tensor,  # (R, P)
+    drawn: Tensor,  # (R, P + 1): what the target (or the guided distribution) drew at the same positions, and one more
+) -> Tensor:  # (R,)
+    """Length of the longest prefix of proposals that equals what was drawn; the next drawn token is the bonus."""
+    return (proposed == drawn[:, : proposed.shape[1]]).long().cumprod(-1).sum(-1)
 
 
 def _mix(value: Tensor) -> Tensor:

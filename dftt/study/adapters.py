@@ -9,7 +9,7 @@ import torch
 
 from dftt.adaptation.store import AdapterStore
 from dftt.adaptation.ttt import ttt_adapt
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.draft import tapped
 from dftt.models.lora import Adaptation, Adapter
 from dftt.study.progress import StudyProgress

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dftt.adaptation.online import learning
 from dftt.decoding.forced import forced_logits
 from dftt.decoding.generate import Adapted, OnTokens, generate
-from dftt.decoding.guidance.temperature import matched_temperature
+from dftt.decoding.guidance.rules import matched_temperature
 from dftt.decoding.methods import generate_by
 from dftt.decoding.on_policy import Learner
 from dftt.decoding.replay import TokenTrace, replay

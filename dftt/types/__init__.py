@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -43,7 +43,7 @@ __all__ = [
 Mode = Literal["target", "speculative", "guided"]
 MODES: tuple[str, ...] = ("target", "speculative", "guided")
 DrafterName = Literal["draft", "lookup", "hybrid"]
-DRAFTERS: tuple[str, ...] = ("draft", "lookup", "hybrid")
+DRAFTERS: tuple[str, ...] = get_args(DrafterName)
 LEAST_TEMPERATURE = 1e-6  # logits over less could be infinite, and the first infinity would be drawn
 _TUPLES = ("token_ids", "acceptance_lengths", "statuses", "rubrics")  # of a record; JSON knows lists only
 

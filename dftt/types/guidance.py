@@ -113,12 +113,12 @@ def layers_of(source: str) -> tuple[int, ...]:
 
 
 def _check_source(name: str, source: str) -> None:
-    if source in PLAIN_SOURCES:
+    plain = dict.fromkeys((*PLAIN_SOURCES, *(each for rule in RULES.values() for each in rule[:2])))
+    if source in plain:
         return
     kind, layers = source.partition(":")[0], layers_of(source)
     enough = len(layers) == 1 if kind == "early_exit" else len(layers) > 0
     if kind not in SOURCES_WITH_LAYERS or not enough:
         raise ValueError(
-            f"{name}: unknown source {source!r}; choose from {', '.join(PLAIN_SOURCES)}, early_exit:LAYER, "
-            "dola:LAYER,LAYER"
+            f"{name}: unknown source {source!r}; choose from {', '.join(plain)}, early_exit:LAYER, dola:LAYER,LAYER"
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from dftt.types.checks import at_least, of_declared_types, one_of, positive, share, whole
 
 LossName = Literal["ce", "kl", "mixed"]
-LOSSES: tuple[str, ...] = ("ce", "kl", "mixed")
+LOSSES: tuple[str, ...] = get_args(LossName)
 LEARNS_FROM: tuple[str, ...] = ("context", "self_study", "generation")
 MAX_SEED = 2**31 - 1  # what is drawn for a step or a batch is seeded by multiples of it, which must fit 64 bits
 LORA_MODULES: tuple[str, ...] = (

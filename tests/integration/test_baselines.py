@@ -15,7 +15,7 @@ from dftt.decoding.baselines.power import generate_power
 from dftt.decoding.baselines.rerank import generate_reranked, mean_log_probability
 from dftt.decoding.forced import forced_logits, token_log_probabilities
 from dftt.decoding.generate import generate
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.decoding.methods import generate_by
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, TTTSpec
 from dftt.types.methods import METHODS, PowerSpec, RerankSpec, make_method

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dftt import module
-from dftt.adaptation import lessons, ttt
+from dftt.adaptation import lessons, steps
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import BlockBatch, BlockLoss, block_loss
 from dftt.adaptation.token_corpus import TokenCorpus
@@ -303,7 +303,7 @@ def test_a_non_finite_loss_stops_fit_as_it_stops_ttt_adapt(commands, tiny_pair, 
     data = commands.contexts("rules")
     pair = tiny_pair()
     prompt = context_of([encode(pair.target.tokenizer, task.messages) for task in load_tasks(data)])
-    monkeypatch.setattr(ttt, "block_loss", broken(at))
+    monkeypatch.setattr(steps, "block_loss", broken(at))
     expected = ttt_adapt(pair, prompt, SPEC)
     monkeypatch.setattr(module, "block_loss", broken(at))
     cli = commands("fit", *TTT, *KEEP_ALL, data=data)

@@ -10,7 +10,7 @@ import torch
 
 from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Prompt, TTTSpec
 from tests.fakes import EOS_ID, ScriptedDrafter, random_prompt

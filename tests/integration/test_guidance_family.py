@@ -19,7 +19,7 @@ from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
 from dftt.decoding.forced import forced_logits
 from dftt.decoding.generate import generate, resolve_sizes
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.decoding.sampling import sample_key
 from dftt.models.lora import applied, sharing_copy
 from dftt.models.pair import Pair

@@ -48,7 +48,7 @@ def test_proposals_are_those_of_a_plain_search() -> None:
         lookup = Lookup(longest, texts)
         lookup.follow(tokens)
         at = place([len(row) - 1 for row in rows], count + 1, device=torch.device("cpu"))
-        proposed = lookup.propose(at.positions).tolist()
+        proposed = lookup.propose(torch.empty(0), at, lambda logits, _: logits).tolist()
         for row, got in zip(rows, proposed, strict=True):
             if (expected := plain_lookup(row, texts, longest, count)) is not None:
                 found += 1

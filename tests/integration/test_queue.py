@@ -16,7 +16,7 @@ from dftt.decoding.captured import plain_cycle
 from dftt.decoding.drafter import DFlashDrafter
 from dftt.decoding.engine import Engine
 from dftt.decoding.generate import generate, resolve_sizes
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.decoding.queue import decode_queue
 from dftt.decoding.sampling import sample_key
 from dftt.decoding.schedule import BlockScheduler

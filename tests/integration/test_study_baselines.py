@@ -9,7 +9,7 @@ import pytest
 
 from dftt.decoding.forced import forced_logits
 from dftt.decoding.generate import generate
-from dftt.decoding.guidance.temperature import mean_entropy
+from dftt.decoding.guidance.rules import mean_entropy
 from dftt.decoding.methods import generate_by
 from dftt.models.pair import Pair, load_pair
 from dftt.study import Arm

@@ -8,7 +8,7 @@ import pytest
 
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate
-from dftt.decoding.guidance.materials import Materials
+from dftt.decoding.guidance.sources import Materials
 from dftt.models.pair import Pair, load_pair
 from dftt.models.target import Target
 from dftt.study.manifest import wanted_records

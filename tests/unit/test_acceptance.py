@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dftt.decoding.acceptance import count_accepted
+from dftt.decoding.sampling import count_accepted
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from dftt.adaptation.batch_stream import BatchStream, numbers
-from dftt.adaptation.token_corpus import CorpusBatch
+from dftt.adaptation.token_corpus import BatchStream, CorpusBatch, numbers
 
 
 def stream(*, seed: int = 1, count: int = 12) -> BatchStream:

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dftt.adaptation import ttt
-from dftt.adaptation.fallback import rungs
+from dftt.adaptation import steps
 from dftt.adaptation.losses import block_loss
-from dftt.adaptation.ttt import ttt_adapt
+from dftt.adaptation.ttt import rungs, ttt_adapt
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec
 from tests.fakes import random_prompt
@@ -37,7 +36,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise error
             return block_loss(*args, **kwargs)
 
-        monkeypatch.setattr(ttt, "block_loss", failing)
+        monkeypatch.setattr(steps, "block_loss", failing)
 
     return install
 

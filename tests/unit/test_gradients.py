@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dftt.adaptation import ttt
-from dftt.adaptation.gradients import Replay
+from dftt.adaptation.steps import Replay
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec

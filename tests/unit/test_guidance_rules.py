@@ -5,11 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from dftt.decoding.guidance.building import dola_layers
-from dftt.decoding.guidance.distributions import entropy, jensen_shannon
-from dftt.decoding.guidance.rules import guide, interpolate
-from dftt.decoding.guidance.sources import furthest, scaled_like
-from dftt.decoding.guidance.temperature import matched_temperature, mean_entropy
+from dftt.decoding.guidance.rules import entropy, guide, interpolate, jensen_shannon, matched_temperature, mean_entropy
+from dftt.decoding.guidance.sources import dola_layers, furthest, scaled_like
 from dftt.decoding.sampling import gumbel_noise, normal_noise
 from dftt.types import DecodingSpec, GuidanceSpec
 from dftt.types.guidance import RULES

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from dftt.adaptation.held_out import is_held_out
-from dftt.adaptation.lessons import context_batch
+from dftt.adaptation.lessons import context_batch, is_held_out
 from dftt.models.pair import Pair
 from dftt.types import TTTSpec
 from tests.fakes import random_prompt

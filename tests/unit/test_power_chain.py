@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from dftt.decoding.baselines.chain import Proposed, log_acceptance, power_sample
+from dftt.decoding.baselines.power import Proposed, log_acceptance, power_sample
 from dftt.types.methods import PowerSpec, RerankSpec
 
 # Next-token probabilities by what came before; token 2 ends an answer.
@@ -77,7 +77,7 @@ def sample_many(model, alpha: float, *, steps: int, count: int, blocks: int = 1)
     return Counter(
         power_sample(
             propose, alpha=alpha, max_new_tokens=3, blocks=blocks, steps=steps, has_ended=ended, random=random
-        ).state.tokens
+        ).tokens
         for _ in range(count)
     )
 
@@ -139,8 +139,7 @@ def test_an_answer_grows_block_by_block() -> None:
     )
     assert [first for first, _ in itertools.groupby(sum(each) for each in extents)] == [1, 2, 3]
     assert len(extents) == 3 * (1 + 2)
-    assert sampled.steps == 6
-    assert len(sampled.state.tokens) == 3
+    assert len(sampled.tokens) == 3
 
 
 def test_the_acceptance_ratio_by_hand() -> None:

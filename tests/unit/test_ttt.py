@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from dftt.adaptation import ttt
+from dftt.adaptation import steps, ttt
 from dftt.adaptation.lessons import context_batch
 from dftt.adaptation.losses import block_loss
 from dftt.adaptation.online import learning
-from dftt.adaptation.optimizers import lr_factor
+from dftt.adaptation.steps import lr_factor
 from dftt.adaptation.ttt import Adaptation, ttt_adapt
 from dftt.decoding.generate import generate
 from dftt.models.lora import applied
@@ -46,7 +46,7 @@ def broken_loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             result = block_loss(*args, **kwargs)
             return replace(result, loss=result.loss * math.nan) if next(calls) == at else result
 
-        monkeypatch.setattr(ttt, "block_loss", broken)
+        monkeypatch.setattr(steps, "block_loss", broken)
 
     return install
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 from dftt.decoding.forced import forced_logits, token_log_probabilities, whole_prefill
 from dftt.decoding.generate import Adapted, generate
@@ -27,10 +28,7 @@ def generate_reranked(
     """The sample with the highest mean log-probability per token; steps and passes of all samples are counted.
 
     Args:
-        pair: Target and draft.
-        prompt: The prompt.
         spec: How the samples are drawn; mode speculative, at a temperature above 0.
-        rerank: How many, and who judges.
         adaptation: The adapter under which the draft proposes, and judges.
         prefill: A prefill of the prompt or of its first tokens.
         sample_name: Names the samples, which are numbered from 0; with the seed it decides the answer.
@@ -50,11 +48,8 @@ def generate_reranked(
         prefill=prefill,
         sample_names=[f"{sample_name}/{number}" for number in range(rerank.samples)],
     )
-    scores = [
-        mean_log_probability(pair, prompt, sample, by=rerank.by, adaptation=adaptation, prefill=prefill)
-        for sample in samples
-    ]
-    best = samples[scores.index(max(scores))]
+    judged_by = partial(mean_log_probability, pair, prompt, by=rerank.by, adaptation=adaptation, prefill=prefill)
+    best = max(samples, key=judged_by)
     return replace(
         best,
         acceptance_lengths=tuple(length for sample in samples for length in sample.acceptance_lengths),

@@ -1,4 +1,7 @@
-"""The one rule of guidance, on logits that are given: target + alpha * (numerator - reference), bounded as asked."""
+"""The one rule of guidance, on logits that are given: target + alpha * (numerator - reference), bounded as asked.
+
+Beside it its control: the target at the temperature that makes it as unsure as the guided distribution.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dftt.decoding.guidance.distributions import entropy, jensen_shannon
 from dftt.types import GuidanceSpec
 
 Weight = float | Tensor  # alpha, or one per position (..., 1)
+
+LOWEST, HIGHEST = 1e-2, 1e2  # temperatures that are looked at
+_HALVINGS = 60
 
 
 def guide(
@@ -79,25 +84,74 @@ def _move_top(spec: GuidanceSpec, target: Tensor, numerator: Tensor, reference: 
     return torch.where(target >= least, SPACES[spec.space](own, parts[0], parts[1], weight), own)
 
 
-def _whole(_target: Tensor, _numerator: Tensor, _reference: Tensor) -> float:
-    return 1.0
-
-
 def _by_divergence(_target: Tensor, numerator: Tensor, reference: Tensor) -> Tensor:
     """As AdaCAD does for CAD (arXiv 2409.07394): the more the two disagree, the more their difference counts."""
     return jensen_shannon(numerator, reference)[..., None]
-
-
-def _by_entropy(target: Tensor, _numerator: Tensor, _reference: Tensor) -> Tensor:
-    return (entropy(target) / math.log(target.shape[-1]))[..., None]
 
 
 SPACES: dict[str, Callable[[Tensor, Tensor, Tensor, Weight], Tensor]] = {
     "logits": _add_logits,
     "probability": _add_probabilities,
 }
+# Number in [0, 1] that alpha is multiplied by at each position.
 FACTORS: dict[str, Callable[[Tensor, Tensor, Tensor], Weight]] = {
-    "none": _whole,
+    "none": lambda _target, _numerator, _reference: 1.0,
     "divergence": _by_divergence,
-    "entropy": _by_entropy,
+    "entropy": lambda target, _numerator, _reference: (entropy(target) / math.log(target.shape[-1]))[..., None],
 }
+
+
+def entropy(logits: Tensor) -> Tensor:  # (..., V) -> (...)
+    """Shannon entropy in nats; tokens at -inf count nothing."""
+    return torch.special.entr(logits.softmax(-1)).sum(-1)
+
+
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:  # (..., V), (..., V) -> (...)
+    """Jensen-Shannon divergence of two distributions in bits, hence between 0 (equal) and 1 (disjoint)."""
+    p, q = first.log_softmax(-1), second.log_softmax(-1)
+    middle = torch.logaddexp(p, q) - math.log(2)
+    nats = (p.exp() * (p - middle)).sum(-1) + (q.exp() * (q - middle)).sum(-1)
+    return (nats / (2 * math.log(2))).clamp(0, 1)
+
+
+def mean_entropy(logits: Tensor, *, temperature: float = 1.0) -> float:
+    """Mean over positions of the entropy, in nats, of logits (..., V) at a temperature."""
+    return float(entropy(logits / temperature).mean())
+
+
+def matched_temperature(
+    target: Tensor,  # (..., V)
+    guided: Tensor,  # (..., V)
+    *,
+    temperature: float = 1.0,
+) -> float:
+    """The temperature at which the target is, on average over the positions, as unsure as the guided distribution.
+
+    Decode with mode target at it, and what is left between the two arms is not owed to entropy. Mean entropy grows with
+    temperature, so it is found by bisection, on a logarithmic scale.
+
+    Args:
+        target: The target's logits at some positions, such as those of `forced_logits`.
+        guided: Guided logits at the same positions.
+        temperature: The temperature of the guided arm, above 0.
+
+    Raises:
+        ValueError: If no temperature between 0.01 and 100 will do, or the guided arm is greedy.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature of the guided arm must be above 0, got {temperature}: greedy has no entropy")
+    wanted = mean_entropy(guided, temperature=temperature)
+    low, high = math.log(LOWEST), math.log(HIGHEST)
+    least, most = (mean_entropy(target, temperature=each) for each in (LOWEST, HIGHEST))
+    if not least <= wanted <= most:
+        raise ValueError(
+            f"no temperature between {LOWEST:g} and {HIGHEST:g} gives the target the guided mean entropy of "
+            f"{wanted:.4g} nats: it reaches {least:.4g} to {most:.4g}; compare at another alpha"
+        )
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if mean_entropy(target, temperature=math.exp(middle)) < wanted:
+            low = middle
+        else:
+            high = middle
+    return math.exp((low + high) / 2)

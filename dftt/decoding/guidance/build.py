@@ -8,27 +8,17 @@ import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import Drafter
-from dftt.decoding.guidance.building import Request, build_source
-from dftt.decoding.guidance.materials import Materials
 from dftt.decoding.guidance.rules import guide
-from dftt.decoding.guidance.step import Source, Step
+from dftt.decoding.guidance.sources import SOURCES, DraftLogits, Materials, Request, Source, Step
 from dftt.models.cache import Placement
 from dftt.models.target import Target
 from dftt.types import GuidanceSpec
 
 Key = tuple[str, bool]  # name of a source, and whether its draft sees the anchor's features
-_OF_THE_DRAFT = ("draft", "base", "other", "generic", "noise:norm", "noise:spread")
 
 
 class SourceSet:
-    """All sources of some rules, and the tapped layers that they read.
-
-    Args:
-        specs: The rules.
-        target: The target.
-        drafter: The engine's own drafter, which the engine begins and extends.
-        prompts: Token ids, one sequence per row.
-        materials: Adapters, prompts and models that rules name.
+    """All sources of some rules, and the tapped layers that they read; what they are made of says `Request`.
 
     Raises:
         ValueError: If a rule needs something that is not among the materials, or that does not fit.
@@ -44,7 +34,7 @@ class SourceSet:
     ) -> None:
         wanted = dict.fromkeys(key for spec in specs if spec.alpha != 0 for key in _keys(spec))
         self._sources: dict[Key, Source] = {
-            (name, inclusive): build_source(
+            (name, inclusive): SOURCES[_kind(name)](
                 Request(name, inclusive, target, drafter, prompts, materials or Materials())
             )
             for name, inclusive in wanted
@@ -69,14 +59,9 @@ class SourceSet:
     def read(
         self, logits: Tensor, block: Tensor, at: Placement, early: Tensor, keys: Tensor
     ) -> tuple[Tensor, dict[Key, Tensor]]:
-        """The target's logits in float32 or better, and those of every source.
+        """The target's logits in float32 or better, and those of every source, (R, Q, V) each.
 
-        Args:
-            logits: The target's, (R, Q, V).
-            block: Tokens, (R, Q).
-            at: Where they stand.
-            early: Hidden states of `taps`, concatenated, (R, Q, len(taps) * D).
-            keys: Sample keys, (R,).
+        `early` holds the hidden states of `taps`, concatenated, (R, Q, len(taps) * D); the rest is as in `Step`.
         """
         target = logits.to(torch.promote_types(logits.dtype, torch.float32))
         tapped = early.chunk(len(self.taps), dim=-1) if self.taps else ()
@@ -93,6 +78,16 @@ def apply_rule(spec: GuidanceSpec, target: Tensor, values: Mapping[Key, Tensor],
 
 
 def _keys(spec: GuidanceSpec) -> tuple[Key, Key]:
+    """Numerator and reference; whether the anchor is seen says something of the draft's sources only."""
     inclusive = spec.draft_context == "inclusive"
-    numerator, reference = ((name, inclusive and name in _OF_THE_DRAFT) for name in (spec.numerator, spec.reference))
+    numerator, reference = ((name, inclusive and _reads_draft(name)) for name in (spec.numerator, spec.reference))
     return numerator, reference
+
+
+def _reads_draft(name: str) -> bool:
+    made = SOURCES[_kind(name)]
+    return isinstance(made, type) and issubclass(made, DraftLogits)
+
+
+def _kind(name: str) -> str:
+    return name.partition(":")[0]
