@@ -100,7 +100,7 @@ class OpenAIJudge(ChatJudge):
             if wait := error.response.headers.get("retry-after"):
                 raise JudgeError(f"HTTP {error.status_code}: asked to wait {wait} s") from None
             is_retried = error.status_code in (408, 409, 429) or error.status_code >= 500
-            raise JudgeError(f"HTTP {error.status_code}{tries if is_retried else f': {_first_line(error)}'}") from None
+            raise JudgeError(f"HTTP {error.status_code}{tries if is_retried else ': ' + _first_line(error)}") from None
         except openai.APITimeoutError:
             raise JudgeError(f"no reply within {self.timeout:g} s{tries}") from None
         except openai.APIError as error:

@@ -42,20 +42,15 @@ class MathProcess:
             TimeoutError: It was not decided in time.
         """
         with self._lock:
-            if self._process is None:
-                pipe = subprocess.PIPE
-                command = [sys.executable, __file__]
-                self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-                # Importing sympy is no part of the first pair's time.
-                if _ask(self._process, ["1", "1"], seconds=600) != "true\n":
-                    raise ValueError(
-                        "math-verify does not work here, and mathematical answers need it: pip install math-verify"
-                    )
+            self._process = self._process or _start()
             begun = time.monotonic()
-            if line := _ask(self._process, [given, reference], self.seconds):
-                return json.loads(line)
-            self.close()
-        if time.monotonic() - begun >= self.seconds:
+            line = _ask(self._process, [given, reference], self.seconds)
+            too_late = time.monotonic() - begun >= self.seconds
+            if too_late or not line:
+                self.close()
+        if line:
+            return json.loads(line)
+        if too_late:
             raise TimeoutError(f"not decided within {self.seconds:g} s whether it is {reference[:60]!r}")
         return None  # it died of this pair: out of memory, or of the interpreter's stack
 
@@ -65,6 +60,17 @@ class MathProcess:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+def _start() -> subprocess.Popen[str]:
+    """A process that has imported what it needs: that is no part of the first pair's time."""
+    pipe, command = subprocess.PIPE, [sys.executable, __file__]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+    if _ask(process, ["1", "1"], seconds=600) != "true\n":
+        process.kill()
+        process.communicate()
+        raise ValueError("math-verify does not work here, and mathematical answers need it: pip install math-verify")
+    return process
 
 
 def _ask(process: subprocess.Popen[str], pair: list[str], seconds: float) -> str:

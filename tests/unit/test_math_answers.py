@@ -73,6 +73,14 @@ def test_a_tower_of_powers_is_given_up_in_time() -> None:
     assert time.monotonic() - begun < 60
 
 
+def test_without_math_verify_no_answer_counts_as_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    process = MathProcess()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="math-verify does not work here"):
+            process.same("1", "1")
+
+
 def test_formulas_are_compared_in_many_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda number: same_answer(f"{number} + {number}", f"2 * {number}"), range(12)))
