@@ -28,6 +28,7 @@ from dftt import (
     load_pair,
     ttt_adapt,
 )
+from dftt.adaptation.online import learning
 from dftt.models.draft import tapped
 from dftt.study.records import load_records
 from dftt.study.traces import Trace, load_traces
@@ -68,6 +69,8 @@ ARMS = {
     "minus other": "{mode: guided, alpha: 1.0, ttt: own, guidance: {rule: own_minus_other, top_k: 50}}",
     "noise": "{mode: guided, alpha: 0.5, ttt: own, guidance: {rule: noise_norm}}",
     "one tap": "{mode: guided, alpha: 0.75, ttt: own, taps: 0}",
+    "faint one tap": "{mode: guided, alpha: 0.25, ttt: own, taps: 0}",
+    "learning": "{mode: speculative, ttt: own, ttt_overrides: {learns_from: generation, every: 4}}",
     "rerank": "{mode: rerank, ttt: own, parameters: {samples: 4}}",
     "rerank none": "{mode: rerank, parameters: {samples: 4}}",
 }
@@ -206,6 +209,15 @@ def test_an_arm_learns_from_its_context(study: Study, arm: str, context: str) ->
     assert outcome(study.records[arm]) == outcome(study.answer(SPEC, made))
 
 
+def test_learning_from_the_answer_starts_from_the_checkpoint(study: Study) -> None:
+    spec = replace(TTT, learns_from="generation", every=4)
+    with learning(study.pair, spec, answer_tokens=16, initial=study.initial.adapter) as learner:
+        made = generate(study.pair, prompt_of(study.pair), SPEC, learner=learner, sample_names=[TASK])
+        losses = learner.adaptation.losses
+    assert losses_of(study.records["learning"]) == rounded(*losses)
+    assert outcome(study.records["learning"]) == outcome(made)
+
+
 # -- what it answers under --------------------------------------------------------------------------------------------
 
 
@@ -227,6 +239,14 @@ def test_an_arms_own_decoding_settings_are_decoded_with(study: Study) -> None:
 def test_arms_side_by_side_have_their_own_alpha(study: Study) -> None:
     for name, alpha in (("guided", 1.0), ("half guided", 0.5)):
         made = study.answer(replace(SPEC, mode="guided", alpha=alpha), study.adapted())
+        assert outcome(study.records[name]) == outcome(made)
+
+
+def test_arms_side_by_side_keep_their_taps(study: Study) -> None:
+    under = study.adapted(taps=0)
+    for name, alpha in (("one tap", 0.75), ("faint one tap", 0.25)):
+        with tapped(study.pair.draft, 0):
+            made = study.answer(replace(SPEC, mode="guided", alpha=alpha), under)
         assert outcome(study.records[name]) == outcome(made)
 
 
@@ -333,6 +353,28 @@ def test_reranking_asks_the_draft_under_its_adapter(study: Study, arm: str) -> N
     assert study.records[arm].token_ids == favourite(under.adapter)
     assert study.records[arm].acceptance_lengths == tuple(n for each in samples for n in each.acceptance_lengths)
     assert favourite(under.adapter) != favourite(None)
+
+
+# -- known faults -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.xfail(strict=True, reason="a draft that learns while it is decoded ignores draft_window")
+def test_a_learning_draft_keeps_its_window(study: Study) -> None:
+    """At a rate of nothing it proposes as one that does not learn."""
+    spec, still = replace(SPEC, draft_window=3), replace(TTT, learns_from="generation", every=4, lr=1e-12)
+    with learning(study.pair, still, answer_tokens=16, initial=study.initial.adapter) as learner:
+        made = generate(study.pair, prompt_of(study.pair), spec, learner=learner, sample_names=[TASK])
+    assert outcome(made) == outcome(study.records["window"])
+
+
+@pytest.mark.xfail(strict=True, reason="a trace shows the draft without its draft_window")
+def test_a_trace_shows_the_draft_with_its_window(study: Study) -> None:
+    """What the draft says at slot 1 depends on what it may see."""
+    record, trace = study.records["window"], study.traces["window"]
+    unhindered = draft_logits(study, record.token_ids, study.initial.adapter).log_softmax(-1)
+    slots = [(place, token) for place, token in enumerate(trace.tokens) if token.slot == 1 and token.draft is not None]
+    shown = [token.draft.log_prob for _, token in slots if token.draft is not None]
+    assert shown != pytest.approx([float(unhindered[place, token.token_id]) for place, token in slots], abs=1e-2)
 
 
 # -- predict ----------------------------------------------------------------------------------------------------------
