@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from itertools import product
 from typing import Any
 
 from dftt.types.arms import DRAFTLESS, TTT_SETTINGS, Arm
 from dftt.types.methods import BASELINES
 
-ARM_AXES: tuple[str, ...] = (
-    "mode",
-    "alpha",
-    "temperature",
-    "top_p",
-    "guidance",
-    "parameters",
-    "matched_to",
-    "source",
-    "taps",
-    "rounds",
-    "drafting",
-)
+ARM_AXES: tuple[str, ...] = tuple(each.name for each in fields(Arm) if each.name not in ("ttt_overrides", "name"))
 AXES: tuple[str, ...] = ARM_AXES + TTT_SETTINGS
 _GUIDED_ONLY = ("alpha", "guidance")
 _MAPPINGS = ("guidance", "parameters", "drafting")
@@ -32,11 +21,12 @@ def expand(grid: Grid | Sequence[Grid]) -> list[Arm]:
     """Arms of all combinations, in the order of the axes, each arm once; none of no axes.
 
     An axis that has no meaning for an arm (alpha where nothing is guided, steps where nothing is adapted) is left out
-    of it, so that a grid over modes and sources holds each plain arm once.
+    of it, so that a grid over modes and adaptations holds each plain arm once.
 
     Args:
-        grid: Axis to its values: mode, alpha, temperature, top_p, guidance, parameters, matched_to, source (the arm's
-            ttt), taps, rounds, drafting, and each setting of model.ttt. Or several such grids, one after the other.
+        grid: Axis to its values: mode, ttt, alpha, temperature, top_p, guidance, parameters, matched_to, taps, rounds,
+            drafting, and each setting of model.ttt. Or several such grids, one after the other. `source` is what older
+            configs call ttt.
 
     Raises:
         ValueError: An axis is unknown, or has no values or a value that no arm accepts.
@@ -46,6 +36,9 @@ def expand(grid: Grid | Sequence[Grid]) -> list[Arm]:
 
 
 def _expand(grid: Grid) -> list[Arm]:
+    if "source" in grid and "ttt" in grid:
+        raise ValueError("evaluator.grid has ttt and source, its former name: leave source out")
+    grid = {"ttt" if axis == "source" else axis: values for axis, values in grid.items()}
     for axis, values in grid.items():
         if axis not in AXES:
             raise ValueError(f"evaluator.grid: unknown axis {axis!r}; choose from {', '.join(AXES)}")
@@ -53,22 +46,19 @@ def _expand(grid: Grid) -> list[Arm]:
             raise ValueError(f"evaluator.grid.{axis} must be a list of at least one value, got {values!r}")
     if not grid:
         return []
-    return [_arm(dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
-
-
-def _arm(values: Mapping[str, Any]) -> Arm:
-    return Arm(**dict(_meaningful(values)))
+    combinations = (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
+    return [Arm(**dict(_meaningful(values))) for values in combinations]
 
 
 def _meaningful(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    mode, source = values.get("mode", "speculative"), values.get("source", "none")
-    adapts = source != "none" and mode not in DRAFTLESS
+    mode = values.get("mode", "speculative")
+    adapts = values.get("ttt", "none") != "none" and mode not in DRAFTLESS
     for axis, value in values.items():
         # Power Sampling and an arm that is matched to another have temperatures of their own.
         if axis == "temperature" and mode == "target" and values.get("matched_to"):
             continue
         if axis in ARM_AXES and _applies(axis, mode=mode, adapts=adapts):
-            yield ("ttt" if axis == "source" else axis), (value or {}) if axis in _MAPPINGS else value
+            yield axis, (value or {}) if axis in _MAPPINGS else value
     if adapts and (overrides := {axis: value for axis, value in values.items() if axis in TTT_SETTINGS}):
         yield "ttt_overrides", overrides
 
@@ -84,6 +74,6 @@ def _applies(axis: str, *, mode: str, adapts: bool) -> bool:
         return mode not in ("power", "copy")
     if axis == "matched_to":
         return mode == "target"
-    if axis in ("source", "rounds"):
+    if axis in ("ttt", "rounds"):
         return adapts
     return axis != "taps" or mode not in DRAFTLESS
