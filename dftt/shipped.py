@@ -1,4 +1,4 @@
-"""Configs that ship with the package, by name: `--config demo` from any folder, and what became of those that are gone."""
+"""Configs that ship with the package, by name: `--config demo` from any folder, and what to use for those gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _NOW = {
     "experiment/hardest": "--config configs/experiment/controls.yaml "
     '--data.init_args.categories "[Empirical Discovery & Simulation]"',
     "experiment/qwen25_coder_draft": "--config configs/experiment/smollm2_draft.yaml with the flags that it names",
-    "experiment/qwen3_8b_documents": "--config configs/experiment/ttt_documents.yaml --model configs/model/qwen3_8b.yaml",
+    "experiment/qwen3_8b_documents": "--config configs/experiment/ttt_documents.yaml "
+    "--model configs/model/qwen3_8b.yaml",
     "experiment/smollm2_shallow_draft": '--config configs/experiment/smollm2_draft.yaml --model.new_tap_ids "[1, 8]"',
     "experiment/table1": "--config configs/experiment/tau.yaml",
     "evaluator/guided": "--config configs/experiment/controls.yaml",

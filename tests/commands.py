@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-
 from lightning.pytorch.cli import LightningCLI
 
 from dftt.cli import DfttCLI, main
