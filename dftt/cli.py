@@ -123,20 +123,20 @@ class DfttCLI(LightningCLI):
             self._check_lengths(data, new_tokens=0)
 
     def before_validate(self) -> None:
-        """As before_fit."""
+        """Check the input before the target is loaded."""
         data = self._checked_data()
         if isinstance(data, ContextDataModule):
             self._check_lengths(data, new_tokens=0)
 
     def before_test(self) -> None:
-        """As before_fit; answers must fit the window too. A dry run ends here."""
+        """Check arms and input before the target is loaded; answers must fit its window, too. A dry run ends here."""
         data = self._check_study("test", self.evaluator.arms)
         if self.evaluator.dry_run:
             print(self._plan(data))
             sys.exit(0)
 
     def before_predict(self) -> None:
-        """As before_test."""
+        """Check the arm and the input before the target is loaded."""
         self._check_study("predict", [self.evaluator.answer_with])
 
     @property
@@ -231,17 +231,15 @@ class DfttCLI(LightningCLI):
 
 
 class SaveConfigAndProvenance(SaveConfigCallback):
-    """Writes config.yaml and provenance.json into the run's folder."""
+    """Writes config.yaml and provenance.json into the run's folder, once; a logger without a folder has neither."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write both once."""
-        written = self.already_saved
-        log_dir = trainer.log_dir  # the processes agree on it, so all of them must ask
-        if log_dir is None:
-            return  # a logger without a folder
-        super().setup(trainer, pl_module, stage)
-        if trainer.is_global_zero and not written:
-            write_provenance(log_dir)
+        """Write both."""
+        written, log_dir = self.already_saved, trainer.log_dir  # the processes agree on it, so all of them must ask
+        if log_dir is not None:
+            super().setup(trainer, pl_module, stage)
+            if trainer.is_global_zero and not written:
+                write_provenance(log_dir)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -156,8 +156,7 @@ class ContextDataModule(L.LightningDataModule):
 
     def share(self) -> tuple[int, int]:
         """This process's share of the contexts: its number, and of how many, over all jobs and their processes."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        number, count = self.shard
+        (rank, world), (number, count) = _process(self), self.shard
         return number * world + rank, count * world
 
     def test_dataloader(self) -> DataLoader:
@@ -193,11 +192,10 @@ class CorpusDataModule(L.LightningDataModule):
         seed: int = 1,
     ) -> None:
         super().__init__()
-        for path in paths:
-            if not Path(path).is_file():
-                raise ValueError(f"data.paths: no file at {path}; write one with python -m dftt_tools.synthesise")
         if not paths:
             raise ValueError("data.paths is empty: give at least one corpus file")
+        if absent := [path for path in paths if not Path(path).is_file()]:
+            raise ValueError(f"data.paths: no file at {absent[0]}; write one with python -m dftt_tools.synthesise")
         whole("data.tokens_per_batch", tokens_per_batch, 1)
         whole("data.anchors_per_batch", anchors_per_batch, 1)
         whole("data.val_sequences", val_sequences, 0)
@@ -209,22 +207,19 @@ class CorpusDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Read the files and split off the validation sequences."""
-        corpus = TokenCorpus.load(*self.paths)
-        if len(corpus) <= self.val_sequences:
-            raise ValueError(
-                f"corpus has {len(corpus)} sequences, data.val_sequences keeps {self.val_sequences} of them back"
-            )
+        corpus, kept = TokenCorpus.load(*self.paths), self.val_sequences
+        if len(corpus) <= kept:
+            raise ValueError(f"corpus has {len(corpus)} sequences, data.val_sequences keeps {kept} of them back")
         sequences = list(corpus)
-        held_out = set(
-            torch.randperm(len(sequences), generator=torch.Generator().manual_seed(0))[: self.val_sequences].tolist()
-        )
+        order = torch.randperm(len(sequences), generator=torch.Generator().manual_seed(0))
+        held_out = set(order[:kept].tolist())
         self._train = [sequence for index, sequence in enumerate(sequences) if index not in held_out]
         self._val = [sequences[index] for index in sorted(held_out)]
         self._digest = corpus.digest
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the stream from where training stands, shared out over the processes; always in a new order."""
-        stream, (rank, processes) = self._stream(self._train, self.seed), self._processes()
+        stream, (rank, processes) = self._stream(self._train, self.seed), _process(self)
         sampler = _Chosen(
             stream,
             lambda: numbers(self._taken(), rank=rank, processes=processes),
@@ -263,10 +258,6 @@ class CorpusDataModule(L.LightningDataModule):
         sizes = {"tokens_per_batch": self.tokens_per_batch, "anchors_per_batch": self.anchors_per_batch}
         return BatchStream(sequences, **sizes, seed=seed)
 
-    def _processes(self) -> tuple[int, int]:
-        """Number of this process, and of how many."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
     def _steps(self) -> int:
         """Batches that this process is done with, those before a resumed checkpoint included."""
         if self.trainer is None:
@@ -275,7 +266,7 @@ class CorpusDataModule(L.LightningDataModule):
 
     def _taken(self) -> int:
         """Batches that all processes together are done with."""
-        return self._resumed["taken"] + (self._steps() - self._resumed["steps"]) * self._processes()[1]
+        return self._resumed["taken"] + (self._steps() - self._resumed["steps"]) * _process(self)[1]
 
 
 class _Chosen(DistributedSampler):
@@ -309,6 +300,11 @@ class _Repeat(torch.utils.data.IterableDataset):
             yield self.item
 
 
+def _process(module: L.LightningDataModule) -> tuple[int, int]:
+    """Number of this process, and of how many."""
+    return (module.trainer.global_rank, module.trainer.world_size) if module.trainer else (0, 1)
+
+
 def _loader(
     dataset: Dataset | Sequence[ContextItem], *, workers: int = 0, sampler: DistributedSampler | None = None
 ) -> DataLoader:
@@ -326,9 +322,9 @@ def _check_one_source(given: Mapping[str, Any]) -> None:
     """Refuse settings of which one would be left unread beside another."""
     for first, others in (("suites", ("path", "suite", "questions", "context")), ("context", ("path", "suite"))):
         if given[first] and (unread := [name for name in others if given[name]]):
-            names = ", ".join(f"data.{name}" for name in others)
             raise ValueError(
-                f"data.{first} stands alone, but data.{unread[0]} is given too: leave {names} out, or null"
+                f"data.{first} stands alone, but data.{unread[0]} is given too: give one of them; null takes away the "
+                "suite or suites of a config"
             )
 
 

@@ -263,7 +263,8 @@ class Record:
             raise ValueError(f"record has unknown keys {unknown}; known are {sorted(known)}")
         if missing := [key for key in ("task_id", "context_id", "arm", "seed", "spec_hash") if key not in row]:
             raise ValueError(f"record lacks {missing}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+        given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        return cls(**given)
 
 
 def check_file(name: str, path: str | Path) -> Path:
