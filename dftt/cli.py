@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jsonargparse import Namespace
@@ -23,6 +23,7 @@ from dftt.evaluator import GuidedDecodingEvaluator
 from dftt.free_text import as_configs
 from dftt.models.target import check_window, encode, load_tokenizer
 from dftt.module import DraftTTTModule
+from dftt.shipped import with_shipped
 from dftt.study import Arm
 from dftt.study.plan import ROUGH, format_plan, make_plan, measured_rates
 from dftt.study.provenance import write_provenance
@@ -43,32 +44,47 @@ _NOT_FOR_US = (
     "predict returned None",  # the evaluator prints and stores the answers
     "Be aware that when using `ckpt_path`, callbacks",  # test keeps no checkpoints
 )
-_UNION_NOISE = (
-    "Does not validate against any of the Union subtypes",
-    "Subtypes:",
-    "Errors:",
-    "Expected a path but",
-    "Expected a <class 'NoneType'>",
-    "Given value",
-)
 
 
 class DfttCLI(LightningCLI):
-    """Train, adapt and evaluate a DFlash draft. One evaluator is always attached, as `evaluator`."""
+    """Train, adapt and evaluate a DFlash draft. One evaluator is always attached, as `evaluator`.
+
+    Args:
+        args: Arguments, the subcommand first.
+    """
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self._given = list(args)
+        super().__init__(
+            DraftTTTModule,
+            args=self._given,
+            auto_configure_optimizers=False,
+            seed_everything_default=1,
+            save_config_callback=SaveConfigAndProvenance,
+            save_config_kwargs={"overwrite": True},  # of a folder that was named by hand, as provenance.json
+            trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [StopsOnSignals()]},
+            parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in self.subcommands()}},
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Lightning's; the one that is named alone, since each takes a tenth of a second to set up."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in self._given[:1] if name in known} or known
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The evaluator as a forced callback: always there, and out of reach of a checkpoint's hyper-parameters."""
         parser.add_lightning_class_args(GuidedDecodingEvaluator, "evaluator")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:  # noqa: ARG002
         """Read flags and configs, free text as it was typed; whatever the parser says of them is one sentence."""
-        given = sys.argv[1:] if args is None else cast(list[str], args)
         with reading("the settings", fix="--help lists what is accepted"):
             try:
-                self.config = parser.parse_args(as_configs(given))
+                self.config = parser.parse_args(as_configs(with_shipped(self._given)))
             except argparse.ArgumentError as error:
-                raise ValueError(str(bad_input_behind(error) or _one_line(str(error)))) from error
-        _check_seed(self.config[self.config.subcommand].seed_everything)
+                raise ValueError(str(bad_input_behind(error) or _innermost(error))) from error
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= seed < 2**32:  # what all random number generators take
+            raise ValueError(f"seed_everything must be between 0 and {2**32 - 1}, got {seed}")
 
     def before_instantiate_classes(self) -> None:
         """What the trainer is made with: an end for a fit on one context, and an accelerator that is there."""
@@ -107,20 +123,20 @@ class DfttCLI(LightningCLI):
             self._check_lengths(data, new_tokens=0)
 
     def before_validate(self) -> None:
-        """As before_fit."""
+        """Check the input before the target is loaded."""
         data = self._checked_data()
         if isinstance(data, ContextDataModule):
             self._check_lengths(data, new_tokens=0)
 
     def before_test(self) -> None:
-        """As before_fit; answers must fit the window too. A dry run ends here."""
+        """Check arms and input before the target is loaded; answers must fit its window, too. A dry run ends here."""
         data = self._check_study("test", self.evaluator.arms)
         if self.evaluator.dry_run:
             print(self._plan(data))
             sys.exit(0)
 
     def before_predict(self) -> None:
-        """As before_test."""
+        """Check the arm and the input before the target is loaded."""
         self._check_study("predict", [self.evaluator.answer_with])
 
     @property
@@ -215,39 +231,24 @@ class DfttCLI(LightningCLI):
 
 
 class SaveConfigAndProvenance(SaveConfigCallback):
-    """Writes config.yaml and provenance.json into the run's folder."""
+    """Writes config.yaml and provenance.json into the run's folder, once; a logger without a folder has neither."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write both once."""
-        written = self.already_saved
-        log_dir = trainer.log_dir  # the processes agree on it, so all of them must ask
-        if log_dir is None:
-            return  # a logger without a folder
-        super().setup(trainer, pl_module, stage)
-        if trainer.is_global_zero and not written:
-            write_provenance(log_dir)
+        """Write both."""
+        written, log_dir = self.already_saved, trainer.log_dir  # the processes agree on it, so all of them must ask
+        if log_dir is not None:
+            super().setup(trainer, pl_module, stage)
+            if trainer.is_global_zero and not written:
+                write_provenance(log_dir)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a subcommand as `command_line` runs commands."""
-    cli_class = _only(*(args if args is not None else sys.argv[1:])[:1])
     with command_line(unasked=_NOT_FOR_US):
         try:
-            cli_class(
-                DraftTTTModule,
-                args=list(args) if args is not None else None,
-                auto_configure_optimizers=False,
-                seed_everything_default=1,
-                save_config_callback=SaveConfigAndProvenance,
-                save_config_kwargs={"overwrite": True},  # of a folder that was named by hand, as provenance.json
-                trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [StopsOnSignals()]},
-                parser_kwargs={
-                    "exit_on_error": False,
-                    **{name: {"exit_on_error": False} for name in cli_class.subcommands()},
-                },
-            )
+            DfttCLI(sys.argv[1:] if args is None else args)
         except MisconfigurationException as error:
-            raise ValueError(f"trainer: {_one_line(str(error))}") from error
+            raise ValueError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _check_files(spec: TTTSpec) -> None:
@@ -258,32 +259,21 @@ def _check_files(spec: TTTSpec) -> None:
         AdapterStore(spec.store)
 
 
-def _check_seed(seed: bool | int) -> None:
-    """Refuse a seed that not all random number generators take."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed_everything must be between 0 and {2**32 - 1}, got {seed}")
-
-
 def _has_gpu() -> bool:
     """Whether Lightning's accelerator gpu would find one."""
     return CUDAAccelerator.is_available() or MPSAccelerator.is_available()
 
 
-def _only(subcommand: str = "") -> type[DfttCLI]:
-    """The command line with one subcommand, where it is named first: each takes a tenth of a second to set up."""
-    known = DfttCLI.subcommands()
-    if subcommand not in known:
-        return DfttCLI
-
-    class OneSubcommand(DfttCLI):
-        @staticmethod
-        def subcommands() -> dict[str, set[str]]:
-            return {subcommand: known[subcommand]}
-
-    return OneSubcommand
-
-
-def _one_line(message: str) -> str:
-    """What the parser says, without what each other member of a union made of the value."""
-    lines = [line.strip(" -") for line in message.splitlines()]
-    return " ".join(line for line in lines if line and not line.startswith(_UNION_NOISE)) or " ".join(lines)
+def _innermost(error: argparse.ArgumentError) -> str:
+    """The places that lead to a wrong value, and what is wrong with it, in one line; the parser says it of each member
+    of a union, and chains the errors.
+    """
+    said, cause = "", error
+    while cause is not None:
+        first, _, rest = str(cause).partition("\n")
+        is_last = (cause.__cause__ or cause.__context__) is None
+        if (is_last or isinstance(cause, argparse.ArgumentError)) and first not in said:
+            said += f" {first}"
+        said += f" {rest}" if is_last else ""
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(said.split())

@@ -13,8 +13,8 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
-from typing import IO, NoReturn
+from io import TextIOWrapper
+from typing import NoReturn
 
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from transformers.utils import logging as transformers_logging
@@ -55,7 +55,8 @@ def command_line(*, unasked: Sequence[str] = ()) -> Iterator[None]:
         unasked: Beginnings, as patterns, of warnings of libraries that mean nothing here.
     """
     for stream in (sys.stdout, sys.stderr):
-        _take_any_text(stream)
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what its encoding lacks, instead of failing
     try:
         with _quiet_libraries(unasked), _stopped_by_signals():
             yield
@@ -67,7 +68,9 @@ def command_line(*, unasked: Sequence[str] = ()) -> Iterator[None]:
         _drop_output()
         _leave(128 + signal.SIGPIPE)
     except OSError as error:
-        _refuse(error, _of_machine(error))
+        said = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _refuse(error, f"{where}{said} ({type(error).__name__}; DFTT_DEBUG=1 shows where)")
     except ValueError as error:
         if (bad_input := bad_input_behind(error)) is None:
             raise
@@ -82,7 +85,7 @@ def stop_on_signals() -> None:
                 signal.signal(number, _stop)
 
 
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+def _stop(number: int, _frame: object) -> NoReturn:
     # Launchers send the same signal twice: to the process and to its group. The second must not cut the end short.
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
@@ -91,30 +94,22 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     stop_on_signals()
     try:
         yield
     except StoppedBySignal:
-        raise  # signals stay ignored until the process has ended
-    except BaseException:
-        _restore(before)
+        before.clear()  # signals stay ignored until the process has ended
         raise
-    else:
-        _restore(before)
-
-
-def _restore(handlers: dict[signal.Signals, signal._HANDLER]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
 def _quiet_libraries(unasked: Sequence[str]) -> Iterator[None]:
-    """Hides what users of this package can do nothing about: deprecations inside libraries, notes, bars of loading."""
+    """Hides what users can do nothing about: deprecations inside libraries, notes, progress bars of loading."""
     if _debugging() or sys.warnoptions:
         yield
         return
@@ -140,21 +135,8 @@ def _quiet_libraries(unasked: Sequence[str]) -> Iterator[None]:
                 transformers_logging.enable_progress_bar()
 
 
-def _take_any_text(stream: IO[str] | None) -> None:
-    """Let a stream replace what its encoding lacks, instead of failing."""
-    if stream is not None and hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-
-
 def _debugging() -> bool:
     return os.environ.get("DFTT_DEBUG", "0") not in ("", "0")
-
-
-def _of_machine(error: OSError) -> str:
-    """What the system refused, on one line."""
-    said = error.strerror or str(error).partition("\n")[0] or type(error).__name__
-    where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{where}{said} ({type(error).__name__}; DFTT_DEBUG=1 shows where)"
 
 
 def _refuse(error: Exception, sentence: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -44,8 +44,7 @@ class ContextDataModule(L.LightningDataModule):
         fraction: Use so large a part of the contexts of each category, at least one of each.
         subset_seed: Seeds the choice of that part.
         length_buckets: Use the tasks with prompts of these lengths only: 0-4k, 4-8k, 8-16k, 16-32k, 32-64k, 64k+.
-        context: A document to ask about, or a file of rows with context and question; takes the place of path and
-            suite.
+        context: A document to ask about, or a file of rows with context and question; instead of path and suite.
         question: Asked on the document, beside those of questions.
         max_contexts: Use the first so many contexts; 0 uses all.
         max_tasks: Use the first so many tasks of each context; 0 uses all.
@@ -73,30 +72,26 @@ class ContextDataModule(L.LightningDataModule):
         super().__init__()
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"data.shard must be [number, of how many], counted from 0, such as [0, 4]; got {shard}")
-        self.shard = shard
         for name, most in (("max_contexts", max_contexts), ("max_tasks", max_tasks)):
             at_least(f"data.{name}", most, 0)
-        # What is free text has no null among its types, which would make the parser read it as YAML.
-        if context:
-            path, suite = context, None
+        check_buckets(length_buckets or [])
+        self.shard, self.length_buckets = shard, length_buckets
+        # Free text has no null among its types, which would make the parser read it as YAML: empty is not given.
+        path = "" if path == DEMO else path
         questions = [*(questions or []), *([question] if question else [])]
-        if suites and (path or suite or questions):
-            raise ValueError("data.suites stands alone: leave data.path, data.suite and data.questions out")
-        self.source = ", ".join(suites) if suites else path or suite or DEMO
-        tasks = _read_all(suites) if suites else _read(path, suite, questions)
+        _check_one_source({"context": context, "path": path, "suite": suite, "suites": suites, "questions": questions})
+        self.source = ", ".join(suites) if suites else context or path or suite or DEMO
+        tasks = _read_all(suites) if suites else _read(context or path, suite, questions)
         groups = group_by_context(tasks)
-        for name in context_ids or []:
-            if name not in groups:
-                raise ValueError(
-                    f"data.context_ids: no context {name!r} in {self.source}; it has {', '.join(list(groups)[:5])}"
-                )
+        if absent := [name for name in context_ids or [] if name not in groups]:
+            raise ValueError(
+                f"data.context_ids: no context {absent[0]!r} in {self.source}; it has {', '.join(list(groups)[:5])}"
+            )
         groups = {name: groups[name] for name in context_ids} if context_ids else groups
         chosen = fraction_of(of_categories(groups, categories) if categories else groups, fraction, seed=subset_seed)
         self.contexts: Mapping[str, Sequence[Task]] = {
             name: tuple(members[: max_tasks or None]) for name, members in list(chosen.items())[: max_contexts or None]
         }
-        check_buckets(length_buckets or [])
-        self.length_buckets = length_buckets
 
     def keep_lengths(self, length_of: Callable[[Task], int]) -> None:
         """Drop the tasks that are not in length_buckets; called by whoever has the target's tokenizer."""
@@ -134,20 +129,18 @@ class ContextDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Each context once."""
-        return _loader(_Items(self.items()))
+        return _loader(self.items())
 
     def share(self) -> tuple[int, int]:
         """This process's share of the contexts: its number, and of how many, over all jobs and their processes."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        number, count = self.shard
+        (rank, world), (number, count) = _process(self), self.shard
         return number * world + rank, count * world
 
     def test_dataloader(self) -> DataLoader:
-        """This process's share of the contexts."""
-        rank, world = self.share()
-        items = _Items(self.items())
-        # A sampler of this kind is what keeps Lightning from sharing the share out once more.
-        return _loader(items, sampler=_Share(items, num_replicas=world, rank=rank, shuffle=False))
+        """This process's share of the contexts, none of them twice."""
+        items = self.items()
+        share = range(self.share()[0], len(items), self.share()[1])
+        return _loader(items, sampler=_Chosen(items, lambda: share, len(share)))
 
     def predict_dataloader(self) -> DataLoader:
         """As test_dataloader."""
@@ -176,42 +169,40 @@ class CorpusDataModule(L.LightningDataModule):
         seed: int = 1,
     ) -> None:
         super().__init__()
-        for path in paths:
-            if not Path(path).is_file():
-                raise ValueError(f"data.paths: no file at {path}; write one with python -m dftt_tools.synthesise")
         if not paths:
             raise ValueError("data.paths is empty: give at least one corpus file")
+        if absent := [path for path in paths if not Path(path).is_file()]:
+            raise ValueError(f"data.paths: no file at {absent[0]}; write one with python -m dftt_tools.synthesise")
         whole("data.tokens_per_batch", tokens_per_batch, 1)
         whole("data.anchors_per_batch", anchors_per_batch, 1)
         whole("data.val_sequences", val_sequences, 0)
         whole("data.seed", seed, 0, MAX_SEED)
-        self.paths = paths
-        self.tokens_per_batch = tokens_per_batch
-        self.anchors_per_batch = anchors_per_batch
-        self.val_sequences = val_sequences
-        self.seed = seed
+        self.paths, self.val_sequences, self.seed = paths, val_sequences, seed
+        self.tokens_per_batch, self.anchors_per_batch = tokens_per_batch, anchors_per_batch
         self._digest = ""
         self._resumed = {"taken": 0, "steps": 0}  # batches of all processes, and of each, when the checkpoint was saved
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Read the files and split off the validation sequences."""
-        corpus = TokenCorpus.load(*self.paths)
-        if len(corpus) <= self.val_sequences:
-            raise ValueError(
-                f"corpus has {len(corpus)} sequences, data.val_sequences keeps {self.val_sequences} of them back"
-            )
+        corpus, kept = TokenCorpus.load(*self.paths), self.val_sequences
+        if len(corpus) <= kept:
+            raise ValueError(f"corpus has {len(corpus)} sequences, data.val_sequences keeps {kept} of them back")
         sequences = list(corpus)
-        held_out = set(
-            torch.randperm(len(sequences), generator=torch.Generator().manual_seed(0))[: self.val_sequences].tolist()
-        )
+        order = torch.randperm(len(sequences), generator=torch.Generator().manual_seed(0))
+        held_out = set(order[:kept].tolist())
         self._train = [sequence for index, sequence in enumerate(sequences) if index not in held_out]
         self._val = [sequences[index] for index in sorted(held_out)]
         self._digest = corpus.digest
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the stream from where training stands, shared out over the processes; always in a new order."""
-        stream = self._stream(self._train, self.seed)
-        return _loader(stream, workers=4, sampler=_Next(stream, self._taken, *self._processes()))
+        stream, (rank, processes) = self._stream(self._train, self.seed), _process(self)
+        sampler = _Chosen(
+            stream,
+            lambda: numbers(self._taken(), rank=rank, processes=processes),
+            max(1, len(stream) // processes),  # what Lightning calls an epoch
+        )
+        return _loader(stream, workers=4, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader:
         """The held-out batches, with the same anchors every time."""
@@ -244,10 +235,6 @@ class CorpusDataModule(L.LightningDataModule):
         sizes = {"tokens_per_batch": self.tokens_per_batch, "anchors_per_batch": self.anchors_per_batch}
         return BatchStream(sequences, **sizes, seed=seed)
 
-    def _processes(self) -> tuple[int, int]:
-        """Number of this process, and of how many."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
     def _steps(self) -> int:
         """Batches that this process is done with, those before a resumed checkpoint included."""
         if self.trainer is None:
@@ -256,57 +243,27 @@ class CorpusDataModule(L.LightningDataModule):
 
     def _taken(self) -> int:
         """Batches that all processes together are done with."""
-        return self._resumed["taken"] + (self._steps() - self._resumed["steps"]) * self._processes()[1]
+        return self._resumed["taken"] + (self._steps() - self._resumed["steps"]) * _process(self)[1]
 
 
-class _Items(Dataset):
-    """A list as a dataset."""
-
-    def __init__(self, items: Sequence[ContextItem]) -> None:
-        self.contexts = items
-
-    def __len__(self) -> int:
-        return len(self.contexts)
-
-    def __getitem__(self, index: int) -> ContextItem:
-        return self.contexts[index]
-
-
-class _Share(DistributedSampler):
-    """Every n-th place, none of them twice: the stock sampler repeats some, so that all shares are equally long."""
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._places())
-
-    def __len__(self) -> int:
-        return len(self._places())
-
-    def _places(self) -> range:
-        return range(self.rank, len(cast(_Items, self.dataset)), self.num_replicas)
-
-
-class _Next(DistributedSampler):
-    """Numbers of the batches that follow those taken; of this class, since Lightning shares out what others give.
+class _Chosen(DistributedSampler):
+    """Numbers of what this process takes; of this class, since Lightning shares out what any other sampler gives.
 
     Args:
-        stream: The batches.
-        taken: Says how many have been taken.
-        rank: This process.
-        processes: Of how many.
+        source: What the numbers are of.
+        numbers: Makes them, as the loader begins.
+        length: At most so many; a resumed epoch needs fewer, which Lightning counts.
     """
 
-    def __init__(self, stream: BatchStream, taken: Callable[[], int], rank: int, processes: int) -> None:
-        super().__init__(stream, num_replicas=processes, rank=rank, shuffle=False)
-        self.taken = taken
-        self.epoch_length = max(1, len(stream) // processes)
+    def __init__(self, source: Any, numbers: Callable[[], Iterable[int]], length: int) -> None:
+        super().__init__(source, num_replicas=1, rank=0, shuffle=False)
+        self.numbers, self.length = numbers, length
 
     def __iter__(self) -> Iterator[int]:
-        # A resumed epoch needs fewer: Lightning counts, and leaves the rest to the next epoch.
-        return islice(numbers(self.taken(), rank=self.rank, processes=self.num_replicas), self.epoch_length)
+        return islice(self.numbers(), self.length)
 
     def __len__(self) -> int:
-        """Batches of what Lightning calls an epoch."""
-        return self.epoch_length
+        return self.length
 
 
 class _Repeat(torch.utils.data.IterableDataset):
@@ -320,15 +277,32 @@ class _Repeat(torch.utils.data.IterableDataset):
             yield self.item
 
 
-def _loader(dataset: Dataset, *, workers: int = 0, sampler: DistributedSampler | None = None) -> DataLoader:
+def _process(module: L.LightningDataModule) -> tuple[int, int]:
+    """Number of this process, and of how many."""
+    return (module.trainer.global_rank, module.trainer.world_size) if module.trainer else (0, 1)
+
+
+def _loader(
+    dataset: Dataset | Sequence[ContextItem], *, workers: int = 0, sampler: DistributedSampler | None = None
+) -> DataLoader:
     # Datasets hand out finished batches; a worker process pays only where collating long batches would hold up a card.
     workers = workers if torch.cuda.is_available() else 0
-    return DataLoader(dataset, batch_size=None, num_workers=workers, sampler=sampler)
+    return DataLoader(cast(Dataset, dataset), batch_size=None, num_workers=workers, sampler=sampler)
 
 
 def _most(limit: int | float | None, share: Sequence[int]) -> int:
     """How many batches of a share a limit of Lightning's lets pass."""
     return len(share) if limit is None else int(len(share) * limit) if isinstance(limit, float) else limit
+
+
+def _check_one_source(given: Mapping[str, Any]) -> None:
+    """Refuse settings of which one would be left unread beside another."""
+    for first, others in (("suites", ("path", "suite", "questions", "context")), ("context", ("path", "suite"))):
+        if given[first] and (unread := [name for name in others if given[name]]):
+            raise ValueError(
+                f"data.{first} stands alone, but data.{unread[0]} is given too: give one of them; null takes away the "
+                "suite or suites of a config"
+            )
 
 
 def _read_all(suites: Mapping[str, str | None]) -> list[Task]:
@@ -342,7 +316,7 @@ def _read_all(suites: Mapping[str, str | None]) -> list[Task]:
 def _read(path: str, suite: str | None, questions: Sequence[str]) -> list[Task]:
     if suite is not None:
         return get_suite(suite).tasks(path or None, questions)
-    if not path or path == DEMO:
+    if not path:
         if questions:
             raise ValueError(f"data.question {questions[0]!r} is asked on no document; give one with data.context")
         return list(generate_tasks(DEMO_WORLDS))

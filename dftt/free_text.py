@@ -18,13 +18,7 @@ def as_configs(args: Sequence[str]) -> list[str]:
     """Arguments with what names documents and asks questions as configs of the same place, its text as it was typed.
 
     `question`, `context` and `path` of the data are text. `questions` is a JSON list of texts; with `questions+`, texts
-    that come after those given before, a single one as it is.
-
-    Args:
-        args: Arguments of a subcommand.
-
-    Raises:
-        ValueError: `questions` is no JSON list of texts, or a text holds half a character.
+    that come after those given before, a single one as it is. Raises ValueError where `questions` is no such list.
     """
     return list(_rewritten(iter(args)))
 

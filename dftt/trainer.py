@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
     "use_distributed_sampler": True,  # for batches of a corpus; contexts are shared out by their own sampler
 }
-_CONTEXT_DEFAULTS = {
-    "num_sanity_val_steps": 0,  # what validation needs is checked before
-    "log_every_n_steps": 1,  # tens of steps in all
-}
-
 
 _processes: Any = rank_zero_only  # Lightning keeps this process's number as an attribute of a function
 
@@ -69,9 +64,12 @@ def take_number(root: Path) -> int:
 
 def fill_in(settings: Any, *, subcommand: str, on_contexts: bool) -> None:
     """Set what is None in the trainer's settings, and depends on what is run."""
-    chosen = {"enable_progress_bar": subcommand in ("fit", "validate")}  # test and predict show their own progress
+    chosen: dict[str, int] = {
+        "enable_progress_bar": subcommand in ("fit", "validate")
+    }  # test and predict show their own progress
     if subcommand == "fit" and on_contexts:
-        chosen |= _CONTEXT_DEFAULTS
+        # What validation needs is checked before; there are tens of steps in all.
+        chosen |= {"num_sanity_val_steps": 0, "log_every_n_steps": 1}
     for name, value in chosen.items():
         if settings[name] is None:
             settings[name] = value
@@ -82,8 +80,8 @@ def instances(settings: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if settings["logger"] in (None, True):
         chosen["logger"] = RunLogger(settings["default_root_dir"] or Path.cwd())
-    plugins = settings["plugins"] or []
-    plugins = list(plugins) if isinstance(plugins, Sequence) and not isinstance(plugins, str) else [plugins]
+    given = settings["plugins"] or []
+    plugins = list(given) if isinstance(given, list | tuple) else [given]
     environment = _environment(settings)
     if environment is not None and not any(isinstance(each, ClusterEnvironment) for each in plugins):
         chosen["plugins"] = [*plugins, environment]

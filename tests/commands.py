@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from lightning.pytorch.cli import LightningCLI
 
 from dftt.cli import DfttCLI, main
 from dftt.models.target import Target
@@ -34,7 +35,7 @@ class Commands:
         seen: list[DfttCLI] = []
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("sys.argv", ["cli.py"])  # Lightning warns about arguments on top of pytest's
-            for name in DfttCLI.subcommands():
+            for name in LightningCLI.subcommands():
                 patched.setattr(DfttCLI, f"after_{name}", lambda cli: seen.append(cli), raising=False)
             main([str(argument) for argument in arguments])
         return seen[0]

@@ -14,38 +14,17 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from dftt.types.checks import finite, is_finite, of_declared_types, one_of, token_ids, whole
+from dftt.types.checks import check_fields, finite, is_finite, token_ids, whole
 from dftt.types.guidance import GuidanceSpec
 from dftt.types.learning import LORA_MODULES, LOSSES, LossName, TrainingSpec, TTTSpec, check_lora
 
-__all__ = [
-    "DRAFTERS",
-    "LORA_MODULES",
-    "LOSSES",
-    "MODES",
-    "DecodingSpec",
-    "DrafterName",
-    "Generation",
-    "GuidanceSpec",
-    "LossName",
-    "Mode",
-    "Prefill",
-    "Prompt",
-    "Record",
-    "Score",
-    "TTTSpec",
-    "Task",
-    "TrainingSpec",
-    "check_file",
-    "check_lora",
-]
+__all__ = ["LORA_MODULES", "LOSSES", "GuidanceSpec", "LossName", "TTTSpec", "TrainingSpec", "check_lora"]  # and below
 
 Mode = Literal["target", "speculative", "guided"]
-MODES: tuple[str, ...] = ("target", "speculative", "guided")
+MODES: tuple[str, ...] = get_args(Mode)
 DrafterName = Literal["draft", "lookup", "hybrid"]
 DRAFTERS: tuple[str, ...] = get_args(DrafterName)
 LEAST_TEMPERATURE = 1e-6  # logits over less could be infinite, and the first infinity would be drawn
-_TUPLES = ("token_ids", "acceptance_lengths", "statuses", "rubrics")  # of a record; JSON knows lists only
 
 
 @dataclass(frozen=True)
@@ -146,7 +125,7 @@ class DecodingSpec:
     guidance: GuidanceSpec | None = None
     block_size: int = 0
     verify_size: int = 0
-    drafter: DrafterName = "draft"
+    drafter: Literal["draft", "lookup", "hybrid"] = "draft"
     lookup_suffix: int = 6
     lookup_study: bool = False
     draft_window: int = 0
@@ -156,20 +135,10 @@ class DecodingSpec:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        of_declared_types("decoding", self)
+        least = {"max_new_tokens": 1, "lookup_suffix": 1, "draft_window": 0, "draft_sinks": 0, "top_k": 0}
+        check_fields("decoding", self, **least, verify_size=0, block_size=2 if self.block_size else 0)
         object.__setattr__(self, "eos_token_ids", token_ids("decoding.eos_token_ids", self.eos_token_ids))
-        one_of("decoding.mode", self.mode, MODES)
-        whole("decoding.max_new_tokens", self.max_new_tokens, 1)
-        one_of("decoding.drafter", self.drafter, DRAFTERS)
-        whole("decoding.lookup_suffix", self.lookup_suffix, 1)
-        whole("decoding.draft_window", self.draft_window, 0)
-        whole("decoding.draft_sinks", self.draft_sinks, 0)
         self._check_drafter()
-        whole("decoding.top_k", self.top_k, 0)
-        whole("decoding.verify_size", self.verify_size, 0)
-        if self.block_size != 0:
-            whole("decoding.block_size", self.block_size, 2)
-        whole("decoding.seed", self.seed)
         if not (is_finite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"decoding.temperature must be finite and >= 0, got {self.temperature!r}")
         if 0 < self.temperature < LEAST_TEMPERATURE:
@@ -230,83 +199,43 @@ class Generation:
 
 @dataclass(frozen=True)
 class Task:
-    """One question on a context, in the terms of CL-bench.
+    """One question on a context, in the terms of CL-bench."""
 
-    Args:
-        task_id: Unique within a suite.
-        context_id: Tasks with the same id share a context, hence one prefill and one adaptation.
-        messages: Chat messages ({"role", "content"}), context and question together.
-        rubrics: What a good answer fulfils; a string for a judge, or a checkable mapping ({"type": "contains", ...}).
-        metadata: Anything else the row said: category, sub-category, answer ...
-        question: What is asked, as one would ask it without the context; empty where the row does not say.
-    """
-
-    task_id: str
-    context_id: str
-    messages: tuple[Mapping[str, str], ...]
-    rubrics: tuple[Any, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    question: str = ""
+    task_id: str  # unique within a suite
+    context_id: str  # tasks of the same one share a context, hence one prefill and one adaptation
+    messages: tuple[Mapping[str, str], ...]  # {"role", "content"}, context and question together
+    rubrics: tuple[Any, ...] = ()  # a string for a judge, or a checkable mapping ({"type": "contains", ...})
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # what else the row said: category, answer ...
+    question: str = ""  # as one would ask it without the context; empty where the row does not say
 
 
 @dataclass(frozen=True)
 class Score:
-    """A judgement, or the reason why there is none.
+    """A judgement, or the reason why there is none."""
 
-    Args:
-        passed: All rubrics fulfilled; None means unscored, which is not a zero.
-        statuses: Per rubric, in order; empty where unscored.
-        explanation: Why: the judge's rationale, or what went wrong.
-        judge: Who judged, and under which prompt version; empty for a program.
-        judge_overall: The overall score as the judge itself gave it; `passed` is recomputed from the statuses.
-    """
-
-    passed: bool | None
-    statuses: tuple[bool, ...] = ()
-    explanation: str = ""
-    judge: str = ""
-    judge_overall: bool | None = None
+    passed: bool | None  # all rubrics fulfilled; None is unscored, which is not a zero
+    statuses: tuple[bool, ...] = ()  # per rubric, in order; empty where unscored
+    explanation: str = ""  # the judge's rationale, or what went wrong
+    judge: str = ""  # who judged, and under which prompt version; empty for a program
+    judge_overall: bool | None = None  # as the judge itself gave it; `passed` is recomputed from the statuses
 
 
 @dataclass(frozen=True)
 class Record:
-    """One (task, arm, seed): enough to re-score and re-report without a model.
-
-    Args:
-        task_id: The task.
-        context_id: Its context.
-        arm: Stable id of the arm, such as "speculative+own".
-        seed: Decoding seed.
-        spec_hash: Hash of everything that determines the result; a record counts as done only while it is equal.
-        answer: Decoded text.
-        token_ids: New tokens.
-        acceptance_lengths: As in Generation.
-        finish_reason: "eos", "length" or "error".
-        seconds: Decoding time; 0 where several answers were decoded side by side.
-        target_calls: Target passes.
-        prompt_tokens: Length of the prompt.
-        passed: As in Score; None is unscored.
-        statuses: As in Score.
-        explanation: As in Score.
-        judge: As in Score.
-        judge_overall: As in Score.
-        rubrics: The task's, so that the answer can be scored again.
-        adaptation: Steps, seconds, peak bytes, losses and settings of the adaptation; empty without one.
-        metadata: The task's metadata (category ...), and whatever a suite adds.
-        hashes: Of the parts that spec_hash is made of (`dftt.study.spec.Fingerprint`), to say what changed where it
-            differs; empty in records of older versions.
+    """One (task, arm, seed): enough to score and report again without a model; fields without a note are as in
+    Generation and Score.
     """
 
     task_id: str
     context_id: str
-    arm: str
-    seed: int
-    spec_hash: str
-    answer: str = ""
+    arm: str  # its id, such as "speculative+own"
+    seed: int  # of decoding
+    spec_hash: str  # of everything that determines the result; the record counts as done only while it is equal
+    answer: str = ""  # decoded text
     token_ids: tuple[int, ...] = ()
     acceptance_lengths: tuple[int, ...] = ()
-    finish_reason: str = ""
-    seconds: float = 0.0
+    finish_reason: str = ""  # "eos", "length" or "error"
+    seconds: float = 0.0  # of decoding; 0 where several answers were decoded side by side
     target_calls: int = 0
     prompt_tokens: int = 0
     passed: bool | None = None
@@ -314,10 +243,10 @@ class Record:
     explanation: str = ""
     judge: str = ""
     judge_overall: bool | None = None
-    rubrics: tuple[Any, ...] = ()
-    adaptation: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    hashes: Mapping[str, str] = field(default_factory=dict)
+    rubrics: tuple[Any, ...] = ()  # the task's, so that the answer can be scored again
+    adaptation: Mapping[str, Any] = field(default_factory=dict)  # steps, seconds, losses, settings; empty without one
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # the task's, and whatever a suite adds
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of the parts that spec_hash is made of
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -334,11 +263,10 @@ class Record:
         known = set(cls.__dataclass_fields__)
         if unknown := sorted(set(row) - known):
             raise ValueError(f"record has unknown keys {unknown}; known are {sorted(known)}")
-        missing = [key for key in ("task_id", "context_id", "arm", "seed", "spec_hash") if key not in row]
-        if missing:
+        if missing := [key for key in ("task_id", "context_id", "arm", "seed", "spec_hash") if key not in row]:
             raise ValueError(f"record lacks {missing}")
-        tuples = {key: tuple(row[key]) for key in _TUPLES if key in row}
-        return cls(**{**row, **tuples})
+        given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        return cls(**given)
 
 
 def check_file(name: str, path: str | Path) -> Path:

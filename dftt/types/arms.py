@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from dftt.types import DecodingSpec, GuidanceSpec, Mode, TTTSpec
-from dftt.types.checks import of_declared_types
+from dftt.types.checks import check_fields
 from dftt.types.methods import BASELINES, Baseline, CopySpec, PowerSpec, RerankSpec, make_baseline
 
 ArmMode = Literal["target", "speculative", "guided", "power", "rerank", "copy"]
-ARM_MODES: tuple[str, ...] = ("target", "speculative", "guided", *BASELINES)
+ARM_MODES: tuple[str, ...] = get_args(ArmMode)
 DRAFTLESS: tuple[str, ...] = ("target", "copy")  # modes that never look at the draft
 Source = Literal["none", "own", "wrong", "shuffled"]
-SOURCES: tuple[str, ...] = ("none", "own", "wrong", "shuffled")
+SOURCES: tuple[str, ...] = get_args(Source)
 TapName = Literal["all", "shallow", "deep"]
-TAP_NAMES: tuple[str, ...] = ("all", "shallow", "deep")
+TAP_NAMES: tuple[str, ...] = get_args(TapName)
 TTT_SETTINGS: tuple[str, ...] = tuple(each.name for each in fields(TTTSpec))
-_SAMPLING = ("temperature", "top_p")
-DRAFTING: tuple[str, ...] = (
-    "drafter",
-    "lookup_suffix",
-    "lookup_study",
-    "draft_window",
-    "draft_sinks",
-    "block_size",
-)  # of decoding
+# Settings of decoding that say what proposes.
+DRAFTING = ("drafter", "lookup_suffix", "lookup_study", "draft_window", "draft_sinks", "block_size")
 
 
 @dataclass(frozen=True)
@@ -71,18 +64,19 @@ class Arm:
     name: str = ""
 
     def __post_init__(self) -> None:
-        of_declared_types("arm", self)
         if self.mode not in ARM_MODES:
             raise ValueError(f"arm: unknown mode {self.mode!r}; choose from {', '.join(ARM_MODES)}")
         if self.ttt not in SOURCES:
             raise ValueError(f"arm: unknown ttt {self.ttt!r}; choose from {', '.join(SOURCES)}")
-        if self.mode in DRAFTLESS and self.ttt != "none":
-            raise ValueError(
-                f"arm: mode {self.mode} never looks at the draft, so ttt {self.ttt!r} has no meaning; use none"
-            )
+        check_fields("arm", self)
+        if self.taps not in TAP_NAMES and (isinstance(self.taps, str) or self.taps < 0):
+            raise ValueError(f"arm: unknown taps {self.taps!r}; choose from {', '.join(TAP_NAMES)}, or a number >= 0")
+        for value, plain, meaning in ((self.ttt, "none", "ttt {!r} has"), (self.taps, "all", "taps {!r} have")):
+            if self.mode in DRAFTLESS and value != plain:
+                what = meaning.format(value)
+                raise ValueError(f"arm: mode {self.mode} never looks at the draft, so {what} no meaning; use {plain}")
         self._check_mode()
         self._check_adaptation()
-        self._check_taps()
         self._check_drafting()
         self.decoding(DecodingSpec())  # refuses values that are none
         self._check_sources()
@@ -96,11 +90,13 @@ class Arm:
             raise ValueError(f"arm: parameters {self.parameters} need mode power, rerank or copy, got mode {self.mode}")
         if self.mode in BASELINES:
             make_baseline(self.mode, self.parameters)
-        set_here = [name for name in _SAMPLING if getattr(self, name) is not None]
-        if self.mode == "power" and set_here and not self.name:  # an arm of arms.json says what its study set
-            raise ValueError(f"arm: mode power draws at temperature 1 / power.alpha; leave {set_here[0]} out")
-        if self.mode == "copy" and set_here and not self.name:
-            raise ValueError(f"arm: mode copy draws nothing, so {set_here[0]} has no meaning; leave it out")
+        drawn = [name for name in ("temperature", "top_p") if getattr(self, name) is not None]
+        refusals = {
+            "power": "draws at temperature 1 / power.alpha; leave {} out",
+            "copy": "draws nothing, so {} has no meaning; leave it out",
+        }
+        if self.mode in refusals and drawn and not self.name:  # an arm of arms.json says what its study set
+            raise ValueError(f"arm: mode {self.mode} {refusals[self.mode].format(drawn[0])}")
         if self.matched_to and self.mode != "target":
             raise ValueError(f"arm: matched_to {self.matched_to!r} needs mode target, got mode {self.mode}")
         if self.matched_to and self.temperature is not None:
@@ -124,23 +120,11 @@ class Arm:
         """Raise ValueError where this arm cannot learn from its own answer while it is decoded, but is to."""
         if self.ttt == "none" or not spec.learns("generation"):
             return
-        for name, value, needed in (
-            ("mode", self.mode, "speculative"),
-            ("ttt", self.ttt, "own"),
-            ("rounds", self.rounds, 1),
-        ):
-            if value != needed:
+        for name, needed in (("mode", "speculative"), ("ttt", "own"), ("rounds", 1)):
+            if (value := getattr(self, name)) != needed:
                 raise ValueError(
                     f"arm {self.id}: ttt.learns_from {spec.learns_from!r} needs {name} {needed}, got {value}"
                 )
-
-    def _check_taps(self) -> None:
-        if self.taps not in TAP_NAMES and (isinstance(self.taps, str) or self.taps < 0):
-            raise ValueError(f"arm: unknown taps {self.taps!r}; choose from {', '.join(TAP_NAMES)}, or a number >= 0")
-        if self.mode in DRAFTLESS and self.taps != "all":
-            raise ValueError(
-                f"arm: mode {self.mode} never looks at the draft, so taps {self.taps!r} have no meaning; use all"
-            )
 
     def _check_drafting(self) -> None:
         if unknown := sorted(set(self.drafting) - set(DRAFTING)):
@@ -301,28 +285,15 @@ class Arm:
         return cls(**{**studied, **given}, name=row["id"], ttt_overrides=ttt)
 
 
-_ROW = (
-    "id",
-    "mode",
-    "ttt",
-    "alpha",
-    "temperature",
-    "top_p",
-    "guidance",
-    "parameters",
-    "matched_to",
-    "taps",
-    "rounds",
-    "drafting",
-    "ttt_settings",
-)
+# Keys of an arm in arms.json, in their order.
+_ROW = ("id", *(each.name for each in fields(Arm) if each.name not in ("ttt_overrides", "name")), "ttt_settings")
 
 
 def _guidance(rule: Mapping[str, Any], alpha: float) -> dict[str, Any]:
     """The fields of a decoding spec that say how to guide: plain interpolation by alpha where no rule is named."""
     if not rule:
         return {"alpha": alpha}
-    known = [name for name in GuidanceSpec.__dataclass_fields__ if name != "alpha"]
+    known = [each.name for each in fields(GuidanceSpec) if each.name != "alpha"]
     if "alpha" in rule:
         raise ValueError(f"arm: guidance.alpha is {rule['alpha']}: write the weight as the arm's own alpha")
     if unknown := sorted(set(rule) - set(known)):

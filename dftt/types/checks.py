@@ -19,8 +19,8 @@ _PLAIN = {
 }
 
 
-def of_declared_types(owner: str, spec: object) -> None:
-    """Refuse fields of a dataclass that are not what they are declared as.
+def check_fields(owner: str, spec: object, **least: float) -> None:
+    """Refuse fields of a dataclass that are not what they are declared as, or less than the least given by name.
 
     Studies give settings in mappings, whose values no parser has checked.
     """
@@ -28,6 +28,10 @@ def of_declared_types(owner: str, spec: object) -> None:
         value = getattr(spec, name)
         if not _fits(value, declared):
             raise ValueError(f"{owner}.{name} must be {_words(declared)}, got {value!r}")
+        if get_origin(declared) is Literal:
+            one_of(f"{owner}.{name}", value, get_args(declared))
+        if name in least:
+            at_least(f"{owner}.{name}", value, least[name])
 
 
 @cache
@@ -43,7 +47,7 @@ def _fits(value: object, declared: Any) -> bool:
     if origin in (Union, UnionType):
         return any(_fits(value, each) for each in parts)
     if origin is Literal:
-        return isinstance(value, str)  # which ones are known, another check says
+        return isinstance(value, str)  # which names are known is said apart
     if origin is tuple:
         return isinstance(value, list | tuple) and all(_fits(each, parts[0]) for each in value)
     return isinstance(value, origin or declared)

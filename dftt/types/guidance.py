@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dftt.types.checks import finite, of_declared_types, one_of, share, whole
+from dftt.types.checks import check_fields, finite, one_of, share
 
-Space = Literal["logits", "probability"]
-Adapt = Literal["none", "divergence", "entropy"]
-DraftContext = Literal["strict", "inclusive"]
-
-# Where logits come from; a name after the colon is an argument.
+# Where logits come from, beside early_exit:8 and dola:2,4,6, which name layers.
 PLAIN_SOURCES: tuple[str, ...] = (
     "target",  # the target itself
     "draft",  # slot 1 of the draft under the adapter that is decoded under
@@ -27,7 +23,6 @@ PLAIN_SOURCES: tuple[str, ...] = (
     "dola:low",
     "dola:high",
 )
-SOURCES_WITH_LAYERS: tuple[str, ...] = ("early_exit", "dola")  # early_exit:8, dola:2,4,6
 
 # Numerator and reference; the plausibility that the method's authors use, where they use one.
 RULES: dict[str, tuple[str, str, float]] = {
@@ -64,33 +59,26 @@ class GuidanceSpec:
             none). Where not given, the rule's own.
         draft_context: What the draft has read of the target where it is asked: strict (all before the anchor, as it was
             trained) or inclusive (the anchor too).
-
-    Raises:
-        ValueError: If a name is unknown, a number out of range, or the numerator is the reference.
     """
 
     rule: str = "interpolate"
     alpha: float = 0.0
     numerator: str = ""
     reference: str = ""
-    space: Space = "logits"
-    adapt: Adapt = "none"
+    space: Literal["logits", "probability"] = "logits"
+    adapt: Literal["none", "divergence", "entropy"] = "none"
     top_k: int = 0
     plausibility: float | None = None
-    draft_context: DraftContext = "strict"
+    draft_context: Literal["strict", "inclusive"] = "strict"
 
     def __post_init__(self) -> None:
-        of_declared_types("guidance", self)
+        check_fields("guidance", self, top_k=0)
         one_of("guidance.rule", self.rule, tuple(RULES))
         numerator, reference, plausibility = RULES[self.rule]
         object.__setattr__(self, "numerator", self.numerator or numerator)
         object.__setattr__(self, "reference", self.reference or reference)
         object.__setattr__(self, "plausibility", plausibility if self.plausibility is None else self.plausibility)
         finite("guidance.alpha", self.alpha)
-        whole("guidance.top_k", self.top_k, 0)
-        one_of("guidance.space", self.space, ("logits", "probability"))
-        one_of("guidance.adapt", self.adapt, ("none", "divergence", "entropy"))
-        one_of("guidance.draft_context", self.draft_context, ("strict", "inclusive"))
         share("guidance.plausibility", self.least_plausible)
         _check_source("guidance.numerator", self.numerator)
         _check_source("guidance.reference", self.reference)
@@ -117,8 +105,7 @@ def _check_source(name: str, source: str) -> None:
     if source in plain:
         return
     kind, layers = source.partition(":")[0], layers_of(source)
-    enough = len(layers) == 1 if kind == "early_exit" else len(layers) > 0
-    if kind not in SOURCES_WITH_LAYERS or not enough:
+    if not (len(layers) == 1 if kind == "early_exit" else layers and kind == "dola"):
         raise ValueError(
             f"{name}: unknown source {source!r}; choose from {', '.join(plain)}, early_exit:LAYER, dola:LAYER,LAYER"
         )

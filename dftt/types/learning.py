@@ -6,22 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from dftt.types.checks import at_least, of_declared_types, one_of, positive, share, whole
+from dftt.types.checks import check_fields, one_of, positive, share, whole
 
 LossName = Literal["ce", "kl", "mixed"]
 LOSSES: tuple[str, ...] = get_args(LossName)
 LEARNS_FROM: tuple[str, ...] = ("context", "self_study", "generation")
 MAX_SEED = 2**31 - 1  # what is drawn for a step or a batch is seeded by multiples of it, which must fit 64 bits
-LORA_MODULES: tuple[str, ...] = (
-    "fc",
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-)
+LORA_MODULES: tuple[str, ...] = ("fc", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
@@ -49,8 +40,7 @@ class TTTSpec:
         learns_from: context (its own text, before an answer), self_study (what the target writes about the context,
             before an answer), generation (the answer itself, while it is decoded, from the tokens that the target has
             verified), or several joined by +, which share the steps: context+self_study half each,
-            context:1+self_study:3 one step to three. It is not called source: in a study that says whose context is
-            learnt from (own, wrong or shuffled).
+            context:1+self_study:3 one step to three. Whose context that is, the ttt of a study's arm says.
         every: Tokens of an answer between two updates, where it is learnt from; they share out its steps.
         study_samples: Self-study: texts that the target writes.
         study_tokens: Self-study: most tokens of each.
@@ -90,38 +80,24 @@ class TTTSpec:
     store: str = ""
 
     def __post_init__(self) -> None:
-        of_declared_types("ttt", self)
+        least = {"steps": 0, "warmup": 0, "anchors": 1, "window": 0, "patience": 0, "every": 4, "seconds": 0}
+        check_fields("ttt", self, **least, study_samples=1, study_tokens=4, held_out=2 if self.held_out else 0)
         object.__setattr__(self, "modules", tuple(self.modules))
-        whole("ttt.steps", self.steps, 0)
-        whole("ttt.warmup", self.warmup, 0)
-        whole("ttt.anchors", self.anchors, 1)
-        whole("ttt.window", self.window, 0)
-        whole("ttt.patience", self.patience, 0)
-        if self.held_out != 0:
-            whole("ttt.held_out", self.held_out, 2)
         whole("ttt.seed", self.seed, 0, MAX_SEED)
-        whole("ttt.every", self.every, 4)
         learning_shares(self.learns_from)
-        whole("ttt.study_samples", self.study_samples, 1)
-        whole("ttt.study_tokens", self.study_tokens, 4)
-        positive("ttt.study_temperature", self.study_temperature)
-        at_least("ttt.seconds", self.seconds, 0)
-        positive("ttt.lr", self.lr)
-        positive("ttt.max_grad_norm", self.max_grad_norm)
+        for name in ("study_temperature", "lr", "max_grad_norm"):
+            positive(f"ttt.{name}", getattr(self, name))
         share("ttt.decay", self.decay)
-        one_of("ttt.loss", self.loss, LOSSES)
         check_lora("ttt", self.rank, self.lora_alpha, self.modules)
 
     def steps_of(self, source: str) -> int:
         """How many of the steps are taken on context, self_study or generation; together they are all of them."""
         shares = learning_shares(self.learns_from)
-        done, left = 0, self.steps
-        for number, (name, weight) in enumerate(shares.items(), 1):
-            # The last one takes what rounding has left.
-            count = left if number == len(shares) else min(left, -(-self.steps * weight // sum(shares.values())))
-            left -= count
-            done = count if name == source else done
-        return done
+        counts, left = dict.fromkeys(LEARNS_FROM, 0), self.steps
+        for name, weight in shares.items():
+            counts[name] = min(left, -(-self.steps * weight // sum(shares.values())))
+            left -= counts[name]
+        return counts[source]
 
     def learns(self, source: str) -> bool:
         """Whether any share of the steps is for context, self_study or generation."""
@@ -159,14 +135,11 @@ class TrainingSpec:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        of_declared_types("training", self)
+        check_fields("training", self, warmup=0, weight_decay=0)
         positive("training.lr", self.lr)
         positive("training.max_grad_norm", self.max_grad_norm)
-        whole("training.warmup", self.warmup, 0)
-        at_least("training.weight_decay", self.weight_decay, 0)
         share("training.beta2", self.beta2)
         share("training.decay", self.decay)
-        one_of("training.loss", self.loss, LOSSES)
 
 
 def learning_shares(learns_from: str) -> dict[str, int]:

@@ -1,17 +1,12 @@
 """What makes an answer, by a name and parameters: a rule of guidance, or a baseline made of lossless answers.
 
     name                                        parameters                          becomes
-    a rule of guidance (interpolate, contrast,  alpha and any other field of        mode guided with that GuidanceSpec
-    own_minus_other, own_minus_generic,         GuidanceSpec
-    own_minus_base, cad, contrastive,
-    contrastive_ratio, dola, noise_spread,
-    noise_norm)
+    a rule of guidance (a key of RULES)         alpha, fields of GuidanceSpec       mode guided with that GuidanceSpec
     power                                       alpha, blocks, steps                generate_power
     rerank                                      by, samples                         generate_reranked
 
-A study may copy a part of the passage as well (CopySpec), which is no method either: no model makes that answer.
-
-The temperature-matched target is no method: it is mode target at the temperature that `matched_temperature` finds.
+Two arms of a study are no methods: a copied part of the passage (CopySpec), which no model makes, and the target at the
+temperature that `matched_temperature` finds.
 """
 
 from __future__ import annotations
@@ -21,7 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from dftt.types import LEAST_TEMPERATURE
-from dftt.types.checks import at_least, of_declared_types, one_of, whole
+from dftt.types.checks import check_fields
 from dftt.types.guidance import RULES, GuidanceSpec
 
 
@@ -40,12 +35,9 @@ class PowerSpec:
     steps: int = 10
 
     def __post_init__(self) -> None:
-        of_declared_types("power", self)
-        at_least("power.alpha", self.alpha, 1)
+        check_fields("power", self, alpha=1, blocks=1, steps=0)
         if self.alpha > 1 / LEAST_TEMPERATURE:
             raise ValueError(f"power.alpha must be at most {1 / LEAST_TEMPERATURE:g}, got {self.alpha}")
-        whole("power.blocks", self.blocks, 1)
-        whole("power.steps", self.steps, 0)
 
 
 @dataclass(frozen=True)
@@ -61,9 +53,7 @@ class RerankSpec:
     samples: int = 8
 
     def __post_init__(self) -> None:
-        one_of("rerank.by", self.by, ("target", "draft"))
-        of_declared_types("rerank", self)
-        whole("rerank.samples", self.samples, 2)
+        check_fields("rerank", self, samples=2)
 
 
 @dataclass(frozen=True)
@@ -79,9 +69,7 @@ class CopySpec:
     tokens: int = 32
 
     def __post_init__(self) -> None:
-        one_of("copy.what", self.what, ("first_tokens", "first_sentence", "last_sentence", "passage"))
-        of_declared_types("copy", self)
-        whole("copy.tokens", self.tokens, 1)
+        check_fields("copy", self, tokens=1)
         if self.what != "first_tokens" and self.tokens != CopySpec.tokens:
             raise ValueError(f"copy.tokens {self.tokens} needs copy.what first_tokens, got {self.what}; leave it out")
 
@@ -107,11 +95,7 @@ def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Metho
 
 
 def make_baseline(name: str, parameters: Mapping[str, Any] | None = None) -> Baseline:
-    """The settings of one of BASELINES by its name, checked without a model.
-
-    Raises:
-        ValueError: If a parameter is unknown, or a value out of range.
-    """
+    """The settings of one of BASELINES by its name; raises ValueError as `make_method`."""
     return _made(_BASELINES[name], name, parameters)
 
 

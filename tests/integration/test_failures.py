@@ -79,7 +79,7 @@ def test_an_answer_that_fails_is_a_record_and_tried_again(study: Callable[..., R
 
 
 def test_one_that_fails_beside_others_fails_alone(study: Callable[..., Records]) -> None:
-    grid = "--evaluator.grid={mode: [guided], alpha: [0.2, 0.4], source: [none]}"
+    grid = "--evaluator.grid={mode: [guided], alpha: [0.2, 0.4], ttt: [none]}"
     broken = failing(dftt.study.answers.generate, of_task("rules/1"), ValueError("no luck"))
     with patch.object(dftt.study.answers, "generate", broken):
         records = study("--evaluator.arms=[{mode: speculative}]", grid, "--evaluator.rows=4")

@@ -323,7 +323,7 @@ BASE = (
     "--model.ttt.anchors=4",
     "--model.ttt.steps=2",
     "--evaluator.arms=[{mode: speculative}, {mode: speculative, ttt: own}]",
-    "--evaluator.grid={mode: [guided], alpha: [0.2, 0.4], source: [own]}",
+    "--evaluator.grid={mode: [guided], alpha: [0.2, 0.4], ttt: [own]}",
 )
 WITHOUT_EFFECT = (
     "--model.allow_long=true",

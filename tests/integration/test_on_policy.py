@@ -172,7 +172,7 @@ def test_a_study_compares_what_is_learnt_from_at_equal_steps(commands: Commands)
         "--evaluator.decoding.ignore_eos=true",
         *("--model.ttt.anchors=4", "--model.ttt.steps=8", "--model.ttt.lr=0.02", "--model.ttt.every=4"),
         "--evaluator.arms=[{mode: speculative, ttt: own, ttt_overrides: {steps: 4}}]",
-        "--evaluator.grid={source: [none, own], learns_from: [context, generation, context+generation]}",
+        "--evaluator.grid={ttt: [none, own], learns_from: [context, generation, context+generation]}",
     )
     records = records_of(commands("test", *flags, data=commands.contexts("rules", tasks=1)))
     arms = {arm: record for (_, arm), record in records.items()}

@@ -231,8 +231,8 @@ def content_words(text: str) -> set[str]:
 def evaluated_questions() -> list[str]:
     """All questions that a shipped config asks, and those of evaluation sets where they are at hand."""
     asked = []
-    for path in (ROOT / "configs" / "data").glob("*.yaml"):
-        asked += yaml.safe_load(path.read_text())["init_args"].get("questions", [])
+    for path in (ROOT / "configs" / "experiment").glob("*.yaml"):
+        asked += yaml.safe_load(path.read_text())["data"]["init_args"].get("questions", [])
     data = ROOT.parent / "shared" / "data"
     for name, field in (
         ("nqswap", "question"),

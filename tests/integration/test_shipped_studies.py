@@ -16,13 +16,18 @@ from tests.commands import Commands, row
 
 STUDIES = {
     "matrix": 33,
-    "table1": 2,
+    "tau": 2,
+    "suite_baseline": 1,
+    "demo": 5,
+    "worlds": 5,
+    "pilot": 14,
     "delta_tau_standard": 3,
-    "delta_tau_long": 3,
+    "ttt_documents": 3,
+    "self_study": 11,
     "sweep": 61,
     "sweep_axes": 21,
     "layers": 16,
-    "hardest": 17,
+    "adapter_difference": 8,
     "rounds": 9,
     "guidance": 56,
     "controls": 36,
@@ -30,6 +35,7 @@ STUDIES = {
     "context_use": 54,
 }
 MANY = 30  # arms: too long for the default suite
+SLOW = ("pilot", "adapter_difference")  # of fewer arms, all of kinds that other studies have, too
 ONE_CONTEXT = ("matrix", "sweep", "layers", "rounds", "on_policy")  # no arm of theirs needs a wrong one
 # Few tokens, few blocks, and no step after one that did not help.
 SMALL = ("--evaluator.decoding.max_new_tokens=3", "--model.ttt.anchors=2", "--model.ttt.patience=1")
@@ -37,7 +43,11 @@ LETTERS = 5000  # of a document: more tokens than the widest window of a sweep, 
 ONE_DOCUMENT = "--data.init_args.context_ids=[pep-0802]"
 UNTRACED = "--evaluator.trace_tasks=0"  # each trace reads its whole prompt again
 # What learns from an answer needs one that is long enough.
-MORE = {"on_policy": ("--evaluator.decoding.max_new_tokens=12", "--model.ttt.steps=4", "--model.ttt.every=4")}
+MORE = {
+    "on_policy": ("--evaluator.decoding.max_new_tokens=12", "--model.ttt.steps=4", "--model.ttt.every=4"),
+    "self_study": ("--model.ttt.study_samples=2", "--model.ttt.study_tokens=8", "--model.ttt.steps=4"),
+    "demo": ("--model.ttt.study_samples=2", "--model.ttt.study_tokens=8", "--model.ttt.steps=4"),
+}
 FILES = {
     name: f"{file}.jsonl"
     for name, file in (
@@ -56,7 +66,11 @@ def answers_of_the_verdict(folder: Path) -> set[str]:
     return {each["answer"] for each in json.loads((folder / "verdict.json").read_text())["verdicts"]}
 
 
-@pytest.mark.parametrize("study", [name for name, arms in STUDIES.items() if arms < MANY])
+def test_every_study_that_ships_is_run_here() -> None:
+    assert {path.stem for path in (CONFIGS / "experiment").glob("*.yaml")} == {*STUDIES, "smollm2_draft"}
+
+
+@pytest.mark.parametrize("study", [name for name, arms in STUDIES.items() if arms < MANY and name not in SLOW])
 def test_on_the_tiny_pair(commands: Commands, tiny_draft: Callable[..., Path], study: str) -> None:
     contexts = "a" if study in ONE_CONTEXT else "ab"
     rows = [
@@ -87,12 +101,12 @@ def test_on_the_bundled_pair(
     commands: Commands, shared_data: Path, capsys: pytest.CaptureFixture[str], study: str
 ) -> None:
     config, folder = CONFIGS / "experiment" / f"{study}.yaml", commands.root / "study"
-    suites = {"table1": list(FILES), "delta_tau_standard": ["gsm8k", "humaneval"]}.get(study)
+    suites = {"tau": list(FILES), "delta_tau_standard": ["gsm8k", "humaneval"]}.get(study)
     if suites:
         files = ", ".join(f"{name}: {shared_data / FILES[name]}" for name in suites)
         # A fraction so small leaves one task of each suite and category.
         data = (f"--data.init_args.suites={{{files}}}", "--data.init_args.fraction=0.001")
-    elif study in ("delta_tau_long", "sweep", "sweep_axes", "layers", "on_policy"):
+    elif study in ("ttt_documents", "self_study", "sweep", "sweep_axes", "layers", "on_policy"):
         lines = (shared_data / "contexts.jsonl").read_text(encoding="utf-8").splitlines()
         path = commands.write([{**json.loads(line), "text": json.loads(line)["text"][:LETTERS]} for line in lines])
         data = (f"--data.init_args.path={path}", "--data.init_args.max_tasks=1", "--data.init_args.question=Why?")

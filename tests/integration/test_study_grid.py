@@ -26,7 +26,7 @@ SHORT = ("--evaluator.decoding.max_new_tokens=5", "--evaluator.decoding.ignore_e
 GRID = {
     "mode": ["target", "speculative", "guided"],
     "alpha": [0.3, 0.6],
-    "source": ["none", "own", "wrong", "shuffled"],
+    "ttt": ["none", "own", "wrong", "shuffled"],
     "steps": [2, 4],
     "lr": [1e-3],
 }
@@ -59,8 +59,8 @@ def counted() -> Iterator[dict[str, int]]:
     ("grid", "seeds"),
     [
         (GRID, "[0]"),
-        ({"mode": ["speculative"], "source": ["none", "own"], "rounds": [1, 2], "taps": ["all", "deep"]}, "[0, 3]"),
-        ({"mode": ["guided"], "alpha": [0.1, 0.5], "source": ["wrong"]}, "[0]"),
+        ({"mode": ["speculative"], "ttt": ["none", "own"], "rounds": [1, 2], "taps": ["all", "deep"]}, "[0, 3]"),
+        ({"mode": ["guided"], "alpha": [0.1, 0.5], "ttt": ["wrong"]}, "[0]"),
     ],
 )
 def test_the_plan_says_what_is_computed(commands: Commands, grid: dict[str, list[Any]], seeds: str) -> None:
@@ -75,7 +75,7 @@ def test_the_plan_says_what_is_computed(commands: Commands, grid: dict[str, list
 
 
 def test_one_prefill_and_one_adaptation_serve_all_arms_of_a_context(commands: Commands) -> None:
-    grid = {"mode": ["speculative", "guided"], "alpha": [0.1, 0.2, 0.3, 0.4], "source": ["own"], "temperature": [0, 1]}
+    grid = {"mode": ["speculative", "guided"], "alpha": [0.1, 0.2, 0.3, 0.4], "ttt": ["own"], "temperature": [0, 1]}
     data = commands.contexts("rules")
     with counted() as counts:
         commands(
@@ -93,7 +93,7 @@ def test_a_value_added_to_an_axis_computes_only_its_arms(commands: Commands, tmp
     data, folder = commands.contexts(tasks=1), tmp_path / "study"
 
     def run(steps: list[int], *, new: int) -> None:
-        grid = {"source": ["none", "own"], "steps": steps}
+        grid = {"ttt": ["none", "own"], "steps": steps}
         flags = (*SHORT, f"--evaluator.grid={grid}", f"--evaluator.run_dir={folder}")
         with counted() as counts:
             commands("test", *flags, data=data)
@@ -137,7 +137,7 @@ def test_changed_context_of_equal_prompt_is_measured_anew(commands: Commands, tm
         *SHORT,
         "--model.ttt.steps=1",
         f"--evaluator.run_dir={folder}",
-        "--evaluator.grid={source: [none, own]}",
+        "--evaluator.grid={ttt: [none, own]}",
     )
     commands(*run, "--data.max_tasks=1", data=data)
     before = {record.key: record.spec_hash for record in load_records(folder)}

@@ -91,6 +91,26 @@ def test_two_generated_documents_are_the_default() -> None:
     assert categories < set(CATEGORIES)
 
 
+def test_a_generated_suite_needs_no_file_and_may_be_one_category() -> None:
+    module = ContextDataModule(suite="worlds", categories=[CATEGORIES[-1]])
+    assert {task.metadata["context_category"] for task in module.tasks} == {CATEGORIES[-1]}
+    assert len(module.contexts) == 5
+
+
+@pytest.mark.parametrize("given", [{"path": "rows.jsonl"}, {"suite": "gsm8k"}, {"suites": {"gsm8k": None}}])
+def test_a_document_beside_other_data_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+    """The path and the suite were dropped without a word."""
+    (tmp_path / "pump.md").write_text("The pump has two valves.")
+    with pytest.raises(ValueError, match=r"data\.\w+ stands alone, but data\.\w+ is given too"):
+        ContextDataModule(context=str(tmp_path / "pump.md"), question="How many?", **given)
+
+
+def test_a_document_takes_the_place_of_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "pump.md").write_text("The pump has two valves.")
+    module = ContextDataModule(path="demo", context=str(tmp_path / "pump.md"), question="How many?")
+    assert list(module.contexts) == ["pump"]
+
+
 def test_text_file_with_questions(tmp_path: Path) -> None:
     (tmp_path / "pump.md").write_text("The pump has two valves.")
     (item,) = ContextDataModule(str(tmp_path / "pump.md"), questions=["How many?", "Why?"]).items()

@@ -14,7 +14,7 @@ from tests.cli.test_cli import CONFIGS
 
 
 def test_arms_are_the_product_in_the_order_of_the_axes() -> None:
-    arms = expand({"mode": ["guided"], "temperature": [0.3, 1.0], "alpha": [0.1, 0.5], "source": ["none"]})
+    arms = expand({"mode": ["guided"], "temperature": [0.3, 1.0], "alpha": [0.1, 0.5], "ttt": ["none"]})
     assert [arm.id for arm in arms] == [
         "guided@0.1+none,T=0.3",
         "guided@0.5+none,T=0.3",
@@ -27,7 +27,7 @@ def test_axes_without_meaning_for_an_arm_do_not_repeat_it() -> None:
     grid = {
         "mode": ["target", "speculative", "guided"],
         "alpha": [0.1, 0.2],
-        "source": ["none", "own"],
+        "ttt": ["none", "own"],
         "lr": [0.1, 1.0],
     }
     assert [arm.id for arm in expand(grid)] == [
@@ -41,7 +41,7 @@ def test_axes_without_meaning_for_an_arm_do_not_repeat_it() -> None:
 
 
 def test_several_grids_stand_for_the_arms_of_each() -> None:
-    drafting = {"mode": ["target", "speculative"], "source": ["none"]}
+    drafting = {"mode": ["target", "speculative"], "ttt": ["none"]}
     guided = {"mode": ["guided", "target"], "alpha": [0.5], "guidance": [{"rule": "cad"}]}
     assert [arm.id for arm in expand([drafting, guided])] == ["target", "speculative+none", "guided:cad@0.5+none"]
 
@@ -61,7 +61,7 @@ def test_axes_of_baselines_and_matches_go_to_the_modes_that_have_them() -> None:
 
 
 def test_copies_take_no_axis_of_what_is_drawn_or_adapted() -> None:
-    grid = {"mode": ["copy"], "temperature": [0.5, 1.0], "top_p": [0.9], "source": ["none", "own"], "taps": ["all", 0]}
+    grid = {"mode": ["copy"], "temperature": [0.5, 1.0], "top_p": [0.9], "ttt": ["none", "own"], "taps": ["all", 0]}
     assert [arm.id for arm in expand({**grid, "steps": [2, 4]})] == ["copy"]
     whats = [{"what": "first_sentence"}, {"what": "passage"}]
     assert [arm.id for arm in expand({"mode": ["copy"], "parameters": whats})] == [
@@ -74,7 +74,7 @@ def test_no_axes_are_no_arms() -> None:
 
 
 def test_rounds_and_taps_go_to_arms_that_have_them() -> None:
-    grid = {"mode": ["target", "speculative"], "source": ["none", "own"], "rounds": [1, 2], "taps": ["all", 0]}
+    grid = {"mode": ["target", "speculative"], "ttt": ["none", "own"], "rounds": [1, 2], "taps": ["all", 0]}
     assert [arm.id for arm in expand(grid)] == [
         "target",
         "speculative+none",
@@ -87,11 +87,11 @@ def test_rounds_and_taps_go_to_arms_that_have_them() -> None:
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ({"alhpa": [1]}, "unknown axis 'alhpa'; choose from mode, alpha"),
+        ({"alhpa": [1]}, "unknown axis 'alhpa'; choose from mode, ttt, alpha"),
         ({"alpha": []}, r"evaluator.grid.alpha must be a list of at least one value, got \[\]"),
         ({"mode": "guided"}, "evaluator.grid.mode must be a list of at least one value, got 'guided'"),
-        ({"source": ["own"], "rank": [0]}, "ttt.rank must be >= 1, got 0"),
-        ({"source": ["others"]}, "unknown ttt 'others'"),
+        ({"ttt": ["own"], "rank": [0]}, "ttt.rank must be >= 1, got 0"),
+        ({"ttt": ["others"]}, "unknown ttt 'others'"),
     ],
 )
 def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None:
@@ -107,7 +107,10 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
         ("sweep_axes", 21),
         ("layers", 16),
         ("rounds", 9),
-        ("guided", 17),
+        ("self_study", 11),
+        ("pilot", 14),
+        ("worlds", 5),
+        ("ttt_documents", 3),
         ("guidance", 56),
         ("controls", 36),
         ("on_policy", 4),
@@ -115,8 +118,8 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
     ],
 )
 def test_shipped_grids_have_so_many_arms(name: str, arms: int) -> None:
-    config = yaml.safe_load((CONFIGS / "evaluator" / f"{name}.yaml").read_text())
-    study = [*(Arm(**arm) for arm in config.get("arms", [])), *expand(config["grid"])]
+    config = yaml.safe_load((CONFIGS / "experiment" / f"{name}.yaml").read_text())["evaluator"]
+    study = [*(Arm(**arm) for arm in config.get("arms", [])), *expand(config.get("grid", {}))]
     assert len(study) == arms
     decoding = DecodingSpec(**config["decoding"])
     check_arms(study, config["baseline"], decoding, TTTSpec())
@@ -124,7 +127,7 @@ def test_shipped_grids_have_so_many_arms(name: str, arms: int) -> None:
 
 @pytest.mark.parametrize("name", ["rounds", "on_policy"])
 def test_shipped_ways_to_learn_are_compared_at_equal_steps(name: str) -> None:
-    config = yaml.safe_load((CONFIGS / "evaluator" / f"{name}.yaml").read_text())
+    config = yaml.safe_load((CONFIGS / "experiment" / f"{name}.yaml").read_text())["evaluator"]
     base = TTTSpec(steps=31)
     taken = {
         arm.id: sum(
@@ -136,3 +139,10 @@ def test_shipped_ways_to_learn_are_compared_at_equal_steps(name: str) -> None:
     }
     assert len(taken) >= 3
     assert set(taken.values()) == {31}
+
+
+def test_the_former_name_of_an_axis_still_counts() -> None:
+    modes = {"mode": ["speculative", "guided"], "alpha": [0.3]}
+    assert expand({**modes, "source": ["none", "own"]}) == expand({**modes, "ttt": ["none", "own"]})
+    with pytest.raises(ValueError, match=r"evaluator\.grid has ttt and source, its former name: leave source out"):
+        expand({"source": ["own"], "ttt": ["own"]})

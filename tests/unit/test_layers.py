@@ -29,8 +29,10 @@ RANKS = {
     "analysis": 7,
     "report": 8,
     "free_text": 8,
+    "shipped": 8,
     "shell": 9,
     "api": 10,
+    "__main__": 10,
 }
 SHELL = {"module", "data", "evaluator", "cli", "trainer"}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}

@@ -151,9 +151,11 @@ def test_help_names_every_suite() -> None:
     assert all(name in str(ContextDataModule.__doc__) for name in SUITES)
 
 
-def test_every_suite_has_a_config() -> None:
-    configs = Path(__file__).resolve().parents[2] / "configs" / "data"
-    assert [name for name in SUITES if f"suite: {name}\n" not in (configs / f"{name}.yaml").read_text()] == []
+def test_the_config_of_suites_and_the_guide_name_every_suite() -> None:
+    root = Path(__file__).resolve().parents[2]
+    for path in ("configs/experiment/suite_baseline.yaml", "docs/howto/suites.md"):
+        text = (root / path).read_text(encoding="utf-8")
+        assert [name for name in SUITES if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_a_suite_is_one_file_and_one_line_in_the_registry() -> None:
