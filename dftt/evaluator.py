@@ -13,13 +13,12 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from dftt.adaptation.ttt import Adaptation
-from dftt.analysis.answers import answer_costs, write_answers
 from dftt.analysis.arms_file import read_arms, write_arms
+from dftt.analysis.brief import answer_costs, write_answers
 from dftt.analysis.brief import brief as in_brief
 from dftt.analysis.curves import write_curves
 from dftt.analysis.metrics import AcceptanceLength, PassRate
-from dftt.analysis.summary import format_failures, format_table, summarise
-from dftt.analysis.tau_groups import format_groups, tau_by_group
+from dftt.analysis.summary import format_failures, format_groups, format_table, summarise, tau_by_group
 from dftt.analysis.verdict import write_verdict
 from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule, ContextItem

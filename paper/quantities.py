@@ -22,7 +22,6 @@ from dftt.analysis.comparison import (
     MIN_CONTEXTS,
     MIN_PAIRS,
     Comparison,
-    answers_of,
     compare,
 )
 from dftt.analysis.decision_tables import WORTHWHILE_TAU
@@ -80,9 +79,9 @@ def arm(material: Material) -> Parts:
 
 def comparison(material: Material, *, arm: str, reference: str, measure: Measure) -> Parts:
     """A comparison of the study's verdict, made on the selected records; the p-value is of this one alone."""
-    pairs = (pair for pair in pairs_of(material.run.arms) if pair.measure == measure)
-    pair = next(pair for pair in pairs if (pair.arm, pair.reference) == (arm, reference))
-    return comparison_parts(compare(answers_of(material.records), pair))
+    asked = (pair for pair in pairs_of(material.run.arms) if pair.measure == measure)
+    pair = next(pair for pair in asked if (pair.arm, pair.reference) == (arm, reference))
+    return comparison_parts(compare(material.records, pair))
 
 
 def verdict(material: Material, *, question: str) -> Parts:

@@ -17,7 +17,7 @@ from typing import Any
 
 from dftt.analysis.arms_file import ARMS_FILE
 from dftt.analysis.breakdown import break_down, format_breakdown, with_missing
-from dftt.analysis.leaderboard import compare, format_comparison
+from dftt.analysis.leaderboard import beside_public_rows, format_leaderboard
 from dftt.analysis.summary import format_table, summarise
 from dftt.analysis.taxonomy import format_transitions, transitions
 from dftt.analysis.verdict import write_verdict
@@ -268,7 +268,7 @@ def report(options: argparse.Namespace, records: Sequence[Record], judge: Judge)
         if baseline:
             print("", format_transitions(transitions(records, classes, baseline)), sep="\n")
     if options.leaderboard:
-        print("", format_comparison(compare(parts)), NOTICE, sep="\n")
+        print("", format_leaderboard(beside_public_rows(parts)), NOTICE, sep="\n")
     elif clbench_contexts(_as_tasks(records)):
         print("", NOTICE, sep="\n")
 

@@ -37,11 +37,10 @@ from dftt.analysis.comparison import (
     MIN_PAIRS,
     Comparison,
     adjust,
-    answers_of,
     compare,
 )
 from dftt.analysis.decision_tables import Line, baselines_line, control_line, guidance_line, largest, tau_line
-from dftt.analysis.metrics import tau_of
+from dftt.analysis.frame import frame_of, tau_of
 from dftt.analysis.rules import difference, rules
 from dftt.analysis.statistics import Interval
 from dftt.command import command_line
@@ -123,15 +122,15 @@ def verdicts(records: Sequence[Record], arms: Sequence[Arm]) -> list[Verdict]:
         records: Of one study.
         arms: Its arms, what they leave to the study filled in.
     """
-    pairs, answers = pairs_of(arms), answers_of(records)
-    scored = any(record.passed is not None for record in records)
+    asked_for, frame = pairs_of(arms), frame_of(records)
+    scored = frame["passed"].notna().any()
     found = []
     for question, say in _SENTENCES.items():
         # Where no answer is scored, the verdict on guidance says so for all.
         if question in ("controls", "baselines") and not scored:
             continue
-        if asked := [pair for pair in pairs if pair.question == question]:
-            made = adjust([compare(answers, pair) for pair in asked])
+        if asked := [pair for pair in asked_for if pair.question == question]:
+            made = adjust([compare(frame, pair) for pair in asked])
             answer, sentence = say(made, {arm.id: arm for arm in arms})
             found.append(Verdict(question, answer, f"{sentence}.", tuple(made)))
     return found
