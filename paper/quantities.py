@@ -16,14 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dftt.analysis.arm_roles import Measure, pairs_of
-from dftt.analysis.comparison import (
-    MARGINS,
-    MAX_UNSCORED,
-    MIN_CONTEXTS,
-    MIN_PAIRS,
-    Comparison,
-    compare,
-)
+from dftt.analysis.comparison import MARGINS, MAX_UNSCORED, MIN_CONTEXTS, MIN_PAIRS, Comparison, compare
 from dftt.analysis.decision_tables import WORTHWHILE_TAU
 from dftt.analysis.summary import summarise
 from dftt.analysis.taxonomy import transitions

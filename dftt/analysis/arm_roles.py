@@ -31,29 +31,17 @@ _OF_ADAPTATION = ("ttt_overrides", "rounds")
 
 @dataclass(frozen=True)
 class ArmPair:
-    """A comparison that a study makes.
-
-    Args:
-        question: What it helps to answer.
-        arm: Id of the arm.
-        reference: Id of the arm that it is compared with.
-        against: What that one is to it: one of the names above.
-        measure: What is compared.
-    """
+    """A comparison that a study makes: an arm with a reference, by their ids, for a question."""
 
     question: Question
     arm: str
     reference: str
-    against: str
+    against: str  # what the reference is to the arm: one of the names above
     measure: Measure
 
 
 def pairs_of(arms: Sequence[Arm]) -> list[ArmPair]:
-    """All comparisons of a study, question by question.
-
-    Args:
-        arms: Its arms, what they leave to the study filled in.
-    """
+    """All comparisons of a study, question by question; of its arms what they leave to it is filled in."""
     return [*_of_tau(arms), *_of_guidance(arms), *_of_controls(arms), *_of_baselines(arms)]
 
 

@@ -24,30 +24,21 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm minus reference.
+    """Arm minus reference, over the pairs of answers that can be used.
 
-    Args:
-        pair: What is compared, and for which question.
-        interval: The difference over the pairs that can be used; its n counts them.
-        p: Of no difference, both arms swapped in whole contexts; NaN where there is none. Where pairs are unscored, the
-            largest of those that they allow.
-        num_tasks: Tasks that the pairs are of.
-        unusable: Pairs in which either answer is unscored, missing, or took no step.
-        at_least: Lower end where every unscored answer had turned out against the arm; of tau the interval's own.
-        at_most: Upper end where every unscored answer had turned out for the arm.
-        floor: "floor" or "ceiling" where both arms fail, or pass, all that is scored.
-        adjusted: The p-value by Holm, among the comparisons of one question.
+    `p` is that of no difference, both arms swapped in whole contexts; NaN where there is none. Where pairs are
+    unscored, it is the largest of those that they allow.
     """
 
     pair: ArmPair
-    interval: Interval
+    interval: Interval  # its n counts the pairs
     p: float
     num_tasks: int
-    unusable: int
-    at_least: float
-    at_most: float
-    floor: str = ""
-    adjusted: float = math.nan
+    unusable: int  # pairs in which either answer is unscored, missing, or took no step
+    at_least: float  # lower end where every unscored answer had turned out against the arm; of tau the interval's own
+    at_most: float  # upper end where every unscored answer had turned out for the arm
+    floor: str = ""  # "floor" or "ceiling" where both arms fail, or pass, all that is scored
+    adjusted: float = math.nan  # the p-value by Holm, among the comparisons of one question
 
     @property
     def arm(self) -> str:

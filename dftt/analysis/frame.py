@@ -111,20 +111,24 @@ def _drafted(records: Iterable[Record] | Frame) -> Frame:
 
 def _row(record: Record) -> dict[str, Any]:
     scored = record.passed is not None
+    named = {"task_id": record.task_id, "context_id": record.context_id, "arm": record.arm}
+    named |= {name: group_of(record) for name, group_of in GROUPINGS.items()}
     return {
-        "task_id": record.task_id,
-        "context_id": record.context_id,
-        "arm": record.arm,
+        # Half a character, as a file may hold it, is written out: pandas cannot hold it in a text.
+        **{name: text.encode("utf-8", "backslashreplace").decode() for name, text in named.items()},
         "seed": record.seed,
         "tokens": sum(record.acceptance_lengths),
         "steps": len(record.acceptance_lengths),
         "new_tokens": len(record.token_ids),
         "seconds": record.seconds,
-        "passed": record.passed,
+        "passed": _score(record.passed),
         "fulfilled": sum(record.statuses) if scored else 0,
         "rubrics": len(record.statuses) if scored else 0,
-        "stated": record.judge_overall if scored else None,
+        "stated": _score(record.judge_overall if scored else None),
         "error": record.finish_reason == "error",
         "record": record,
-        **{name: group_of(record) for name, group_of in GROUPINGS.items()},
     }
+
+
+def _score(passed: bool | None) -> float:
+    return math.nan if passed is None else float(passed)
