@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dftt.analysis.arm_roles import Measure, Pair
-from dftt.analysis.comparison import adjust, answers_of, compare
+from dftt.analysis.arm_roles import ArmPair, Measure
+from dftt.analysis.comparison import adjust, compare
+from dftt.analysis.frame import frame_of
 from dftt.analysis.statistics import paired_difference
 from dftt.types import Record
 
@@ -92,9 +93,9 @@ class Studies:
 def coverage(contexts: int, measure: Measure, trials: int, *, effect: float = 0.5) -> float:
     """Share of studies whose interval holds the true difference."""
     studies = Studies(contexts, effect=effect if measure == "pass rate" else effect / 5)
-    truth, pair, held = studies.truth(measure), Pair("guidance", "1", "0", "the target", measure), 0
+    truth, pair, held = studies.truth(measure), ArmPair("guidance", "1", "0", "the target", measure), 0
     for _ in range(trials):
-        made = compare(answers_of(studies.records(contexts, measure)), pair).interval
+        made = compare(studies.records(contexts, measure), pair).interval
         held += made.low <= truth <= made.high
     return held / trials
 
@@ -102,10 +103,10 @@ def coverage(contexts: int, measure: Measure, trials: int, *, effect: float = 0.
 def family_error(contexts: int, measure: Measure, trials: int, *, arms: int = 8) -> float:
     """Share of families of comparisons in which an effect is claimed although no arm has one."""
     studies, wrong = Studies(contexts, effect=0.0, arms=arms), 0
-    pairs = [Pair("guidance", str(arm), "0", "the target", measure) for arm in range(1, arms + 1)]
+    pairs = [ArmPair("guidance", str(arm), "0", "the target", measure) for arm in range(1, arms + 1)]
     for _ in range(trials):
-        answers = answers_of(studies.records(contexts, measure))
-        made = adjust([compare(answers, pair) for pair in pairs])
+        frame = frame_of(studies.records(contexts, measure))
+        made = adjust([compare(frame, pair) for pair in pairs])
         # Too few contexts or pairs would forbid any claim: the test itself is asked here.
         wrong += any(each.adjusted < 0.05 and not each.at_least <= 0 <= each.at_most for each in made)
     return wrong / trials

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import dftt
-from dftt.analysis.margin import Margin, answer_margins
 from dftt.decoding.sampling import sample_key
 from dftt.types import LORA_MODULES
 from dftt_tools.corpus.jsonl import read_rows
+from dftt_tools.margin import Margin, answer_margins
 
 LEAST_PASSAGE = 3  # tokens: a block needs one before its anchor and one behind it
 ALPHAS = (-1.0, -0.5, -0.3, 0.3, 1.0, 2.0)

@@ -12,8 +12,8 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from dftt.analysis.answers import answer_costs, write_answers
 from dftt.analysis.arms_file import read_arms, write_arms
+from dftt.analysis.brief import answer_costs, write_answers
 from dftt.analysis.curves import write_curves
 from dftt.command import StoppedBySignal
 from dftt.data import ContextDataModule

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+TableRow = dict[str, Any]  # values by the names of their columns
 
 
 def align(lines: Sequence[Mapping[str, str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT, TARGET, Pair
+from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT, TARGET, ArmPair
 from dftt.analysis.comparison import Comparison
 from paper.quantities import comparison_name
 from paper.roles import Trio, largest, of_kind, pair_of, questions_of, trio_of, verdict_source
@@ -160,7 +160,7 @@ def _baselines(ledger: Ledger, study: Study) -> None:
 
 def _best(ledger: Ledger, study: Study, verdict: Source, kinds: Mapping[str, Sequence[Comparison]]) -> None:
     for name, found in kinds.items():
-        best: Pair | None = largest(found)
+        best: ArmPair | None = largest(found)
         ledger.flags[f"{name}Measured"] = best is not None
         if best is not None:
             _compared(ledger, verdict, name, best.arm, best.reference)

@@ -16,15 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dftt.analysis.arm_roles import Measure, pairs_of
-from dftt.analysis.comparison import (
-    MARGINS,
-    MAX_UNSCORED,
-    MIN_CONTEXTS,
-    MIN_PAIRS,
-    Comparison,
-    answers_of,
-    compare,
-)
+from dftt.analysis.comparison import MARGINS, MAX_UNSCORED, MIN_CONTEXTS, MIN_PAIRS, Comparison, compare
 from dftt.analysis.decision_tables import WORTHWHILE_TAU
 from dftt.analysis.summary import summarise
 from dftt.analysis.taxonomy import transitions
@@ -80,9 +72,9 @@ def arm(material: Material) -> Parts:
 
 def comparison(material: Material, *, arm: str, reference: str, measure: Measure) -> Parts:
     """A comparison of the study's verdict, made on the selected records; the p-value is of this one alone."""
-    pairs = (pair for pair in pairs_of(material.run.arms) if pair.measure == measure)
-    pair = next(pair for pair in pairs if (pair.arm, pair.reference) == (arm, reference))
-    return comparison_parts(compare(answers_of(material.records), pair))
+    asked = (pair for pair in pairs_of(material.run.arms) if pair.measure == measure)
+    pair = next(pair for pair in asked if (pair.arm, pair.reference) == (arm, reference))
+    return comparison_parts(compare(material.records, pair))
 
 
 def verdict(material: Material, *, question: str) -> Parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT, Measure, Pair
+from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT, ArmPair, Measure
 from dftt.analysis.comparison import Comparison
 from dftt.analysis.verdict import QUESTIONS, Verdict
 from paper.studies import Study
@@ -37,7 +37,7 @@ def questions_of(study: Study) -> list[str]:
     return [name for name in QUESTIONS if verdict_of(study, name) is not None and (scored or name == "tau")]
 
 
-def pair_of(study: Study, arm: str, against: str, measure: Measure) -> Pair | None:
+def pair_of(study: Study, arm: str, against: str, measure: Measure) -> ArmPair | None:
     """What the verdict holds an arm against, of that kind; None where nothing."""
     found = study.run.comparison(arm, against, measure)
     return None if found is None else found.pair
@@ -50,7 +50,7 @@ def of_kind(study: Study, question: str, against: str, ttt: str = "") -> list[Co
     return [each for each in every if each.pair.against == against and ttt in ("", study.arm(each.arm).ttt)]
 
 
-def largest(comparisons: Sequence[Comparison]) -> Pair | None:
+def largest(comparisons: Sequence[Comparison]) -> ArmPair | None:
     """The pair with the largest effect, of those that are surely above where there are any; None of none."""
     sure = [each for each in comparisons if each.finding == "above"]
     best = max(sure or comparisons, key=lambda each: each.interval.estimate, default=None)

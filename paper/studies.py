@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dftt.analysis.breakdown import GROUPINGS
+from dftt.analysis.frame import GROUPINGS
 from dftt.analysis.verdict import judge
 from dftt.report.run import Run, load_runs
 from dftt.study.records import Key
 from dftt.types import Record
 from dftt.types.arms import Arm
-
-BY: dict[str, Callable[[Record], str]] = {
-    "suite": lambda record: str(record.metadata.get("suite") or ""),
-    **{name: group_of for name, group_of in GROUPINGS.items() if name != "all"},
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Selection:
         return [
             record
             for record in study.run.records
-            if (not self.arms or record.arm in self.arms) and (not self.by or BY[self.by](record) == self.group)
+            if (not self.arms or record.arm in self.arms) and (not self.by or GROUPINGS[self.by](record) == self.group)
         ]
 
     def chosen(self, study: Study) -> list[Arm]:
@@ -94,7 +89,7 @@ def load_studies(folders: Sequence[str | Path]) -> list[Study]:
 
 def groups_of(study: Study, by: str) -> list[str]:
     """The groups of a grouping that a study's records have, where there are several."""
-    found = sorted({BY[by](record) for record in study.run.records} - {""})
+    found = sorted({GROUPINGS[by](record) for record in study.run.records} - {""})
     return found if len(found) > 1 else []
 
 

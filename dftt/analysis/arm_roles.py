@@ -30,30 +30,18 @@ _OF_ADAPTATION = ("ttt_overrides", "rounds")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A comparison that a study makes.
-
-    Args:
-        question: What it helps to answer.
-        arm: Id of the arm.
-        reference: Id of the arm that it is compared with.
-        against: What that one is to it: one of the names above.
-        measure: What is compared.
-    """
+class ArmPair:
+    """A comparison that a study makes: an arm with a reference, by their ids, for a question."""
 
     question: Question
     arm: str
     reference: str
-    against: str
+    against: str  # what the reference is to the arm: one of the names above
     measure: Measure
 
 
-def pairs_of(arms: Sequence[Arm]) -> list[Pair]:
-    """All comparisons of a study, question by question.
-
-    Args:
-        arms: Its arms, what they leave to the study filled in.
-    """
+def pairs_of(arms: Sequence[Arm]) -> list[ArmPair]:
+    """All comparisons of a study, question by question; of its arms what they leave to it is filled in."""
     return [*_of_tau(arms), *_of_guidance(arms), *_of_controls(arms), *_of_baselines(arms)]
 
 
@@ -84,22 +72,22 @@ def target_of(arms: Sequence[Arm], arm: Arm) -> Arm | None:
     return None
 
 
-def _of_tau(arms: Sequence[Arm]) -> Iterator[Pair]:
+def _of_tau(arms: Sequence[Arm]) -> Iterator[ArmPair]:
     """Each lossless arm with an adaptation against the same without; the own context's against another's."""
     adapted = [arm for arm in arms if arm.mode == "speculative" and arm.ttt != "none"]
     based = [(arm, base) for arm in adapted if (base := alike(arms, arm, ttt="none"))]
     if any(arm.ttt == "own" for arm, _ in based):
         for arm, base in sorted(based, key=lambda pair: pair[0].ttt != "own"):
-            yield Pair("tau", arm.id, base.id, NO_TTT, "tau")
+            yield ArmPair("tau", arm.id, base.id, NO_TTT, "tau")
         for arm, _ in based:
             if arm.ttt == "own" and (wrong := alike(arms, arm, ttt="wrong")):
-                yield Pair("tau", arm.id, wrong.id, OTHER_TTT, "tau")
+                yield ArmPair("tau", arm.id, wrong.id, OTHER_TTT, "tau")
 
     yield from _of_study(adapted)
     yield from _of_drafting([arm for arm in arms if arm.mode == "speculative"])
 
 
-def _of_study(adapted: Sequence[Arm]) -> Iterator[Pair]:
+def _of_study(adapted: Sequence[Arm]) -> Iterator[ArmPair]:
     """Each arm that studied its context against those that learnt as much from the text, or without the context."""
 
     def learns(arm: Arm) -> tuple[str, bool]:
@@ -118,12 +106,12 @@ def _of_study(adapted: Sequence[Arm]) -> Iterator[Pair]:
         for other in adapted:
             same = _agree(other, arm, (*_SETTINGS, "ttt", "rounds")) and rest(other) == rest(arm)
             if same and learns(other)[0] == "context":
-                yield Pair("tau", arm.id, other.id, TEXT, "tau")
+                yield ArmPair("tau", arm.id, other.id, TEXT, "tau")
             if same and learns(other) == ("self_study", False):
-                yield Pair("tau", arm.id, other.id, NO_CONTEXT, "tau")
+                yield ArmPair("tau", arm.id, other.id, NO_CONTEXT, "tau")
 
 
-def _of_drafting(lossless: Sequence[Arm]) -> Iterator[Pair]:
+def _of_drafting(lossless: Sequence[Arm]) -> Iterator[ArmPair]:
     """Each arm with lookup or a window against the draft alone, and the hybrid against lookup alone."""
     same = [name for name in _SETTINGS if name != "drafting"]
     for arm in lossless:
@@ -132,39 +120,39 @@ def _of_drafting(lossless: Sequence[Arm]) -> Iterator[Pair]:
         for other in lossless:
             alone = not other.drafting and _agree(other, arm, (*same, "ttt"))
             if alone and (arm.ttt == "none" or _agree(other, arm, _OF_ADAPTATION)):
-                yield Pair("tau", arm.id, other.id, DRAFT_ALONE, "tau")
+                yield ArmPair("tau", arm.id, other.id, DRAFT_ALONE, "tau")
             looks_up = other.drafting.get("drafter") == "lookup" and not other.drafting.get("lookup_study")
             if arm.drafting.get("drafter") == "hybrid" and looks_up and _agree(other, arm, same):
-                yield Pair("tau", arm.id, other.id, LOOKUP_ALONE, "tau")
+                yield ArmPair("tau", arm.id, other.id, LOOKUP_ALONE, "tau")
 
 
-def _of_guidance(arms: Sequence[Arm]) -> Iterator[Pair]:
+def _of_guidance(arms: Sequence[Arm]) -> Iterator[ArmPair]:
     """Arms that the draft guides, adapted to nothing or to the own context, against the target; these against those."""
     guided = [(arm, base) for arm in arms if guide_of(arm) == "draft" and (base := target_of(arms, arm))]
     for ttt in ("none", "own"):
         for arm, base in guided:
             if arm.ttt == ttt:
-                yield Pair("guidance", arm.id, base.id, TARGET, "pass rate")
+                yield ArmPair("guidance", arm.id, base.id, TARGET, "pass rate")
     for arm, _ in guided:
         if arm.ttt == "own" and (plain := alike(arms, arm, ttt="none")):
-            yield Pair("guidance", arm.id, plain.id, NO_TTT, "pass rate")
+            yield ArmPair("guidance", arm.id, plain.id, NO_TTT, "pass rate")
 
 
-def _of_controls(arms: Sequence[Arm]) -> Iterator[Pair]:
+def _of_controls(arms: Sequence[Arm]) -> Iterator[ArmPair]:
     """What guidance by the draft is held against, and each such control against the target."""
     asked = [*_other_text(arms), *_noise_in_place(arms), *_matched_targets(arms)]
     for arm, control, against in asked:
-        yield Pair("controls", arm.id, control.id, against, "pass rate")
+        yield ArmPair("controls", arm.id, control.id, against, "pass rate")
     for control in {control.id: control for _, control, _ in asked if not control.matched_to}.values():
         if base := target_of(arms, control):
-            yield Pair("controls", control.id, base.id, TARGET, "pass rate")
+            yield ArmPair("controls", control.id, base.id, TARGET, "pass rate")
 
 
-def _of_baselines(arms: Sequence[Arm]) -> Iterator[Pair]:
+def _of_baselines(arms: Sequence[Arm]) -> Iterator[ArmPair]:
     """Methods that do without the draft, and copies of the passage, against the target."""
     for arm in arms:
         if guide_of(arm) == "another" and (base := target_of(arms, arm)):
-            yield Pair("baselines", arm.id, base.id, TARGET, "pass rate")
+            yield ArmPair("baselines", arm.id, base.id, TARGET, "pass rate")
 
 
 def _other_text(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:

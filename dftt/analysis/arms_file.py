@@ -17,16 +17,10 @@ ARMS_FILE = "arms.json"
 
 @dataclass(frozen=True)
 class ArmsFile:
-    """What arms.json says.
-
-    Args:
-        arms: The arms in the study's order, its own settings filled in.
-        rules: Version and digest of the rules of the verdict when the study began; None where an earlier version of
-            the package wrote none.
-    """
+    """What arms.json says: the arms in the study's order, its own settings filled in, and the rules it began under."""
 
     arms: tuple[Arm, ...]
-    rules: Mapping[str, Any] | None = None
+    rules: Mapping[str, Any] | None = None  # version and digest; None where earlier versions of the package wrote none
 
 
 def read_arms(folder: Path) -> ArmsFile:

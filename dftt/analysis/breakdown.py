@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from dftt.analysis.statistics import ratio_interval, wilson_interval
-from dftt.analysis.summary import Row, interval_row
+from dftt.analysis.frame import Frame, frame_of, rubric_rate
+from dftt.analysis.statistics import wilson_interval
+from dftt.analysis.summary import interval_row
 from dftt.scoring.rubrics import NUMBER_RULES
-from dftt.suites.tasks import length_bucket
-from dftt.tables import align, decimal, number, value_range
+from dftt.tables import TableRow, align, decimal, number, value_range
 from dftt.types import Record, Task
 
-GROUPINGS: dict[str, Callable[[Record], str]] = {
-    "all": lambda record: "all",  # noqa: ARG005
-    "category": lambda record: str(record.metadata.get("context_category") or record.metadata.get("category") or ""),
-    "sub_category": lambda record: str(record.metadata.get("sub_category") or ""),
-    "length": lambda record: length_bucket(record.prompt_tokens) if record.prompt_tokens else "unknown",
-}
 
-
-def break_down(records: Sequence[Record]) -> list[Row]:
+def break_down(records: Iterable[Record] | Frame) -> list[TableRow]:
     """One row per arm, grouping and group; values are JSON-safe, None where there is no number.
 
     A row holds `arm`, `by`, `group`; `intended` (answers that were to be scored), `solved` (all rubrics fulfilled)
@@ -38,32 +30,13 @@ def break_down(records: Sequence[Record]) -> list[Row]:
         records: Of any number of arms, in any order; see `with_missing` for answers that have none.
     """
     rows = []
-    arms = sorted({record.arm for record in records})
-    for arm in arms:
-        for by, group_of in GROUPINGS.items():
-            groups: dict[str, list[Record]] = {}
-            for record in records:
-                if record.arm == arm and (group := group_of(record)):
-                    groups.setdefault(group, []).append(record)
-            rows += [{"arm": arm, "by": by, "group": group, **_rates(groups[group])} for group in sorted(groups)]
-        of_arm = [record for record in records if record.arm == arm]
-        rows += [
-            {"arm": arm, "by": "rule", "group": rule, **_rates(under)}
-            for rule in NUMBER_RULES
-            if (under := _under_rule(of_arm, rule))
-        ]
+    for arm, answers in frame_of(records).groupby("arm"):
+        parts = [("all", "all", answers)]
+        for by in ("category", "sub_category", "length"):
+            parts += [(by, group, members) for group, members in answers.groupby(by) if group]
+        parts += [("rule", rule, _under_rule(answers, rule)) for rule in NUMBER_RULES]
+        rows += [{"arm": arm, "by": by, "group": group, **_rates(part)} for by, group, part in parts if len(part)]
     return rows
-
-
-def _under_rule(records: Sequence[Record], rule: str) -> list[Record]:
-    """Records that have this rule among their rubrics, as scored by it alone."""
-    under = []
-    for record in records:
-        kinds = [rubric.get("type") for rubric in record.rubrics if isinstance(rubric, Mapping)]
-        if rule in kinds:
-            status = record.statuses[kinds.index(rule)] if record.passed is not None else None
-            under.append(replace(record, passed=status, statuses=() if status is None else (status,)))
-    return under
 
 
 def with_missing(records: Sequence[Record], tasks: Iterable[Task]) -> list[Record]:
@@ -94,43 +67,57 @@ def with_missing(records: Sequence[Record], tasks: Iterable[Task]) -> list[Recor
     return [*records, *missing]
 
 
-def format_breakdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_breakdown(rows: Sequence[TableRow]) -> str:
     """Rows of `break_down` as aligned plain text."""
-    return align([_cells(row) for row in rows]) if rows else "no records"
+    cells = [
+        {
+            "arm": row["arm"],
+            "group": row["group"] if row["by"] == "all" else f"{row['by']}: {row['group']}",
+            "solved": f"{row['solved']} of {row['intended']}",
+            "solving rate [95 %]": value_range(row["solving_rate"], row["solving_low"], row["solving_high"]),
+            "at most": decimal(row["solving_rate_at_most"]),
+            "unscored": str(row["unscored"]),
+            "rubric rate [95 %]": value_range(row["rubric_rate"], row["rubric_low"], row["rubric_high"]),
+            "as judged": decimal(row["stated_rate"]),
+            "disagreements": str(row["disagreements"]),
+        }
+        for row in rows
+    ]
+    return align(cells) if cells else "no records"
 
 
-def _rates(records: Sequence[Record]) -> Row:
-    scored = [record for record in records if record.passed is not None]
-    solved = sum(bool(record.passed) for record in scored)
-    fulfilled = ratio_interval(
-        [sum(record.statuses) for record in scored],
-        [len(record.statuses) for record in scored],
-        [record.context_id for record in scored],
-    )
-    # An interval of nothing but fulfilled rubrics has no width: Wilson's does.
-    alone = wilson_interval(sum(map(sum, (r.statuses for r in scored))), sum(len(r.statuses) for r in scored))
-    fulfilled = fulfilled.widened(alone.low, alone.high).within(0, 1)
-    unscored = len(records) - len(scored)
-    at_least, at_most = wilson_interval(solved, len(records)), wilson_interval(solved + unscored, len(records))
-    stated = [record for record in scored if record.judge_overall is not None]
-    ones = sum(bool(record.judge_overall) for record in stated)
+def _under_rule(answers: Frame, rule: str) -> Frame:
+    """Answers that have this rule among their rubrics, as scored by it alone."""
+    under = []
+    for record in answers["record"]:
+        kinds = [rubric.get("type") for rubric in record.rubrics if isinstance(rubric, Mapping)]
+        if rule in kinds:
+            status = record.statuses[kinds.index(rule)] if record.passed is not None else None
+            under.append(replace(record, passed=status, statuses=() if status is None else (status,)))
+    return frame_of(under)
+
+
+def _rates(answers: Frame) -> TableRow:
+    solved, unscored = int(answers["passed"].sum()), int(answers["passed"].isna().sum())
+    at_least, at_most = (wilson_interval(count, len(answers)) for count in (solved, solved + unscored))
+    stated = answers[answers["stated"].notna()]
     return {
-        "intended": len(records),
+        "intended": len(answers),
         "solved": solved,
         "unscored": unscored,
-        "solving_rate": number(at_least.estimate) if scored else None,
+        "solving_rate": number(at_least.estimate) if unscored < len(answers) else None,
         "solving_low": number(at_least.low),
         "solving_high": number(at_most.high),
         "solving_rate_at_most": number(at_most.estimate),
-        "rubrics": sum(len(record.statuses) for record in scored),
-        **interval_row("rubric_rate", "rubric", fulfilled),
+        "rubrics": int(answers["rubrics"].sum()),
+        **interval_row("rubric_rate", "rubric", rubric_rate(answers)),
         "stated": len(stated),
-        "stated_rate": ones / len(stated) if stated else None,
-        "disagreements": sum(disagrees(record) for record in stated),
+        "stated_rate": number(stated["stated"].mean()),
+        "disagreements": sum(map(_disagrees, stated["record"])),
     }
 
 
-def disagrees(record: Record) -> bool:
+def _disagrees(record: Record) -> bool:
     """Whether the judge's own overall score is not what its list says.
 
     `passed` would be the wrong side to compare with: rubrics checked by program count there too.
@@ -141,18 +128,4 @@ def disagrees(record: Record) -> bool:
         for rubric, status in zip(rubrics, record.statuses, strict=True)
         if not (isinstance(rubric, Mapping) and "type" in rubric)
     ]
-    return record.judge_overall is not None and record.judge_overall != all(judged)
-
-
-def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "arm": row["arm"],
-        "group": row["group"] if row["by"] == "all" else f"{row['by']}: {row['group']}",
-        "solved": f"{row['solved']} of {row['intended']}",
-        "solving rate [95 %]": value_range(row["solving_rate"], row["solving_low"], row["solving_high"]),
-        "at most": decimal(row["solving_rate_at_most"]),
-        "unscored": str(row["unscored"]),
-        "rubric rate [95 %]": value_range(row["rubric_rate"], row["rubric_low"], row["rubric_high"]),
-        "as judged": decimal(row["stated_rate"]),
-        "disagreements": str(row["disagreements"]),
-    }
+    return record.judge_overall != all(judged)

@@ -1,12 +1,16 @@
-"""The end of a study in a dozen lines, for whoever has never seen one."""
+"""What a study and `predict` say at their end, for whoever has never seen one."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
-from dftt.analysis.metrics import tau_of
-from dftt.types import Record
+from dftt.adaptation.ttt import Adaptation
+from dftt.analysis.frame import Frame, frame_of, pairs, tau_of
+from dftt.tables import number
+from dftt.types import Generation, Record
 from dftt.types.arms import Arm
 
 _ADAPTED = {"none": "not adapted", "own": "adapted to the document", "wrong": "adapted to another document"}
@@ -20,18 +24,20 @@ def brief(records: Sequence[Record], arms: Sequence[Arm]) -> str:
         records: Of the study.
         arms: Its arms.
     """
+    frame = frame_of(records)
+    made = frame[frame["new_tokens"] > 0]
     lossless = [arm for arm in arms if arm.mode in ("target", "speculative")]
-    by_arm = {arm.id: [record for record in records if record.arm == arm.id and record.token_ids] for arm in lossless}
-    own = next((record for record in records if record.adaptation), None)
-    lines = [f"{len({record.context_id for record in records})} documents, {_tasks(records)} questions. {_learnt(own)}"]
+    learnt = _learnt(next((record for record in records if record.adaptation), None))
+    lines = [f"{frame['context_id'].nunique()} documents, {frame['task_id'].nunique()} questions. {learnt}"]
     lines += ["", "Tokens for each pass of the target (tau); the text is the target's own all the same:"]
     width = max(len(in_words(arm)) for arm in lossless)
     for arm in lossless:
-        tau = tau_of(by_arm[arm.id]).estimate
+        tau = tau_of(made[made["arm"] == arm.id]).estimate
         lines.append(f"  {in_words(arm):{width}}  {'-' if math.isnan(tau) else f'{tau:.2f}'}")
-    equal, counted = _equal(by_arm, lossless)
-    lines.append(f"  ({equal} of {counted} answers are word for word those of the target alone)")
-    if example := next((record for record in records if record.answer and record.arm in by_arm), None):
+    equal = _equal(made, lossless)
+    lines.append(f"  ({sum(equal)} of {len(equal)} answers are word for word those of the target alone)")
+    shown = {arm.id for arm in lossless}
+    if example := next((record for record in records if record.answer and record.arm in shown), None):
         answer = " ".join(example.answer.split())
         lines += ["", f"One answer, {example.task_id}:", f"  {answer[:_SHOWN]}{' …' if len(answer) > _SHOWN else ''}"]
     return "\n".join(lines)
@@ -48,6 +54,40 @@ def in_words(arm: Arm) -> str:
     return f"{draft}, and lookup" if drafter == "hybrid" else draft
 
 
+def answer_costs(generation: Generation, adaptation: Adaptation | None) -> str:
+    """Tokens, tau and seconds of an answer, and what adapting cost, counted in tokens of this answer."""
+    said = f"{len(generation.token_ids)} tokens, tau {generation.tau:.2f}, {generation.seconds:.1f} s"
+    if adaptation is None or not generation.token_ids or generation.seconds <= 0:
+        return said
+    tokens = adaptation.seconds * len(generation.token_ids) / generation.seconds
+    return f"{said}; adapting took {adaptation.seconds:.1f} s, as long as {tokens:.0f} such tokens"
+
+
+def write_answers(path: str | Path, records: Sequence[Record]) -> None:
+    """Write answers as JSONL, one row per task: its ids, the answer, tau (null without a step), tokens and seconds.
+
+    Args:
+        path: Replaced where it exists; folders are made.
+        records: The answers.
+    """
+    rows = [
+        {
+            "task_id": record.task_id,
+            "context_id": record.context_id,
+            "answer": record.answer,
+            "tau": number(tau_of([record]).estimate),
+            "tokens": len(record.token_ids),
+            "seconds": record.seconds,
+            "adaptation_seconds": record.adaptation.get("seconds"),
+            "passed": record.passed,
+            "problem": record.explanation if record.finish_reason == "error" else "",
+        }
+        for record in records
+    ]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
 def _learnt(record: Record | None) -> str:
     """What the draft learnt from before it answered."""
     if record is None:
@@ -61,14 +101,12 @@ def _learnt(record: Record | None) -> str:
     return f"The draft learnt from each document's text in {steps} steps."
 
 
-def _tasks(records: Sequence[Record]) -> int:
-    return len({record.task_id for record in records})
-
-
-def _equal(by_arm: dict[str, list[Record]], lossless: Sequence[Arm]) -> tuple[int, int]:
-    """How many answers of drafting arms are the target's, and how many there are where it has one."""
-    alone = next((arm.id for arm in lossless if arm.mode == "target"), None)
-    wanted = {(record.task_id, record.seed): record.token_ids for record in by_arm.get(alone or "", [])}
-    made = [record for name, each in by_arm.items() if name != alone for record in each]
-    held = [record for record in made if (record.task_id, record.seed) in wanted]
-    return sum(record.token_ids == wanted[record.task_id, record.seed] for record in held), len(held)
+def _equal(made: Frame, lossless: Sequence[Arm]) -> list[bool]:
+    """Of each answer of a drafting arm whether it is the target's, where that has one."""
+    targets = [arm.id for arm in lossless if arm.mode == "target"][:1]
+    equal = []
+    for arm in lossless:
+        if targets and arm.id != targets[0]:
+            both = pairs(made, arm.id, targets[0]).dropna(subset=["record_a", "record_b"])
+            equal += [a.token_ids == b.token_ids for a, b in zip(both["record_a"], both["record_b"], strict=True)]
+    return equal

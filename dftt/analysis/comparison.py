@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from dftt.analysis.arm_roles import Measure, Pair
+from dftt.analysis.arm_roles import ArmPair, Measure
+from dftt.analysis.frame import Frame, pairs
 from dftt.analysis.statistics import Interval, holm, paired_difference, score_interval, sign_flip_p, swapped_ratios_p
 from dftt.tables import number
 from dftt.types import Record
 
 Finding = Literal["above", "below", "equal", "unclear", "too few"]
-Answers = Mapping[str, Mapping[tuple[str, int], Record]]  # records by arm, then by task and seed
-Both = tuple[Record | None, Record | None]  # the arm's and the reference's; None where there is no record
 
 MARGINS: dict[Measure, float] = {"pass rate": 0.05, "tau": 0.1}  # an effect within them is none worth having
 MIN_PAIRS = 30  # seeds of a task count once
@@ -25,30 +24,21 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm minus reference.
+    """Arm minus reference, over the pairs of answers that can be used.
 
-    Args:
-        pair: What is compared, and for which question.
-        interval: The difference over the pairs that can be used; its n counts them.
-        p: Of no difference, both arms swapped in whole contexts; NaN where there is none. Where pairs are unscored, the
-            largest of those that they allow.
-        num_tasks: Tasks that the pairs are of.
-        unusable: Pairs in which either answer is unscored, missing, or took no step.
-        at_least: Lower end where every unscored answer had turned out against the arm; of tau the interval's own.
-        at_most: Upper end where every unscored answer had turned out for the arm.
-        floor: "floor" or "ceiling" where both arms fail, or pass, all that is scored.
-        adjusted: The p-value by Holm, among the comparisons of one question.
+    `p` is that of no difference, both arms swapped in whole contexts; NaN where there is none. Where pairs are
+    unscored, it is the largest of those that they allow.
     """
 
-    pair: Pair
-    interval: Interval
+    pair: ArmPair
+    interval: Interval  # its n counts the pairs
     p: float
     num_tasks: int
-    unusable: int
-    at_least: float
-    at_most: float
-    floor: str = ""
-    adjusted: float = math.nan
+    unusable: int  # pairs in which either answer is unscored, missing, or took no step
+    at_least: float  # lower end where every unscored answer had turned out against the arm; of tau the interval's own
+    at_most: float  # upper end where every unscored answer had turned out for the arm
+    floor: str = ""  # "floor" or "ceiling" where both arms fail, or pass, all that is scored
+    adjusted: float = math.nan  # the p-value by Holm, among the comparisons of one question
 
     @property
     def arm(self) -> str:
@@ -127,23 +117,19 @@ class Comparison:
         """The comparison of a row written by `to_json`."""
         known: dict[str, Any] = {name: math.nan if value is None else value for name, value in row.items()}
         known.pop("finding")  # follows from the rest
-        pair = Pair(**{name: known.pop(name) for name in Pair.__dataclass_fields__})
+        pair = ArmPair(**{name: known.pop(name) for name in ArmPair.__dataclass_fields__})
         interval = Interval(**{name: known.pop(name) for name in Interval.__dataclass_fields__})
         return cls(pair, interval, **known)
 
 
-def answers_of(records: Iterable[Record]) -> Answers:
-    """Records by arm, then by task and seed."""
-    answers: dict[str, dict[tuple[str, int], Record]] = {}
-    for record in records:
-        answers.setdefault(record.arm, {})[record.task_id, record.seed] = record
-    return answers
+def compare(records: Iterable[Record] | Frame, pair: ArmPair) -> Comparison:
+    """The arm against the reference, on tasks and seeds that either of them was to answer.
 
-
-def compare(answers: Answers, pair: Pair) -> Comparison:
-    """The arm against the reference, on tasks and seeds that either of them was to answer."""
-    left, right = answers.get(pair.arm, {}), answers.get(pair.reference, {})
-    every = [(left.get(key), right.get(key)) for key in sorted(left.keys() | right.keys())]
+    Args:
+        records: Of a study, or their frame.
+        pair: The two arms, and what is compared.
+    """
+    every = pairs(records, pair.arm, pair.reference)
     return _of_tau(pair, every) if pair.measure == "tau" else _of_passes(pair, every)
 
 
@@ -154,50 +140,41 @@ def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [each if math.isnan(each.p) else replace(each, adjusted=next(adjusted)) for each in comparisons]
 
 
-def _of_tau(pair: Pair, every: Sequence[Both]) -> Comparison:
-    used = [(a, b) for a, b in every if a and b and a.acceptance_lengths and b.acceptance_lengths]
-    tokens_a, tokens_b = (
-        [sum(each.acceptance_lengths) for each in arm] for arm in ([a for a, _ in used], [b for _, b in used])
-    )
-    steps_a, steps_b = (
-        [len(each.acceptance_lengths) for each in arm] for arm in ([a for a, _ in used], [b for _, b in used])
-    )
-    contexts = [a.context_id for a, _ in used]
-    interval = paired_difference(tokens_a, tokens_b, contexts, steps_a=steps_a, steps_b=steps_b)
-    p = swapped_ratios_p(tokens_a, tokens_b, contexts, steps_a=steps_a, steps_b=steps_b)
-    tasks, unusable = len({a.task_id for a, _ in used}), len(every) - len(used)
-    return Comparison(pair, interval, p, tasks, unusable, interval.low, interval.high)
+def tau_difference(both: Frame) -> Interval:
+    """Tau of one arm minus that of another, of two side by side (`pairs`), where both took a step."""
+    steps = {"steps_a": both["steps_a"], "steps_b": both["steps_b"]}
+    return paired_difference(both["tokens_a"], both["tokens_b"], both["context_id_a"], **steps)
 
 
-def _of_passes(pair: Pair, every: Sequence[Both]) -> Comparison:
-    used = [(a, b) for a, b in every if a and b and a.passed is not None and b.passed is not None]
-    interval, p = _difference(used, unscored=(False, False))
-    low, high, passed = interval.low, interval.high, [bool(record.passed) for both in used for record in both]
-    unusable = len(every) - len(used)
+def _of_tau(pair: ArmPair, every: Frame) -> Comparison:
+    used = every[(every["steps_a"] > 0) & (every["steps_b"] > 0)]
+    steps = {"steps_a": used["steps_a"], "steps_b": used["steps_b"]}
+    p = swapped_ratios_p(used["tokens_a"], used["tokens_b"], used["context_id_a"], **steps)
+    interval, unusable = tau_difference(used), len(every) - len(used)
+    return Comparison(pair, interval, p, used["task_id"].nunique(), unusable, interval.low, interval.high)
+
+
+def _of_passes(pair: ArmPair, every: Frame) -> Comparison:
+    used = every.dropna(subset=["passed_a", "passed_b"])
+    interval, p = _difference(used)
+    low, high, unusable = interval.low, interval.high, len(every) - len(used)
     if unusable:
-        against, p_against = _difference(every, unscored=(False, True))
-        in_favour, p_in_favour = _difference(every, unscored=(True, False))
+        against, p_against = _difference(every.fillna({"passed_a": 0.0, "passed_b": 1.0}))
+        in_favour, p_in_favour = _difference(every.fillna({"passed_a": 1.0, "passed_b": 0.0}))
         low, high = min(low, against.low), max(high, in_favour.high)
         p = max(p, p_against, p_in_favour)
-    floor = "" if not passed else "floor" if not any(passed) else "ceiling" if all(passed) else ""
-    return Comparison(pair, interval, p, len({a.task_id for a, _ in used}), unusable, low, high, floor)
+    passed = set(used["passed_a"]) | set(used["passed_b"])
+    floor = {(0.0,): "floor", (1.0,): "ceiling"}.get(tuple(passed), "")
+    return Comparison(pair, interval, p, used["task_id"].nunique(), unusable, low, high, floor)
 
 
-def _difference(pairs: Sequence[Both], *, unscored: tuple[bool, bool]) -> tuple[Interval, float]:
-    """The difference of the pass rates and its p-value, with these values for an unscored answer of either arm."""
-    passes = [tuple(map(_passed, pair, unscored)) for pair in pairs]
-    told = [a or b for a, b in pairs]
-    clusters = [record.context_id for record in told if record]
-    interval = paired_difference([a for a, _ in passes], [b for _, b in passes], clusters)
-    if not passes:
+def _difference(both: Frame) -> tuple[Interval, float]:
+    """The difference of the pass rates, and its p-value."""
+    contexts = both["context_id_a"].fillna(both["context_id_b"])
+    interval = paired_difference(both["passed_a"], both["passed_b"], contexts)
+    if both.empty:
         return interval, math.nan
-    by_task: dict[str, list[int]] = {}
-    for record, (a, b) in zip(told, passes, strict=True):
-        by_task.setdefault(record.task_id if record else "", []).append(a - b)
-    means = [sum(each) / len(each) for each in by_task.values()]
-    low, high = score_interval(sum(m for m in means if m > 0), -sum(m for m in means if m < 0), len(means))
-    return interval.widened(low, high).within(-1, 1), sign_flip_p([a - b for a, b in passes], clusters)
-
-
-def _passed(record: Record | None, otherwise: bool) -> bool:
-    return otherwise if record is None or record.passed is None else record.passed
+    differences = both["passed_a"] - both["passed_b"]
+    means = differences.groupby(both["task_id"]).mean()
+    low, high = score_interval(means[means > 0].sum(), -means[means < 0].sum(), len(means))
+    return interval.widened(low, high).within(-1, 1), sign_flip_p(differences, contexts)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dftt.analysis.comparison import answers_of
-from dftt.analysis.metrics import tau_of, tau_per_prompt
+from dftt.analysis.frame import Frame, frame_of, pass_rate, tau_of
 from dftt.types import Record
 from dftt.types.arms import Arm
 
@@ -35,36 +34,35 @@ def write_curves(folder: str | Path, writer: SummaryWriter, records: Sequence[Re
         records: Of all arms.
         arms: The arms, what they leave to the study filled in.
     """
-    answers = answers_of(records)
+    frame = frame_of(records)
     for arm in arms:
-        if arm.id in answers:
-            members = list(answers[arm.id].values())
-            _distributions(writer, arm, members)
-            _answers(writer, arm.id, members)
-            _comparison(Path(folder) / "arms" / _file_name(arm.id), arm, members)
+        answers = frame[frame["arm"] == arm.id]
+        if arm.mode != "target":
+            _distributions(writer, arm.id, answers[answers["steps"] > 0])
+        _answers(writer, arm.id, answers["record"][:_MOST_ANSWERS])
+        _comparison(Path(folder) / "arms" / _file_name(arm.id), arm, answers)
     _losses(Path(folder) / "inner", records, {arm.id: arm.ttt for arm in arms})
     writer.flush()
 
 
-def _distributions(writer: SummaryWriter, arm: Arm, records: Sequence[Record]) -> None:
-    lengths = [length for record in records for length in record.acceptance_lengths]
-    if not lengths or arm.mode == "target":
-        return
-    taus = [tau_per_prompt([record]) for record in records if record.acceptance_lengths]
-    writer.add_histogram(f"test/acceptance_length@{arm.id}", torch.tensor(lengths))
-    writer.add_histogram(f"test/tau_per_prompt@{arm.id}", torch.tensor(taus))
+def _distributions(writer: SummaryWriter, arm: str, drafted: Frame) -> None:
+    if len(drafted):
+        lengths = [length for record in drafted["record"] for length in record.acceptance_lengths]
+        writer.add_histogram(f"test/acceptance_length@{arm}", np.array(lengths))
+        writer.add_histogram(f"test/tau_per_prompt@{arm}", (drafted["tokens"] / drafted["steps"]).to_numpy())
 
 
-def _answers(writer: SummaryWriter, arm: str, records: Sequence[Record]) -> None:
-    for number, record in enumerate(records[:_MOST_ANSWERS]):
+def _answers(writer: SummaryWriter, arm: str, records: Iterable[Record]) -> None:
+    for number, record in enumerate(records):
         # Indented text is shown as it is, whatever Markdown or HTML a model wrote.
         lines = record.answer[:_LONGEST].splitlines() or [""]
         text = "\n".join([f"{_plain(record.task_id)}, passed: {record.passed}", "", *(f"    {line}" for line in lines)])
         writer.add_text(f"test/answer@{arm}", text, number)
 
 
-def _comparison(folder: Path, arm: Arm, records: Sequence[Record]) -> None:
-    metrics = _metrics(records)
+def _comparison(folder: Path, arm: Arm, answers: Frame) -> None:
+    found = {"test/tau": tau_of(answers).estimate, "test/pass_rate": pass_rate(answers).estimate}
+    metrics = {name: value for name, value in found.items() if math.isfinite(value)}
     if not metrics:
         return
     experiment, start, end = hparams(_settings(arm), dict.fromkeys(metrics, 0.0))
@@ -83,15 +81,6 @@ def _settings(arm: Arm) -> dict[str, str | float]:
     known |= {f"{arm.mode}.{name}": value for name, value in {**arm.guidance, **arm.parameters}.items()}
     known |= {f"ttt.{name}": value for name, value in arm.ttt_overrides.items()}
     return {name: value if isinstance(value, int | float) else str(value) for name, value in known.items()}
-
-
-def _metrics(records: Sequence[Record]) -> dict[str, float]:
-    scored = [bool(record.passed) for record in records if record.passed is not None]
-    found = {
-        "test/tau": tau_of(records).estimate,
-        "test/pass_rate": sum(scored) / len(scored) if scored else math.nan,
-    }
-    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _losses(folder: Path, records: Sequence[Record], sources: Mapping[str, str]) -> None:

@@ -13,10 +13,9 @@ Line = tuple[str, str, Comparison]  # short name, words, and the comparison that
 
 
 def tau_line(made: Sequence[Comparison]) -> Line:
-    """What test-time training does to tau: an effect that is sure in one setting is said, whatever the others are.
+    """What test-time training does to tau, from adapted to the own context against not adapted, for each setting.
 
-    Args:
-        made: Adapted to the own context against not adapted, for each setting.
+    An effect that is sure in one setting is said, whatever the others are.
     """
     if raised := [each for each in made if each.finding == "above"]:
         if worthwhile := [each for each in raised if each.at_least > WORTHWHILE_TAU]:
@@ -38,12 +37,10 @@ def tau_line(made: Sequence[Comparison]) -> Line:
 
 
 def guidance_line(plain: Sequence[Comparison], adapted: Sequence[Comparison], steps: Sequence[Comparison]) -> Line:
-    """The line of the seeds' decision table that holds.
+    """The line of the decision table on guidance that holds.
 
-    Args:
-        plain: Guided without TTT against the target.
-        adapted: Guided with TTT against the target.
-        steps: Guided with TTT against guided without.
+    It is found from guided without TTT against the target (plain), guided with TTT against the target (adapted), and
+    guided with TTT against guided without (steps).
     """
     below_of = {each.arm: each.reference for each in steps}
     helped = {each.arm for each in plain if each.finding == "above"}
@@ -69,11 +66,7 @@ def guidance_line(plain: Sequence[Comparison], adapted: Sequence[Comparison], st
 
 
 def baselines_line(made: Sequence[Comparison]) -> Line:
-    """What the methods that do without the draft do to the pass rate.
-
-    Args:
-        made: Each of them against the target.
-    """
+    """What the methods that do without the draft do to the pass rate, each of them against the target."""
     if won := [each for each in made if each.finding == "above"]:
         return "help", f"A baseline helps, in {_of(won, made)}", largest(won)
     if all(each.finding == "equal" for each in made):
@@ -82,13 +75,7 @@ def baselines_line(made: Sequence[Comparison]) -> Line:
 
 
 def control_line(made: Sequence[Comparison], guided: str, control: str) -> Line:
-    """Whether what the draft guides differs from a control.
-
-    Args:
-        made: The one against the other, for each setting.
-        guided: Names the one.
-        control: Names the other.
-    """
+    """Whether what the draft guides differs from a control: the one against the other, for each setting."""
     better, worse = ([each for each in made if each.finding == finding] for finding in ("above", "below"))
     if better and worse:
         text = f"{guided} does better than {control} in {len(better)} of {len(made)} settings and worse in {len(worse)}"
@@ -133,7 +120,8 @@ def _no_gain(every: Sequence[Comparison], what: str, fails: str = "") -> Line:
     if not may_help and worse:
         return "harm", f"{what} helps nowhere and harms in {_of(worse, every)}{fails}", largest(worse)
     if not may_help:
-        return "none", f"{what} helps nowhere{_floor(every)}{fails}", max(every, key=_highest)
+        best = max(every, key=lambda each: _or_least(each.interval.estimate))
+        return "none", f"{what} helps nowhere{_floor(every)}{fails}", best
     least = _most_open(may_help)
     if not worse:
         return "cannot tell", f"Cannot tell whether {what.lower()} helps, {why(least)}", least
@@ -160,10 +148,6 @@ def _floor(every: Sequence[Comparison]) -> str:
     if kinds == {"floor"}:
         return " (a floor: all arms fail everything)"
     return " (a ceiling: all arms pass everything)" if kinds == {"ceiling"} else ""
-
-
-def _highest(each: Comparison) -> float:
-    return _or_least(each.interval.estimate)
 
 
 def _or_least(value: float) -> float:

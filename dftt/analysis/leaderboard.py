@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
-from importlib import resources
-from typing import Any
+from collections.abc import Sequence
+from importlib.resources import files
+from io import StringIO
 
-from dftt.analysis.summary import Row
-from dftt.tables import align, decimal
+import pandas as pd
+
+from dftt.tables import TableRow, align, decimal
 
 # The file's columns, as CL-bench names the categories.
 CATEGORIES = {
@@ -17,22 +17,17 @@ CATEGORIES = {
     "procedural": "Procedural Task Execution",
     "empirical": "Empirical Discovery & Simulation",
 }
+_RATES = ("overall", *CATEGORIES)
 
 
-def public_rows() -> list[Row]:
+def public_rows() -> list[TableRow]:
     """The leaderboard: `model`, `organisation`, `overall` and the four categories as rates; the file says source and
     date.
     """
-    lines = _lines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    return [
-        {"model": row["model"], "organisation": row["organisation"]}
-        | {name: float(row[name]) for name in ("overall", *CATEGORIES)}
-        for row in rows
-    ]
+    return pd.read_csv(StringIO(_text()), comment="#").to_dict(orient="records")
 
 
-def compare(breakdown: Sequence[Mapping[str, Any]]) -> list[Row]:
+def beside_public_rows(breakdown: Sequence[TableRow]) -> list[TableRow]:
     """Leaderboard and arms, best first; `n` (intended answers) and `unscored` are known for the arms only.
 
     Args:
@@ -42,22 +37,19 @@ def compare(breakdown: Sequence[Mapping[str, Any]]) -> list[Row]:
     return sorted([*public_rows(), *arms], key=lambda row: -(row["overall"] or 0))
 
 
-def format_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of `compare` as aligned plain text, source and date below."""
+def format_leaderboard(rows: Sequence[TableRow]) -> str:
+    """Rows of `beside_public_rows` as aligned plain text, source and date below."""
     cells = [
-        {
-            "model": row["model"],
-            "n": str(row.get("n", "")),
-            "unscored": str(row.get("unscored", "")),
-            **{name: decimal(row[name]) for name in ("overall", *CATEGORIES)},
-        }
+        {"model": row["model"]}
+        | {name: str(row.get(name, "")) for name in ("n", "unscored")}
+        | {name: decimal(row[name]) for name in _RATES}
         for row in rows
     ]
-    notes = [line.lstrip("# ") for line in _lines() if line.startswith("#")]
+    notes = [line.lstrip("# ") for line in _text().splitlines() if line.startswith("#")]
     return "\n".join([align(cells), *notes])
 
 
-def _arm_row(arm: str, breakdown: Sequence[Mapping[str, Any]]) -> Row:
+def _arm_row(arm: str, breakdown: Sequence[TableRow]) -> TableRow:
     mine = {(row["by"], row["group"]): row for row in breakdown if row["arm"] == arm}
     overall = mine["all", "all"]
     rates = {name: mine.get(("category", category), {}).get("solving_rate") for name, category in CATEGORIES.items()}
@@ -65,6 +57,5 @@ def _arm_row(arm: str, breakdown: Sequence[Mapping[str, Any]]) -> Row:
     return {"model": f"* {arm}", **counts, "overall": overall["solving_rate"], **rates}
 
 
-def _lines() -> list[str]:
-    file = resources.files("dftt.analysis") / "leaderboards" / "clbench.csv"
-    return file.read_text(encoding="utf-8").splitlines()
+def _text() -> str:
+    return files("dftt.analysis").joinpath("leaderboards", "clbench.csv").read_text(encoding="utf-8")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-
-from dftt.analysis.statistics import Interval, ratio_interval
-from dftt.types import Record
 
 
 class AcceptanceLength(Metric):
@@ -19,7 +15,7 @@ class AcceptanceLength(Metric):
 
     One verify step commits the accepted proposals plus the bonus token, so between 1 and the block size. A
     last step cut short by the end of the text or the length limit counts at its full committed length. Every
-    step weighs the same; `tau_per_prompt` is the other convention.
+    step weighs the same; `dftt.analysis.frame.tau_per_prompt` is the other convention.
     """
 
     full_state_update = False
@@ -72,38 +68,3 @@ class PassRate(Metric):
     def compute(self) -> Tensor:
         """Pass rate of everything scored so far."""
         return self.passed / self.scored
-
-
-def tau_of(records: Sequence[Record]) -> Interval:
-    """Tau of records with its interval: tokens committed per verify step, each step weighing the same."""
-    return ratio_interval(
-        [sum(record.acceptance_lengths) for record in records],
-        [len(record.acceptance_lengths) for record in records],
-        [record.context_id for record in records],
-    ).within(1, math.inf)
-
-
-def emitted_tau(records: Iterable[Record], *, guided: bool) -> float:
-    """Tau without the tokens that a last step committed behind the end of the answer; NaN where there was no step.
-
-    Args:
-        records: Of one arm.
-        guided: Whether its first token belongs to a step, as in mode guided; elsewhere the prefill gives it.
-    """
-    drafted = [record for record in records if record.acceptance_lengths]
-    steps = sum(len(record.acceptance_lengths) for record in drafted)
-    emitted = sum(min(sum(each.acceptance_lengths), len(each.token_ids) - (not guided)) for each in drafted)
-    return emitted / steps if steps else math.nan
-
-
-def tau_per_prompt(records: Iterable[Record]) -> float:
-    """Mean over records of their mean acceptance length, the convention of published tables.
-
-    Records without a verify step are left out; NaN where none has one.
-    """
-    means = [
-        sum(record.acceptance_lengths) / len(record.acceptance_lengths)
-        for record in records
-        if record.acceptance_lengths
-    ]
-    return sum(means) / len(means) if means else math.nan

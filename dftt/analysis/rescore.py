@@ -7,17 +7,19 @@ judged is not paid for twice. summary.json, breakdown.json and errors.json are w
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Literal, cast
+
+from jsonargparse import auto_cli
 
 from dftt.analysis.arms_file import ARMS_FILE
 from dftt.analysis.breakdown import break_down, format_breakdown, with_missing
-from dftt.analysis.leaderboard import compare, format_comparison
+from dftt.analysis.leaderboard import beside_public_rows, format_leaderboard
 from dftt.analysis.summary import format_table, summarise
 from dftt.analysis.taxonomy import format_transitions, transitions
 from dftt.analysis.verdict import write_verdict
@@ -35,95 +37,72 @@ from dftt.suites.clbench import NOTICE, clbench_contexts
 from dftt.suites.registry import get_suite, score_record
 from dftt.suites.tasks import load_tasks
 from dftt.types import Record, Task
+from dftt.types.inputs import bad_input_behind, reading
 
 SHARD = "rescored"
+JUDGES = {"program": ProgrammaticJudge, "openai": OpenAIJudge, "local": LocalJudge}
+_OF_JUDGE = {name for judge in JUDGES.values() for name in signature(judge).parameters}
+_SWITCHES = ("all", "leaderboard", "allow_code_execution")
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """What is scored again, and how.
+
+    Args:
+        run_dir: Folder with records.*.jsonl, as `test` leaves it.
+        judge: Scores rubrics in words: program (the default: leaves them), openai (the CL-bench protocol through an
+            OpenAI-compatible endpoint), local (the same with a Hugging Face model in this process), or any other class
+            of a judge. Its settings can be given without its name, such as --model gpt-5.1.
+        allow_code_execution: Run answers of HumanEval and MBPP against their tests, in a sandbox; without it they stay
+            unscored.
+        cache: Folder of verdicts; default RUN_DIR/verdicts.
+        all: Score every answer again, also those that have a score.
+        tasks: The study's JSONL file of tasks: gives rubrics to records without any, and counts tasks without a record
+            as intended and unscored.
+        suite: NAME=FILE, a suite's file: records of its tasks get today's rubrics and metadata, as where the suite's
+            rules have changed since; may be given several times, and goes with --all.
+        baseline: Arm that others are compared with; default as in summary.json.
+        taxonomy: Who says why answers failed: program, or judge for those that a program cannot tell.
+        leaderboard: Print CL-bench's public leaderboard with the arms.
+    """
+
+    run_dir: Path
+    judge: Judge | None = None
+    allow_code_execution: bool = False
+    cache: Path | None = None
+    all: bool = False
+    tasks: Path | None = None
+    suite: list[str] = field(default_factory=list)
+    baseline: str = ""
+    taxonomy: Literal["none", "program", "judge"] = "program"
+    leaderboard: bool = False
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command, as `command_line` does."""
     with command_line():
-        rescore(make_parser().parse_args(args))
+        rescore(read_options(sys.argv[1:] if args is None else args))
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dftt.analysis.rescore",
-        description=__doc__,
-        epilog=f"CL-bench: {NOTICE} Judging answers on it is evaluation, hence allowed; so is what this command does.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "run_dir", type=Path, metavar="RUN_DIR", help="folder with records.*.jsonl, as `test` leaves it"
-    )
-    parser.add_argument(
-        "--judge",
-        choices=("program", "openai", "local"),
-        default="program",
-        help="program: checkable rubrics only; openai: the CL-bench protocol through an OpenAI-compatible endpoint; "
-        "local: the same with a Hugging Face model in this process (default: program)",
-    )
-    parser.add_argument(
-        "--allow-code-execution",
-        action="store_true",
-        help="run answers of HumanEval and MBPP against their tests, in a sandbox; without it they stay unscored",
-    )
-    parser.add_argument(
-        "--model",
-        default="",
-        help="the judge: a model at the endpoint (default gpt-5.1), or for local a hub id, folder or "
-        "bundled:smollm2-135m",
-    )
-    parser.add_argument(
-        "--base-url", default="", help="the endpoint, such as http://localhost:8000/v1; default OpenAI's"
-    )
-    parser.add_argument("--api-key-env", default="OPENAI_API_KEY", help="environment variable that holds the key")
-    parser.add_argument(
-        "--options",
-        type=_json_object,
-        default=None,
-        help="""further request fields, such as {"temperature": 0}; default {"reasoning_effort": "low"}""",
-    )
-    parser.add_argument("--concurrency", type=int, default=8, help="answers judged at the same time (openai)")
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds that a call may take (openai)")
-    parser.add_argument("--price-in", type=float, default=0.0, help="price of a million tokens read, to report cost")
-    parser.add_argument("--price-out", type=float, default=0.0, help="price of a million tokens written")
-    parser.add_argument("--device", default="cpu", help="device of a local judge")
-    parser.add_argument("--dtype", default="float32", help="precision of a local judge")
-    parser.add_argument("--max-new-tokens", type=int, default=2048, help="longest reply of a local judge")
-    parser.add_argument("--cache", type=Path, default=None, help="folder of verdicts; default RUN_DIR/verdicts")
-    parser.add_argument("--all", action="store_true", help="score every answer again, also those that have a score")
-    parser.add_argument(
-        "--tasks",
-        type=Path,
-        default=None,
-        help="the study's JSONL file of tasks: gives rubrics to records without any, and counts tasks without a record "
-        "as intended and unscored",
-    )
-    parser.add_argument(
-        "--suite",
-        action="append",
-        default=[],
-        metavar="NAME=FILE",
-        help="a suite's file: records of its tasks get today's rubrics and metadata, as where the suite's rules have "
-        "changed since; may be given several times, and goes with --all",
-    )
-    parser.add_argument("--baseline", default="", help="arm that others are compared with; default as in summary.json")
-    parser.add_argument(
-        "--taxonomy",
-        choices=("none", "program", "judge"),
-        default="program",
-        help="who says why answers failed: program, or judge for those that a program cannot tell (default program)",
-    )
-    parser.add_argument("--leaderboard", action="store_true", help="print CL-bench's public leaderboard with the arms")
-    return parser
+def read_options(args: Sequence[str]) -> Rescoring:
+    """What the arguments of the command say.
+
+    Raises:
+        ValueError: They cannot be used.
+    """
+    about = f"{__doc__}\nCL-bench: {NOTICE} Judging answers on it is evaluation, hence allowed; so is this command."
+    with reading("rescore", fix="--help lists what is accepted"):
+        try:
+            prog = "python -m dftt.analysis.rescore"
+            parsed = auto_cli(Rescoring, args=_in_full(args), prog=prog, description=about, exit_on_error=False)
+            return cast(Rescoring, parsed)
+        except Exception as error:
+            raise bad_input_behind(error) or error from None
 
 
-def rescore(options: argparse.Namespace) -> None:
+def rescore(options: Rescoring) -> None:
     """Score, summarise, classify and print.
-
-    Args:
-        options: As `make_parser` reads them.
 
     Raises:
         ValueError: The folder, the tasks or a setting cannot be used.
@@ -133,7 +112,7 @@ def rescore(options: argparse.Namespace) -> None:
     records = wanted_records(options.run_dir).records
     if not records:
         raise ValueError(f"{options.run_dir} holds no records.*.jsonl of its study; name the folder of a study")
-    judge = make_judge(options)
+    judge = options.judge or ProgrammaticJudge()
     judge.keep_replies(options.cache or options.run_dir / "verdicts")
     rescored = score_records(
         records,
@@ -149,7 +128,7 @@ def rescore(options: argparse.Namespace) -> None:
     print(f"{rescored} answers scored anew, {sum(r.passed is None for r in records)} of {len(records)} unscored")
     if wanted.note:
         print(wanted.note)
-    report(options, with_missing(records, tasks), judge)
+    report(options, with_missing(records, tasks))
     if usage := judge.usage():
         print(usage)
 
@@ -176,26 +155,6 @@ def _as_today(record: Record, tasks: Mapping[str, Task]) -> Record:
         return record
     kept = {key: value for key, value in record.metadata.items() if key not in ("distractor", "distractors")}
     return replace(record, rubrics=task.rubrics, metadata={**kept, **task.metadata})
-
-
-def make_judge(options: argparse.Namespace) -> Judge:
-    """The judge that the options describe."""
-    if options.judge == "program":
-        return ProgrammaticJudge()
-    if options.judge == "local":
-        if not options.model:
-            raise ValueError("--judge local needs --model: a hub id, folder or bundled:smollm2-135m")
-        return LocalJudge(options.model, options.device, options.dtype, options.max_new_tokens)
-    return OpenAIJudge(
-        model=options.model or "gpt-5.1",
-        base_url=options.base_url,
-        api_key_env=options.api_key_env,
-        options=options.options,
-        concurrency=options.concurrency,
-        timeout=options.timeout,
-        price_in=options.price_in,
-        price_out=options.price_out,
-    )
 
 
 def score_records(
@@ -241,10 +200,9 @@ def score_records(
     return count
 
 
-def report(options: argparse.Namespace, records: Sequence[Record], judge: Judge) -> None:
+def report(options: Rescoring, records: Sequence[Record]) -> None:
     """Print the tables and write what they hold beside the records."""
-    folder: Path = options.run_dir
-    baseline = options.baseline or _baseline(folder)
+    folder, baseline = options.run_dir, options.baseline or _baseline(options.run_dir)
     judgement = write_verdict(folder, records) if (folder / ARMS_FILE).is_file() else None
     rows = summarise(records, baseline or None, judgement.comparisons if judgement else ())
     parts = break_down(records)
@@ -254,7 +212,7 @@ def report(options: argparse.Namespace, records: Sequence[Record], judge: Judge)
     if judgement is not None:
         print("", judgement, sep="\n")
     if options.taxonomy != "none":
-        classes, reasons = _classes(records, judge if options.taxonomy == "judge" else None)
+        classes, reasons = _classes(records, options)
         _write(
             folder / "errors.json",
             [
@@ -265,29 +223,48 @@ def report(options: argparse.Namespace, records: Sequence[Record], judge: Judge)
         if baseline:
             print("", format_transitions(transitions(records, classes, baseline)), sep="\n")
     if options.leaderboard:
-        print("", format_comparison(compare(parts)), NOTICE, sep="\n")
-    elif clbench_contexts(_as_tasks(records)):
+        print("", format_leaderboard(beside_public_rows(parts)), NOTICE, sep="\n")
+    elif clbench_contexts([Task(each.task_id, each.context_id, (), metadata=each.metadata) for each in records]):
         print("", NOTICE, sep="\n")
 
 
-def _classes(records: Sequence[Record], judge: Judge | None) -> tuple[dict[Key, str], dict[Key, str]]:
+def _classes(records: Sequence[Record], options: Rescoring) -> tuple[dict[Key, str], dict[Key, str]]:
     """Class and, where a judge gave one, reason of each failed record."""
     classes, reasons = classify_all(records), {}
-    if judge is None:
+    if options.taxonomy != "judge":
         return classes, reasons
-    if not isinstance(judge, ChatJudge):
+    if not isinstance(options.judge, ChatJudge):
         raise ValueError("--taxonomy judge needs --judge openai or local")
     for record in records:
         if classes.get(record.key) == UNCLASSIFIED and record.rubrics:
-            classes[record.key], reasons[record.key] = classify_by_judge(judge, record)
+            classes[record.key], reasons[record.key] = classify_by_judge(options.judge, record)
     return classes, reasons
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"must be a JSON object, got {text}")
-    return value
+def _in_full(args: Sequence[str]) -> list[str]:
+    """Arguments as the parser has them: `--judge openai --model m --all` is short for `--judge=OpenAIJudge
+    --judge.model=m --all=true`. The settings of a judge come last, for they are read by its class.
+    """
+    given = list(_named(args))
+    if ("--judge", "LocalJudge") in given and "--judge.model" not in dict(given):
+        raise ValueError("--judge local needs --model: a hub id, folder or bundled:smollm2-135m")
+    in_order = sorted(given, key=lambda each: each[0].startswith("--judge."))
+    return [flag if value is None else f"{flag}={value}" for flag, value in in_order]
+
+
+def _named(args: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Flags with their values; None for all else, which the parser reads as it is."""
+    rest = iter(args)
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        name = flag.removeprefix("--").removeprefix("judge.").replace("-", "_")
+        if not flag.startswith("--") or name not in {*_OF_JUDGE, *Rescoring.__dataclass_fields__}:
+            yield arg, None
+            continue
+        found = value if equals else "true" if name in _SWITCHES else next(rest, None)
+        if name == "judge" and found in JUDGES:
+            found = JUDGES[found].__name__
+        yield f"--judge.{name}" if name in _OF_JUDGE else "--suite+" if name == "suite" else f"--{name}", found
 
 
 def _baseline(folder: Path) -> str:
@@ -296,10 +273,6 @@ def _baseline(folder: Path) -> str:
         return str(json.loads((folder / "summary.json").read_text(encoding="utf-8"))[0]["arm"])
     except (OSError, ValueError, LookupError):
         return ""
-
-
-def _as_tasks(records: Sequence[Record]) -> list[Task]:
-    return [Task(record.task_id, record.context_id, (), metadata=record.metadata) for record in records]
 
 
 def _write(path: Path, rows: object) -> None:

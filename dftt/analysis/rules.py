@@ -10,7 +10,7 @@ from typing import Any
 # Raised whenever the same records may be judged otherwise; the changelog says how.
 # 1: percentile bootstrap, McNemar on tasks. 2: jackknife with Student's t, contexts swapped as a whole, floors, bounds.
 RULES_VERSION = 2
-_TEXTS = ("arm_roles.py", "statistics.py", "comparison.py", "decision_tables.py", "verdict.py")
+_TEXTS = ("arm_roles.py", "frame.py", "statistics.py", "comparison.py", "decision_tables.py", "verdict.py")
 
 
 def rules() -> dict[str, Any]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import root_scalar
 from scipy.special import stdtr, stdtrit
 
@@ -27,14 +27,9 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval.
+    """An estimate on `n` observations of so many clusters, with its 95 % interval.
 
-    Args:
-        estimate: The value on all observations; NaN where there are none.
-        low: Lower end; NaN where one cluster or none leaves nothing to compare.
-        high: Upper end, as low.
-        n: Observations used.
-        num_clusters: Clusters they come from.
+    The estimate is NaN where there are no observations, the ends where one cluster or none leaves nothing to compare.
     """
 
     estimate: float
@@ -45,23 +40,18 @@ class Interval:
 
     def widened(self, low: float, high: float) -> Interval:
         """The interval that holds these ends, too."""
-        return Interval(self.estimate, min(self.low, low), max(self.high, high), self.n, self.num_clusters)
+        return replace(self, low=min(self.low, low), high=max(self.high, high))
 
     def within(self, least: float, most: float) -> Interval:
         """The interval without the values that cannot be."""
-        return Interval(self.estimate, max(self.low, least), min(self.high, most), self.n, self.num_clusters)
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
 
 # -- intervals ---------------------------------------------------------------------------------------------------------
 
 
-def ratio_interval(values: Sequence[float], steps: Sequence[float], clusters: Sequence[str]) -> Interval:
-    """Interval of Σ values / Σ steps, such as tau; observations without steps are left out.
-
-    Args:
-        values: Numerator of each observation.
-        steps: Denominator of each observation.
-        clusters: Cluster (context) of each observation.
+def ratio_interval(values: ArrayLike, steps: ArrayLike, clusters: ArrayLike) -> Interval:
+    """Interval of Σ values / Σ steps, such as tau, by the clusters (contexts); observations without steps are left out.
 
     Raises:
         ValueError: The sequences differ in length.
@@ -71,46 +61,36 @@ def ratio_interval(values: Sequence[float], steps: Sequence[float], clusters: Se
 
 
 def paired_difference(
-    values_a: Sequence[float],
-    values_b: Sequence[float],
-    clusters: Sequence[str],
+    values_a: ArrayLike,
+    values_b: ArrayLike,
+    clusters: ArrayLike,
     *,
-    steps_a: Sequence[float] | None = None,
-    steps_b: Sequence[float] | None = None,
+    steps_a: ArrayLike | None = None,
+    steps_b: ArrayLike | None = None,
 ) -> Interval:
-    """Interval of arm a minus arm b on paired observations.
+    """Interval of arm a minus arm b on paired observations, by their clusters (contexts).
 
     With steps, each arm is Σ values / Σ steps (tau) and pairs in which either arm has no step are left out;
     without, each arm is the mean of its values.
-
-    Args:
-        values_a: Arm a: committed tokens, or the values to average.
-        values_b: Arm b, paired with values_a.
-        clusters: Cluster (context) of each pair.
-        steps_a: Verify steps of arm a; give both or neither.
-        steps_b: Verify steps of arm b.
 
     Raises:
         ValueError: The sequences differ in length, or only one arm has steps.
     """
     if (steps_a is None) != (steps_b is None):
         raise ValueError("steps are given for one arm only; give steps_a and steps_b, or neither")
+    ones = np.ones(np.shape(values_a)) if steps_a is None else None
     columns = _columns(
         values_a=values_a,
-        steps_a=np.ones(len(values_a)) if steps_a is None else steps_a,
+        steps_a=ones if steps_a is None else steps_a,
         values_b=values_b,
-        steps_b=np.ones(len(values_b)) if steps_b is None else steps_b,
+        steps_b=ones if steps_b is None else steps_b,
     )
     keep = (columns[1] > 0) & (columns[3] > 0)
     return _jackknife(columns, clusters, keep, lambda sums: _ratio(sums[:2]) - _ratio(sums[2:]))
 
 
 def wilson_interval(passed: int, n: int) -> Interval:
-    """Wilson's interval of a pass rate; answers count as independent, each its own cluster.
-
-    Args:
-        passed: Answers that passed.
-        n: Answers that were scored.
+    """Wilson's interval of a pass rate, of n scored answers; they count as independent, each its own cluster.
 
     Raises:
         ValueError: passed is not between 0 and n.
@@ -155,33 +135,35 @@ def _ratio(sums: Array) -> Array:  # (2, ...) -> (...)
     return sums[0] / sums[1]
 
 
-def _columns(**named: Sequence[float] | Array) -> Array:
-    lengths = {name: len(values) for name, values in named.items()}
-    if len(set(lengths.values())) > 1:
+def _columns(**named: ArrayLike | None) -> Array:
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
+    if len({len(values) for values in arrays.values()}) > 1:
+        lengths = {name: len(values) for name, values in arrays.items()}
         raise ValueError(f"sequences must be equally long, got {lengths}")
-    return np.array([np.asarray(values, dtype=np.float64) for values in named.values()])
+    return np.stack(list(arrays.values()))
 
 
-def _sums(columns: Array, clusters: Sequence[str] | NDArray[np.str_]) -> Array:
+def _sums(columns: Array, clusters: ArrayLike) -> Array:
     """The columns, summed over each cluster."""
     names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = [np.bincount(cluster, weights=column, minlength=len(names)) for column in columns]
-    return np.stack(sums).astype(np.float64)
+    summed = [np.bincount(cluster, weights=column, minlength=len(names)) for column in columns]
+    return np.stack(summed).astype(np.float64)
 
 
 def _jackknife(
     columns: Array,  # (columns, observations)
-    clusters: Sequence[str],
+    clusters: ArrayLike,
     keep: NDArray[np.bool_],
     statistic: Callable[[Array], Array],
 ) -> Interval:
+    clusters = np.asarray(clusters)
     if len(clusters) != columns.shape[1]:
         raise ValueError(f"clusters must be as long as the values, {columns.shape[1]}, got {len(clusters)}")
     columns = columns[:, keep]
     n = columns.shape[1]
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0, 0)
-    sums = _sums(columns, np.asarray(clusters)[keep])
+    sums = _sums(columns, clusters[keep])
     count = sums.shape[1]
     total = sums.sum(axis=1, keepdims=True)
     estimate = float(statistic(total)[0])
@@ -196,44 +178,31 @@ def _jackknife(
 # -- tests -------------------------------------------------------------------------------------------------------------
 
 
-def sign_flip_p(differences: Sequence[int], clusters: Sequence[str]) -> float:
+def sign_flip_p(differences: ArrayLike, clusters: ArrayLike) -> float:
     """Two-sided exact p-value of no difference: how often the sum is as far from 0 where arms are swapped.
 
     Whole contexts are swapped, with all their tasks and seeds. With one pair a context it is McNemar's exact test.
 
     Args:
-        differences: Arm a minus arm b of each pair, such as 1 where arm a alone passed.
+        differences: Arm a minus arm b of each pair, whole numbers such as 1 where arm a alone passed.
         clusters: Cluster (context) of each pair.
     """
-    sums: dict[str, int] = {}
-    for difference, cluster in zip(differences, clusters, strict=True):
-        sums[cluster] = sums.get(cluster, 0) + difference
+    sums = _sums(_columns(differences=differences), clusters)[0].astype(int)
     chances = np.ones(1)  # of each sum from -reach to reach
-    for size in map(abs, sums.values()):
-        if size:
-            step = np.zeros(2 * size + 1)
-            step[[0, -1]] = 0.5
-            chances = np.convolve(chances, step)
-    reach, found = len(chances) // 2, abs(sum(sums.values()))
+    for size in abs(sums[sums != 0]):
+        step = np.zeros(2 * size + 1)
+        step[[0, -1]] = 0.5
+        chances = np.convolve(chances, step)
+    reach, found = len(chances) // 2, abs(sums.sum())
     return min(1.0, 2 * float(chances[reach + found :].sum())) if found else 1.0
 
 
 def swapped_ratios_p(
-    values_a: Sequence[float],
-    values_b: Sequence[float],
-    clusters: Sequence[str],
-    *,
-    steps_a: Sequence[float],
-    steps_b: Sequence[float],
+    values_a: ArrayLike, values_b: ArrayLike, clusters: ArrayLike, *, steps_a: ArrayLike, steps_b: ArrayLike
 ) -> float:
     """As `sign_flip_p`, of the difference of two taus: exact up to 12 contexts, else from 9,999 swaps.
 
-    Args:
-        values_a: Committed tokens of arm a in each pair.
-        values_b: Those of arm b.
-        clusters: Cluster (context) of each pair.
-        steps_a: Verify steps of arm a.
-        steps_b: Verify steps of arm b.
+    Arguments are those of `paired_difference`.
     """
     sums = _sums(_columns(values_a=values_a, steps_a=steps_a, values_b=values_b, steps_b=steps_b), clusters)
     count = sums.shape[1]
@@ -263,9 +232,8 @@ def student_p(interval: Interval) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given: each below 0.05 can be claimed, whichever others are."""
-    adjusted = [1.0] * len(p_values)
-    least = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = least
-    return adjusted
+    order = np.argsort(p_values, kind="stable")
+    multiplied = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(multiplied))
+    return adjusted.tolist()

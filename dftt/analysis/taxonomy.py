@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from dftt.analysis.summary import Row
-from dftt.scoring.error_classes import ERROR_CLASSES, UNCLASSIFIED, Key
-from dftt.tables import align
+from dftt.analysis.frame import Frame, frame_of, pairs
+from dftt.scoring.error_classes import ERROR_CLASSES, UNCLASSIFIED
+from dftt.tables import TableRow, align
 from dftt.types import Record
 
 
-def transitions(records: Sequence[Record], classes: Mapping[Key, str], baseline: str) -> list[Row]:
+def transitions(
+    records: Iterable[Record] | Frame, classes: Mapping[tuple[str, str, int], str], baseline: str
+) -> list[TableRow]:
     """What each arm changes against the baseline, per class, on tasks and seeds that are scored in both.
 
     A row holds `arm`, `class`, `baseline_failures` and `arm_failures` of that class, `fixed` (the baseline failed so,
@@ -26,28 +28,29 @@ def transitions(records: Sequence[Record], classes: Mapping[Key, str], baseline:
     Raises:
         ValueError: No record is of the baseline arm.
     """
-    base = {(record.task_id, record.seed): record for record in records if record.arm == baseline}
-    if not base:
-        raise ValueError(f"baseline {baseline!r} has no records; arms are {sorted({r.arm for r in records})}")
+    frame = frame_of(records)
+    arms = sorted(frame["arm"].unique())
+    if baseline not in arms:
+        raise ValueError(f"baseline {baseline!r} has no records; arms are {arms}")
     rows = []
-    for arm in sorted({record.arm for record in records} - {baseline}):
-        pairs = [
-            (_state(base[record.task_id, record.seed], classes), _state(record, classes))
-            for record in records
-            if record.arm == arm and (record.task_id, record.seed) in base
-        ]
-        rows += _rows(arm, [(before, after) for before, after in pairs if before and after])
+    for arm in arms:
+        if arm != baseline:
+            both = pairs(frame, arm, baseline).dropna(subset=["passed_a", "passed_b"])
+            states = [
+                ["passed" if each.passed else classes.get(each.key, UNCLASSIFIED) for each in both[side]]
+                for side in ("record_b", "record_a")
+            ]
+            rows += _rows(arm, list(zip(*states, strict=True)))
     return rows
 
 
-def format_transitions(rows: Sequence[Mapping[str, object]]) -> str:
+def format_transitions(rows: Sequence[TableRow]) -> str:
     """Rows of `transitions` as aligned plain text."""
     return align([{name: str(value) for name, value in row.items()} for row in rows]) if rows else "no other arm"
 
 
-def _rows(arm: str, pairs: Sequence[tuple[str, str]]) -> list[Row]:
-    counts, before, after = Counter(pairs), Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    names = [name for name in (*ERROR_CLASSES, UNCLASSIFIED) if before[name] or after[name]]
+def _rows(arm: str, states: Sequence[tuple[str, str]]) -> list[TableRow]:
+    counts, before, after = Counter(states), Counter(a for a, _ in states), Counter(b for _, b in states)
     return [
         {
             "arm": arm,
@@ -57,14 +60,8 @@ def _rows(arm: str, pairs: Sequence[tuple[str, str]]) -> list[Row]:
             "fixed": counts[name, "passed"],
             "broken": counts["passed", name],
             "moved": before[name] - counts[name, "passed"] - counts[name, name],
-            "pairs": len(pairs),
+            "pairs": len(states),
         }
-        for name in names
+        for name in (*ERROR_CLASSES, UNCLASSIFIED)
+        if before[name] or after[name]
     ]
-
-
-def _state(record: Record, classes: Mapping[Key, str]) -> str:
-    """ "passed", the class of the failure, or nothing where the record has no score."""
-    if record.passed is None:
-        return ""
-    return "passed" if record.passed else classes.get(record.key, UNCLASSIFIED)

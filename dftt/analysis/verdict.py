@@ -19,29 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dftt.analysis.arm_roles import (
-    MATCHED,
-    NO_TTT,
-    NOISE_NORM,
-    NOISE_SPREAD,
-    OTHER_TTT,
-    TARGET,
-    Question,
-    pairs_of,
-)
+from dftt.analysis.arm_roles import MATCHED, NO_TTT, NOISE_NORM, NOISE_SPREAD, OTHER_TTT, TARGET, Question, pairs_of
 from dftt.analysis.arms_file import read_arms
-from dftt.analysis.comparison import (
-    MARGINS,
-    MAX_UNSCORED,
-    MIN_CONTEXTS,
-    MIN_PAIRS,
-    Comparison,
-    adjust,
-    answers_of,
-    compare,
-)
+from dftt.analysis.comparison import MARGINS, MAX_UNSCORED, MIN_CONTEXTS, MIN_PAIRS, Comparison, adjust, compare
 from dftt.analysis.decision_tables import Line, baselines_line, control_line, guidance_line, largest, tau_line
-from dftt.analysis.metrics import tau_of
+from dftt.analysis.frame import frame_of, tau_of
 from dftt.analysis.rules import difference, rules
 from dftt.analysis.statistics import Interval
 from dftt.command import command_line
@@ -63,28 +45,16 @@ _CONTROLS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to one question.
+    """The answer to one question."""
 
-    Args:
-        question: One of QUESTIONS, or contexts.
-        answer: Short name of the line of the decision table, "cannot tell", or "unfinished".
-        sentence: The answer with its effect, interval and n.
-        comparisons: All that were made for it.
-    """
-
-    question: str
-    answer: str
-    sentence: str
-    comparisons: tuple[Comparison, ...] = ()
+    question: str  # one of QUESTIONS, or contexts
+    answer: str  # short name of the line of the decision table, "cannot tell", or "unfinished"
+    sentence: str  # the answer with its effect, interval and n
+    comparisons: tuple[Comparison, ...] = ()  # all that were made for it
 
     def to_json(self) -> dict[str, Any]:
         """Everything in it that JSON can hold."""
-        return {
-            "question": self.question,
-            "answer": self.answer,
-            "sentence": self.sentence,
-            "comparisons": [each.to_json() for each in self.comparisons],
-        }
+        return {**vars(self), "comparisons": [each.to_json() for each in self.comparisons]}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Verdict:
@@ -94,17 +64,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What verdict.json holds of a study.
-
-    Args:
-        verdicts: On each question that its arms can answer.
-        num_records: Records that it was made from.
-        notes: What a reader must know besides: that it was judged by other rules than it began under.
-    """
+    """What verdict.json holds of a study: a verdict on each question that its arms can answer."""
 
     verdicts: tuple[Verdict, ...]
-    num_records: int
-    notes: tuple[str, ...] = ()
+    num_records: int  # that it was made from
+    notes: tuple[str, ...] = ()  # such as that it was judged by other rules than it began under
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -123,15 +87,15 @@ def verdicts(records: Sequence[Record], arms: Sequence[Arm]) -> list[Verdict]:
         records: Of one study.
         arms: Its arms, what they leave to the study filled in.
     """
-    pairs, answers = pairs_of(arms), answers_of(records)
-    scored = any(record.passed is not None for record in records)
+    asked_for, frame = pairs_of(arms), frame_of(records)
+    scored = frame["passed"].notna().any()
     found = []
     for question, say in _SENTENCES.items():
         # Where no answer is scored, the verdict on guidance says so for all.
         if question in ("controls", "baselines") and not scored:
             continue
-        if asked := [pair for pair in pairs if pair.question == question]:
-            made = adjust([compare(answers, pair) for pair in asked])
+        if asked := [pair for pair in asked_for if pair.question == question]:
+            made = adjust([compare(frame, pair) for pair in asked])
             answer, sentence = say(made, {arm.id: arm for arm in arms})
             found.append(Verdict(question, answer, f"{sentence}.", tuple(made)))
     return found
@@ -209,22 +173,20 @@ def contexts_verdict(long: Sequence[Record], standard: Sequence[Record], arm: st
     words = f"tau {here.estimate:.2f} against {there.estimate:.2f}, {difference:+.2f} "
     words += f"[{difference - half:+.2f}, {difference + half:+.2f}], n = {here.n} and {there.n}"
     few = min(here.num_clusters, there.num_clusters) < MIN_CONTEXTS or min(here.n, there.n) < MIN_PAIRS
+    answer, sentence = "cannot tell", f"Cannot tell whether tau is lower here than on standard sets: {words}."
     if few or math.isnan(half):
-        return Verdict(
-            "contexts", "cannot tell", f"Cannot tell whether tau is lower here ({words}): too few tasks or contexts."
-        )
-    if difference + half < 0:
-        return Verdict("contexts", "lower", f"tau is lower here than on standard sets: {words}.")
-    if difference - half > 0:
-        return Verdict("contexts", "higher", f"tau is higher here than on standard sets: {words}.")
-    return Verdict("contexts", "cannot tell", f"Cannot tell whether tau is lower here than on standard sets: {words}.")
+        sentence = f"Cannot tell whether tau is lower here ({words}): too few tasks or contexts."
+    elif abs(difference) > half:
+        answer = "lower" if difference < 0 else "higher"
+        sentence = f"tau is {answer} here than on standard sets: {words}."
+    return Verdict("contexts", answer, sentence)
 
 
 def _tau_of(records: Sequence[Record], arm: str) -> Interval:
-    chosen = [record for record in records if record.arm == arm]
-    if not chosen:
-        raise ValueError(f"verdict: no record of arm {arm!r}; arms are {', '.join(sorted({r.arm for r in records}))}")
-    return tau_of(chosen)
+    frame = frame_of(records)
+    if arm not in (arms := sorted(frame["arm"].unique())):
+        raise ValueError(f"verdict: no record of arm {arm!r}; arms are {', '.join(arms)}")
+    return tau_of(frame[frame["arm"] == arm])
 
 
 def judge(folder: Path, records: Sequence[Record] | None = None) -> Judgement:
@@ -249,13 +211,7 @@ def judge(folder: Path, records: Sequence[Record] | None = None) -> Judgement:
 
 
 def write_verdict(folder: Path, records: Sequence[Record] | None = None, *, more: Sequence[Verdict] = ()) -> Judgement:
-    """Write verdict.json of a study and return what it says.
-
-    Args:
-        folder: As in `judge`.
-        records: As in `judge`.
-        more: Verdicts that need other studies too.
-    """
+    """Write verdict.json of a study, with what `judge` and `more`, verdicts that need other studies, say; return it."""
     made = judge(folder, records)
     made = replace(made, verdicts=(*made.verdicts, *more))
     limits = {"margins": MARGINS, "min_pairs": MIN_PAIRS, "min_contexts": MIN_CONTEXTS, "max_unscored": MAX_UNSCORED}
@@ -295,7 +251,7 @@ def _judge(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description="The verdict of a study, from its records alone.")
     parser.add_argument("run", type=Path, help="folder of the study")
     parser.add_argument("--standard", type=Path, help="folder of a study on standard sets, to compare tau with")
-    parser.add_argument("--arm", default="speculative+none", help="arm whose tau is compared")
+    parser.add_argument("--arm", default=Arm().id, help="arm whose tau is compared")
     options = parser.parse_args(arguments)
     wanted, more = wanted_records(options.run), []
     if options.standard is not None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from dftt.analysis.arms_file import read_arms
 from dftt.analysis.brief import brief as in_brief
 from dftt.analysis.metrics import AcceptanceLength, PassRate
-from dftt.analysis.summary import format_failures, format_table, summarise
-from dftt.analysis.tau_groups import format_groups, tau_by_group
+from dftt.analysis.summary import format_failures, format_groups, format_table, summarise, tau_by_group
 from dftt.analysis.verdict import write_verdict
 from dftt.report.page import write_report
 from dftt.study.manifest import Wanted

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dftt.analysis.arms_file import read_arms
-from dftt.analysis.comparison import Comparison, answers_of
+from dftt.analysis.comparison import Comparison
 from dftt.analysis.verdict import Judgement, judge, read_verdict
 from dftt.study.manifest import wanted_records
 from dftt.study.records import Key
@@ -144,11 +144,10 @@ def arms_of(runs: Sequence[Run]) -> list[ArmData]:
     """All arms of all runs that have a record: run by run, the baseline first, then as the study lists them."""
     found = []
     for run in runs:
-        answers = answers_of(run.records)
         for arm in sorted(run.arms, key=lambda arm: arm.id != run.baseline):
-            if arm.id in answers:
+            if records := [record for record in run.records if record.arm == arm.id]:
                 label = arm.id if len(runs) == 1 else f"{run.name}: {arm.id}"
-                found.append(ArmData(label, arm, run, list(answers[arm.id].values())))
+                found.append(ArmData(label, arm, run, records))
     return found
 
 

@@ -10,9 +10,8 @@ from dataclasses import replace
 from importlib.resources import files
 
 from dftt.analysis.arm_roles import NO_TTT, OTHER_TTT
-from dftt.analysis.breakdown import GROUPINGS
 from dftt.analysis.comparison import MIN_CONTEXTS
-from dftt.analysis.metrics import emitted_tau, tau_of, tau_per_prompt
+from dftt.analysis.frame import GROUPINGS, emitted_tau, tau_of, tau_per_prompt
 from dftt.analysis.statistics import Interval
 from dftt.report.budget import cost_of
 from dftt.report.charts import Estimate, Point, intervals, lines

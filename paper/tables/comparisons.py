@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftt.analysis.arm_roles import Pair
+from dftt.analysis.arm_roles import ArmPair
 from paper.quantities import FINDINGS, comparison_name
 from paper.roles import questions_of, verdict_of, verdict_source
 from paper.studies import Study
@@ -64,7 +64,7 @@ def comparisons(ledger: Ledger, studies: Sequence[Study]) -> Table:
     return table
 
 
-def _comparison(ledger: Ledger, table: Table, study: Study, source: Source, pair: Pair) -> None:
+def _comparison(ledger: Ledger, table: Table, study: Study, source: Source, pair: ArmPair) -> None:
     row, parts = table.row(ledger, study), ledger.parts(source)
 
     def name(part: str) -> str:

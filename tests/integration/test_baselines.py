@@ -10,7 +10,6 @@ import torch
 
 from benchmarks.margins import is_long_enough
 from dftt.adaptation.ttt import ttt_adapt
-from dftt.analysis.margin import Margin, answer_margins
 from dftt.decoding.baselines.power import generate_power
 from dftt.decoding.baselines.rerank import generate_reranked, mean_log_probability
 from dftt.decoding.forced import forced_logits, token_log_probabilities
@@ -19,6 +18,7 @@ from dftt.decoding.guidance.sources import Materials
 from dftt.decoding.methods import generate_by
 from dftt.types import DecodingSpec, GuidanceSpec, Prompt, TTTSpec
 from dftt.types.methods import METHODS, PowerSpec, RerankSpec, make_method
+from dftt_tools.margin import Margin, answer_margins
 from tests.fakes import EOS_ID
 
 SPEC = DecodingSpec(max_new_tokens=8, temperature=0.8, ignore_eos=True)

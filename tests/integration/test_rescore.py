@@ -217,3 +217,18 @@ def test_a_killed_call_is_resumed_without_paying_twice(tmp_path: Path) -> None:
         main(openai(tmp_path, endpoint))
     assert passes(tmp_path) == [False] * 6
     assert len(endpoint.requests) <= 7  # the one in flight was lost
+
+
+def test_a_judge_is_a_class_with_its_settings(tmp_path: Path) -> None:
+    with scripted_endpoint([GOOD]) as endpoint:
+        judge = ("--judge.base_url", endpoint.url, "--judge.options={}", "--judge", "OpenAIJudge")
+        main([*judge, "--all=true", str(make_run(tmp_path, answers=1))])
+    assert passes(tmp_path) == [True]
+
+
+def test_a_setting_without_its_judge_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was dropped without a word."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(make_run(tmp_path)), "--price-in", "2"])
+    assert stopped.value.code == 2
+    assert "judge" in capsys.readouterr().err.splitlines()[-1]

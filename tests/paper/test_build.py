@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dftt.analysis.frame import GROUPINGS
 from dftt.study.records import load_records
 from dftt.types import Record
 from paper import engine
@@ -21,7 +22,7 @@ from paper.engine import SKIPPED, find_engine
 from paper.numbers import write_numbers
 from paper.quantities import QUANTITIES, Material, same
 from paper.roles import questions_of, verdict_of
-from paper.studies import BY, load_studies
+from paper.studies import load_studies
 from paper.trace import TRACE_FILE, Ledger
 from paper.verify import disagreements
 from paper.verify import main as verify
@@ -75,7 +76,7 @@ def test_every_number_is_made_again_from_the_records_its_trace_names(folder: Pat
         records_key = json.dumps(said)
         if records_key not in chosen:
             records = [record for record in everything if not arms or record.arm in arms]
-            records = [each for each in records if not said["by"] or BY[said["by"]](each) == said["group"]]
+            records = [each for each in records if not said["by"] or GROUPINGS[said["by"]](each) == said["group"]]
             assert (len(records), digest_of(records)) == (said["count"], said["sha256"])
             rows = [arm for arm in study.arms if not arms or arm.id in arms]
             chosen[records_key] = Material(study.run, records, rows)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dftt.analysis.breakdown import break_down, format_breakdown, with_missing
-from dftt.analysis.leaderboard import CATEGORIES, compare, format_comparison, public_rows
+from dftt.analysis.leaderboard import CATEGORIES, beside_public_rows, format_leaderboard, public_rows
 from dftt.analysis.statistics import wilson_interval
 from dftt.judges.grading import Verdict, parse_verdict
 from dftt.suites.tasks import load_tasks
@@ -50,7 +50,7 @@ def test_what_was_not_scored_widens_the_interval_and_nothing_scored_is_no_rate()
     assert row["solving_low"] == wilson_interval(1, 5).low
     nothing = rows("all", [record(3)])["all"]
     assert (nothing["solving_rate"], nothing["solving_rate_at_most"], nothing["solving_high"]) == (None, 1.0, 1.0)
-    assert compare(break_down([record(3)]))[-1]["overall"] is None
+    assert beside_public_rows(break_down([record(3)]))[-1]["overall"] is None
 
 
 def test_rubric_rate_is_over_all_rubrics_of_scored_answers() -> None:
@@ -87,11 +87,11 @@ def test_table_shows_solved_of_intended() -> None:
 
 
 def test_leaderboard_says_source_and_date_and_ranks_the_arm() -> None:
-    compared = compare(break_down(RECORDS))
+    compared = beside_public_rows(break_down(RECORDS))
     names = [row["model"] for row in compared]
     assert len(public_rows()) == 36
     assert names.index("GPT 5.1") < names.index("* target") < names.index("Claude Opus 4.5")
-    text = format_comparison(compared)
+    text = format_leaderboard(compared)
     assert "commit 2d24bc4c" in text
     assert "2026-11-22" in text
     assert all(0 < row[name] < 0.5 for row in public_rows() for name in ("overall", *CATEGORIES))

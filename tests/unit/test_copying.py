@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dftt.analysis.arm_roles import TARGET, Pair, guide_of, pairs_of
+from dftt.analysis.arm_roles import TARGET, ArmPair, guide_of, pairs_of
 from dftt.study.plan import make_plan
 from dftt.suites.copying import copied, passage, sentences
 from dftt.types import DecodingSpec, Task, TTTSpec
@@ -98,7 +98,7 @@ def test_a_copy_is_held_against_the_target() -> None:
     assert guide_of(copy) == "another"
     decoding = DecodingSpec(temperature=0.4)
     arms = [arm.within(TTTSpec(), decoding) for arm in (target, copy)]
-    assert pairs_of(arms) == [Pair("baselines", "copy", "target", TARGET, "pass rate")]
+    assert pairs_of(arms) == [ArmPair("baselines", "copy", "target", TARGET, "pass rate")]
 
 
 def test_a_copy_is_a_record_and_no_pass() -> None:

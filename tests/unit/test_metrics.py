@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftt.analysis.metrics import AcceptanceLength, PassRate, tau_per_prompt
+from dftt.analysis.frame import tau_per_prompt
+from dftt.analysis.metrics import AcceptanceLength, PassRate
 from dftt.analysis.summary import summarise
 from dftt.types import Record
 

@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from dftt.analysis.arm_roles import NO_TTT, Pair
-from dftt.analysis.comparison import answers_of, compare
+from dftt.analysis.arm_roles import NO_TTT, ArmPair
+from dftt.analysis.comparison import compare
 from dftt.analysis.summary import format_table, summarise
 from dftt.types import Record
 
@@ -34,7 +34,7 @@ RECORDS = [
 ]
 
 
-GAIN = compare(answers_of(RECORDS), Pair("tau", "ttt", "base", NO_TTT, "tau"))
+GAIN = compare(RECORDS, ArmPair("tau", "ttt", "base", NO_TTT, "tau"))
 
 
 def test_row_counts_tasks_contexts_scores_and_errors():

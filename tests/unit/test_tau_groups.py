@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dftt.analysis.tau_groups import format_groups, tau_by_group
+from dftt.analysis.summary import format_groups, tau_by_group
 from dftt.scoring.repetition import repeated_share, repetition_group
 from dftt.types import DecodingSpec, Record, TTTSpec
 from dftt.types.arms import Arm

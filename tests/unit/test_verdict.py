@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from dftt.analysis.arm_roles import TARGET as THE_TARGET
-from dftt.analysis.arm_roles import Pair
+from dftt.analysis.arm_roles import ArmPair
 from dftt.analysis.arms_file import write_arms
-from dftt.analysis.comparison import Comparison, adjust, answers_of, compare
+from dftt.analysis.comparison import Comparison, adjust, compare
 from dftt.analysis.rules import rules
 from dftt.analysis.verdict import Verdict, contexts_verdict, judge, main, read_verdict, verdicts, write_verdict
 from dftt.study.manifest import Intended
@@ -36,7 +36,7 @@ def verdict_on(question: str, records: Sequence[Record], arms: Sequence[Arm]) ->
 
 
 def passes(records: Sequence[Record], arm: Arm, reference: Arm) -> Comparison:
-    return compare(answers_of(records), Pair("guidance", arm.id, reference.id, THE_TARGET, "pass rate"))
+    return compare(records, ArmPair("guidance", arm.id, reference.id, THE_TARGET, "pass rate"))
 
 
 def passing(rates: Mapping[str, float], *, n: int = 400, unscored: float = 0.0) -> list[Record]:
