@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-LIGHT: dict[str, str] = {
-    "paper": "#ffffff",
-    "panel": "#f4f5f7",
-    "ink": "#1b1f24",
-    "muted": "#57606a",
-    "grid": "#d5dae0",
-    "accent": "#0b5cad",
-    "good": "#17693a",
-    "bad": "#a3262a",
-    "series0": "#0b5cad",
-    "series1": "#b35300",
-    "series2": "#17693a",
-    "series3": "#9b2d8c",
-    "series4": "#00798a",
-    "series5": "#7a5c00",
-    "series6": "#a3262a",
-    "series7": "#57606a",
-}
-DARK: dict[str, str] = {
-    "paper": "#14171c",
-    "panel": "#1e232a",
-    "ink": "#e8ebef",
-    "muted": "#a4adb8",
-    "grid": "#39414c",
-    "accent": "#7ab8ff",
-    "good": "#6fd08c",
-    "bad": "#ff9a94",
-    "series0": "#7ab8ff",
-    "series1": "#ffae62",
-    "series2": "#6fd08c",
-    "series3": "#ea9de0",
-    "series4": "#5cd0e0",
-    "series5": "#e3c65a",
-    "series6": "#ff9a94",
-    "series7": "#a4adb8",
-}
-NUM_SERIES = 8
-
-
-def series(index: int) -> str:
-    """Name of the colour of the series with this number; they come round again after the eighth."""
-    return f"series{index % NUM_SERIES}"
+_NAMES = ("paper", "panel", "ink", "muted", "grid", "accent", "good", "bad", *(f"series{n}" for n in range(8)))
+_LIGHT = (
+    "#ffffff #f4f5f7 #1b1f24 #57606a #d5dae0 #0b5cad #17693a #a3262a "
+    "#0b5cad #b35300 #17693a #9b2d8c #00798a #7a5c00 #a3262a #57606a"
+)
+_DARK = (
+    "#14171c #1e232a #e8ebef #a4adb8 #39414c #7ab8ff #6fd08c #ff9a94 "
+    "#7ab8ff #ffae62 #6fd08c #ea9de0 #5cd0e0 #e3c65a #ff9a94 #a4adb8"
+)
+LIGHT = dict(zip(_NAMES, _LIGHT.split(), strict=True))
+DARK = dict(zip(_NAMES, _DARK.split(), strict=True))
+SERIES = [LIGHT[f"series{n}"] for n in range(8)]  # in charts; other colours come round again after the eighth
 
 
 def variables(colours: dict[str, str]) -> str:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dftt.analysis.arm_roles import target_of
 from dftt.analysis.arms_file import read_arms
 from dftt.analysis.comparison import Comparison, answers_of
+from dftt.analysis.metrics import tau_of
+from dftt.analysis.statistics import Interval, wilson_interval
 from dftt.analysis.verdict import Judgement, judge, read_verdict
+from dftt.report.words import words_of
 from dftt.study.manifest import wanted_records
 from dftt.study.records import Key
 from dftt.study.traces import Trace, load_traces
 from dftt.types import Record
 from dftt.types.arms import Arm
+
+_SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class Run:
     error_classes: Mapping[Key, str] = field(default_factory=dict)
     left_out: str = ""
 
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """What each arm does in words, by id."""
+        return words_of(self.arms)
+
     def comparison(self, arm: str, against: str, measure: str) -> Comparison | None:
         """The verdict's comparison of this arm with that kind of reference; None where there is none, or no pair."""
         for each in self.judgement.comparisons:
@@ -64,12 +76,14 @@ class ArmData:
     """The records of one arm of one run.
 
     Args:
-        label: What it is called here: its id, after the run's name where there are several runs.
+        key: Its id, after the run's name where there are several runs.
+        label: What it does in words, likewise.
         arm: The arm.
         run: Its run.
         records: Its records.
     """
 
+    key: str
     label: str
     arm: Arm
     run: Run
@@ -80,9 +94,33 @@ class ArmData:
         """Whether it comes first in its run's tables."""
         return self.arm.id == self.run.baseline
 
+    @property
+    def tau(self) -> Interval:
+        """Its acceptance length."""
+        return tau_of(self.records)
+
+    @property
+    def pass_rate(self) -> Interval:
+        """The share of its scored answers that passed."""
+        scored = [record.passed for record in self.records if record.passed is not None]
+        return wilson_interval(sum(scored), len(scored))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it adapts, and which layers the draft sees and how often it answers, where that is not the usual."""
+        known = {name: value for name, value in self.arm.ttt_overrides.items() if name in _SETTINGS}
+        if self.arm.taps != "all":
+            known["taps"] = self.arm.taps
+        return known if self.arm.rounds == 1 else {**known, "rounds": self.arm.rounds}
+
     def compared(self, against: str, measure: str) -> Comparison | None:
         """The verdict's comparison of this arm with that kind of reference, if there is one."""
         return self.run.comparison(self.arm.id, against, measure)
+
+    def target(self, arms: Sequence[ArmData]) -> ArmData | None:
+        """The target's own answers at the arm's temperature, where its run has them."""
+        target = target_of(self.run.arms, self.arm)
+        return None if target is None else arm_of(arms, self.run, target.id)
 
 
 def load_run(folder: str | Path, *, name: str = "") -> Run:
@@ -147,8 +185,9 @@ def arms_of(runs: Sequence[Run]) -> list[ArmData]:
         answers = answers_of(run.records)
         for arm in sorted(run.arms, key=lambda arm: arm.id != run.baseline):
             if arm.id in answers:
-                label = arm.id if len(runs) == 1 else f"{run.name}: {arm.id}"
-                found.append(ArmData(label, arm, run, list(answers[arm.id].values())))
+                before = "" if len(runs) == 1 else f"{run.name}: "
+                label = before + run.words[arm.id]
+                found.append(ArmData(before + arm.id, label, arm, run, list(answers[arm.id].values())))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +18,10 @@ from PIL import Image
 from dftt.analysis.summary import summarise
 from dftt.analysis.verdict import write_verdict
 from dftt.report.__main__ import main
-from dftt.report.markup import embedded_json, shortened, tag, visible
-from dftt.report.page import make_page, make_sections, write_report
+from dftt.report.figures import Figure, lines
+from dftt.report.page import environment, make_page, write_report
 from dftt.report.run import arms_of, load_run, load_runs
+from dftt.report.words import shortened, visible
 from dftt.types.arms import Arm
 from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
 
@@ -60,8 +62,7 @@ class Page(HTMLParser):
 
 
 def text_of(*folders: Path) -> str:
-    runs = load_runs(folders)
-    return make_page(runs, make_sections(runs))
+    return make_page(load_runs(folders))[0]
 
 
 def page_of(*folders: Path) -> Page:
@@ -127,8 +128,66 @@ def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp
     assert len(sentences) == 2
     assert all(sentence in page.text for sentence in sentences)
     assert "n = " in sentences[0]
-    for each in load_run(tmp_path).judgement.comparisons:
-        assert f"{each.arm}{each.reference}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text
+    run = load_run(tmp_path)
+    for each in run.judgement.comparisons:
+        named = f"{run.words[each.arm]}{run.words[each.reference]}"
+        assert f"{named}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text
+
+
+def test_the_first_screen_names_arms_in_words(tmp_path: Path) -> None:
+    """Before anything that is folded away, no id of an arm is shown; one figure for each question."""
+    small_study(tmp_path)
+    shown, _, _ = text_of(tmp_path).partition('<section id="tau">')
+    unfolded = Page(re.sub(r"<details>.*?</details>", "", shown, flags=re.DOTALL))
+    assert "“sped up by the adapted draft” against “sped up by the plain draft”, tau +" in unfolded.text
+    assert not [arm for arm in ARMS if "+" in arm and arm in unfolded.text]
+    assert [attributes["id"] for name, attributes in unfolded.elements if name == "figure"] == [
+        "figure-verdict_tau",
+        "figure-verdict_guidance",
+    ]
+
+
+def test_long_tables_are_folded(tmp_path: Path) -> None:
+    unfolded = Page(re.sub(r"<details>.*?</details>", "", text_of(small_run(tmp_path)), flags=re.DOTALL))
+    assert unfolded.count("table") == 0
+
+
+def test_ids_of_a_page_are_unique_and_links_end_in_them(tmp_path: Path) -> None:
+    page = page_of(small_run(tmp_path / "one"), small_run(tmp_path / "two", tasks=4))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    wanted = {(attributes.get("href") or "").removeprefix("#") for _, attributes in page.elements} - {""}
+    assert wanted <= set(ids)
+
+
+def test_the_same_records_make_the_same_files(tmp_path: Path) -> None:
+    def files(folder: Path) -> dict[str, bytes]:
+        write_report([small_run(folder / "run", tasks=2)])
+        made = [folder / "run" / "report.html", *(folder / "run" / "figures").iterdir()]
+        return {path.name: path.read_bytes() for path in made}
+
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_a_page_loads_nothing(tmp_path: Path) -> None:
+    page = page_of(small_run(tmp_path))
+    for _, attributes in page.elements:
+        assert (attributes.get("href") or "#").startswith("#")
+        assert "src" not in attributes
+
+
+def test_figures_take_the_colours_of_the_page(tmp_path: Path) -> None:
+    """A fixed colour could not be read on the dark page, or on the light one."""
+    for figure in make_page([load_run(small_run(tmp_path))])[1]:
+        assert re.findall(r"#[0-9a-f]{6}\b", figure.inline()) == []
+        assert "var(--ink)" in figure.inline()
+
+
+def test_labels_are_text_and_no_formulas() -> None:
+    rows = [{"line": "costs $x_1$ & <b> τ 中", "x": x, "y": x} for x in (0, 1)]
+    figure = Figure("name", "title", rows, lines(rows, name="line", x="x", y="y"))
+    assert "costs $x_1$ &amp; &lt;b&gt; τ 中" in figure.inline()
+    assert figure.written("png").startswith(b"\x89PNG")
 
 
 def test_a_verdict_of_fewer_records_is_not_what_is_shown(tmp_path: Path) -> None:
@@ -193,8 +252,9 @@ def test_unscored_answers_are_named_with_their_reason(tmp_path: Path) -> None:
 
 def test_several_runs_are_told_apart(tmp_path: Path) -> None:
     page = page_of(small_run(tmp_path / "one"), small_run(tmp_path / "two", tasks=4))
-    assert "one: speculative+own" in page.text
-    assert "two: speculative+own" in page.text
+    assert "one: sped up by the adapted draft" in page.text
+    assert "two: sped up by the adapted draft" in page.text
+    assert "two: speculative+own" in page.text  # as the files of figures have it
 
 
 @pytest.mark.parametrize("arms", [("target",), ("speculative+own",), ("speculative+none",)])
@@ -241,15 +301,17 @@ def test_unseen_marks_are_written_out() -> None:
     assert visible("ordinary\ttext\n") == "ordinary\ttext\n"
 
 
-def test_markup_escapes_text_and_attributes() -> None:
-    assert tag("p", "<b>", tag("i", "&"), title='"x"') == '<p title="&quot;x&quot;">&lt;b&gt;<i>&amp;</i></p>'
+def test_templates_escape_text_and_attributes_and_show_unseen_marks() -> None:
+    written = environment().from_string('<p title="{{ x }}">{{ x }}</p>').render(x='"<b>&\u202e')
+    shown = "&#34;&lt;b&gt;&amp;⟨U+202E⟩"
+    assert written == f'<p title="{shown}">{shown}</p>'
 
 
 def test_embedded_data_cannot_end_its_element_and_reads_back() -> None:
-    value = {"text": "</script><!-- <script> & \u2028"}
-    written = embedded_json(value, id="data")
-    assert written.count("<") == 2
-    assert json.loads(written.partition(">")[2].rpartition("<")[0]) == value
+    value = {"text": "</script><!-- <script> & \u2028 \ud800"}
+    written = environment().from_string("{{ value | tojson }}").render(value=value)
+    assert not {"<", ">", "&", "\u2028"} & set(written)
+    assert json.loads(written) == value
 
 
 def test_long_text_is_shortened_and_says_so() -> None:
