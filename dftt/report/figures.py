@@ -10,15 +10,15 @@ import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -27,7 +27,7 @@ from dftt.report.words import visible
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
-_WIDTH, _ROW, _POINT = 7.6, 0.3, 1 / 72  # inches
+_WIDTH, _ROW, _LETTER = 7.6, 0.3, 0.075  # inches; a letter may be wider in the page than here
 _LETTERS = 50  # of a label's line
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, and has Greek
@@ -74,15 +74,21 @@ class Figure:
     rows: Sequence[Row]
     drawing: Drawing
 
+    @cached_property
+    def svg(self) -> str:
+        """The chart as the text of an SVG file."""
+        svg = self.written("svg").decode()
+        end = svg.index(">", svg.index("<svg")) + 1
+        return f"{svg[:end]}<title>{escape(self.title)}</title>{svg[end:]}"
+
     def inline(self) -> Markup:
         """The chart as an element of the page, in the page's colours, its ids its own."""
-        svg = self.written("svg").decode()
-        return Markup(re.sub(r"<[^>]*>", self._in_page, svg[svg.index("<svg") :]))  # noqa: S704 - words are escaped
+        return Markup(re.sub(r"<[^>]*>", self._in_page, self.svg[self.svg.index("<svg") :]))
 
-    def save(self, folder: Path, formats: Sequence[Literal["svg", "png", "pdf"]] = ("svg", "png")) -> None:
-        """Write the chart in these formats and its numbers as CSV into a folder that exists; the same bytes always."""
-        for each in formats:
-            (folder / f"{self.name}.{each}").write_bytes(self.written(each))
+    def save(self, folder: Path) -> None:
+        """Write NAME.svg, NAME.png and NAME.csv into a folder that exists; the same bytes for the same numbers."""
+        (folder / f"{self.name}.svg").write_text(self.svg, encoding="utf-8")
+        (folder / f"{self.name}.png").write_bytes(self.written("png"))
         with (folder / f"{self.name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else [])
             writer.writeheader()
@@ -94,12 +100,7 @@ class Figure:
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box stands for it
             self.drawing.savefig(buffer, format=format, dpi=150, metadata=_NO_DATES[format])
-        self.drawing.set_layout_engine("none")  # everything has its place now
-        if format != "svg":
-            return buffer.getvalue()
-        svg = buffer.getvalue().decode()
-        end = svg.index(">", svg.index("<svg")) + 1
-        return f"{svg[:end]}<title>{escape(self.title)}</title>{svg[end:]}".encode()
+        return buffer.getvalue()
 
     def _in_page(self, tag: re.Match[str]) -> str:
         """A tag of the file as the page has it."""
@@ -124,30 +125,27 @@ def intervals(
         group: Column by which neighbours stand under a common name.
         zero: Mark "no difference" by a dashed line.
     """
-    places, heads, y = [], [], 0.0
-    for index, row in enumerate(rows):
-        if group and (not index or row[group] != rows[index - 1][group]):
+    places, heads, y = [], [], 0
+    for before, row in zip([{}, *rows], rows, strict=False):
+        if group and row[group] != before.get(group):
             heads.append((y, str(row[group])))
             y += 1
         places.append(y)
         y += 1
-    drawing, axes = _sheet(_ROW * y + 0.65)
-    for place, row in zip(places, rows, strict=True):
-        middle, low, high, colour = row[value], row["low"], row["high"], SERIES[int(row.get("series") or 0)]
-        if middle is None:
-            axes.text(0.01, place, "no number", transform=axes.get_yaxis_transform(), va="center", color=LIGHT["muted"])
-            continue
-        if low is not None and high is not None:
-            axes.plot([low, high], [place, place], color=colour, linewidth=2)
-        axes.plot([middle], [place], "o", color=colour, markersize=5)
-    for place, name in heads:
-        axes.text(
-            *(0.01, place, _line(name, 60)),
-            **{"transform": axes.get_yaxis_transform(), "va": "center", "color": LIGHT["muted"], "in_layout": False},
-        )
+    drawing, axes = _sheet_of_rows(places, [str(row[label]) for row in rows], y, axis)
+    known = [
+        (y, row, SERIES[row.get("series") or 0]) for y, row in zip(places, rows, strict=True) if row[value] is not None
+    ]
+    ended = [(y, row["low"], row["high"], colour) for y, row, colour in known if row["low"] is not None]
+    if ended:
+        ys, lows, highs, colours = zip(*ended, strict=True)
+        axes.hlines(ys, lows, highs, colors=colours, linewidth=2)
+    axes.scatter([row[value] for _, row, _ in known], [y for y, _, _ in known], 25, [colour for *_, colour in known])
     if zero:
         axes.axvline(0, color=LIGHT["muted"], linestyle="--", linewidth=1)
-    _rows_downwards(axes, places, [str(row[label]) for row in rows], y, axis)
+    unknown = [(y, "no number") for y, row in zip(places, rows, strict=True) if row[value] is None]
+    for y, words in [*heads, *unknown]:
+        axes.text(0.01, y, _line(words, 60), transform=axes.get_yaxis_transform(), va="center", color=LIGHT["muted"])
     return drawing
 
 
@@ -170,33 +168,32 @@ def lines(
     for row in rows:
         named.setdefault(str(row[name]), []).append(row)
     columns = 2 if max(map(len, named)) <= _LETTERS else 1
-    drawing, axes = _sheet(3.4 + 0.2 * math.ceil(len(named) / columns))
+    legend = 0.2 * math.ceil(len(named) / columns) + 0.1
+    drawing, axes = _sheet(3.3 + legend, left=0.65, bottom=legend + 0.5)
     whiskers = any(row.get("low") is not None for row in rows)
     for index, (line, points) in enumerate(named.items()):
-        aside = 4 * (index - (len(named) - 1) / 2) if whiskers else 0
-        moved = axes.transData + ScaledTranslation(aside * _POINT, 0, drawing.dpi_scale_trans)
-        style: dict[str, Any] = {"color": SERIES[index % len(SERIES)], "transform": moved}
-        axes.plot(
-            *([point[x] for point in points], [point[y] for point in points]),
-            **style,
-            linestyle="--" if index >= len(SERIES) else "-",  # a second round of the same colours
+        aside = 4 / 72 * (index - (len(named) - 1) / 2) if whiskers else 0
+        style = {"color": SERIES[index % len(SERIES)], "label": _line(line, 2 * _LETTERS), "markersize": 4}
+        style["linestyle"] = "--" if index >= len(SERIES) else "-"  # a second round of the same colours
+        axes.errorbar(
+            [point[x] for point in points],
+            [point[y] for point in points],
+            yerr=_ends(points, y) if whiskers else None,
             marker="o" if len(points) <= 60 else None,
-            markersize=4,
-            label=_line(line, 2 * _LETTERS),
+            transform=axes.transData + ScaledTranslation(aside, 0, drawing.dpi_scale_trans),
+            **style,
         )
-        for point in points:
-            ends = [point.get(end) for end in ("low", "high")]
-            if None not in ends:
-                axes.plot([point[x]] * 2, ends, **style, linewidth=1)
-            axes.update_datalim([(point[x], each) for each in (point[y], *ends) if each is not None])
+        axes.update_datalim(
+            [(point[x], point[end] or 0) for point in points for end in ("low", y, "high") if end in point]
+        )
     axes.set(xlabel=x_axis or x, ylabel=y_axis or y)
-    axes.autoscale_view()
     axes.margins(x=0.05 + 0.01 * len(named) * whiskers)
+    axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=all(isinstance(row[x], int) for row in rows)))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     if from_zero:
         axes.set_ylim(bottom=0)
-    drawing.legend(loc="outside lower left", ncols=columns)
+    drawing.legend(loc="lower left", ncols=columns)
     return drawing
 
 
@@ -208,31 +205,47 @@ def bars(parts: Mapping[str, Mapping[str, float]], *, axis: str) -> Drawing:
         parts: Per bar its parts by name; a part has the same colour in every bar.
         axis: What lengths are.
     """
-    drawing, axes = _sheet(_ROW * len(parts) + 0.95)
+    drawing, axes = _sheet_of_rows(range(len(parts)), list(parts), len(parts), axis, legend=0.3)
     ends = [0.0] * len(parts)
     for index, name in enumerate(dict.fromkeys(name for bar in parts.values() for name in bar)):
         widths = [bar.get(name, 0.0) for bar in parts.values()]
         axes.barh(range(len(parts)), widths, 0.6, left=ends, color=SERIES[index % len(SERIES)], label=visible(name))
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
-    _rows_downwards(axes, range(len(parts)), list(parts), len(parts), axis)
-    drawing.legend(loc="outside lower left", ncols=5)
+    drawing.legend(loc="lower left", ncols=5)
     return drawing
 
 
-def _sheet(height: float) -> tuple[Drawing, Axes]:
-    drawing = Drawing(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.1))
-    return drawing, drawing.add_subplot()
+def _sheet(height: float, *, left: float, bottom: float) -> tuple[Drawing, Axes]:
+    """An empty chart, so many inches high, with room for words to the left and below."""
+    drawing = Drawing(figsize=(_WIDTH, height))
+    return drawing, drawing.add_axes(
+        (left / _WIDTH, bottom / height, 1 - (left + 0.2) / _WIDTH, 1 - (bottom + 0.1) / height)
+    )
 
 
-def _rows_downwards(axes: Axes, places: Sequence[float], labels: Sequence[str], height: float, axis: str) -> None:
-    """Names at the left, the first one on top, and what the numbers are below."""
+def _sheet_of_rows(
+    places: Sequence[int], labels: Sequence[str], rows: int, axis: str, legend: float = 0
+) -> tuple[Drawing, Axes]:
+    """An empty chart of rows from top to bottom, with names at the left, and what the numbers are below."""
     wrapped = [textwrap.wrap(visible(label[:200]), _LETTERS, max_lines=2, placeholder=" …") for label in labels]
+    longest = max((len(line) for lines in wrapped for line in lines), default=0)
+    drawing, axes = _sheet(_ROW * rows + 0.6 + legend, left=0.2 + _LETTER * longest, bottom=0.5 + legend)
     axes.set_yticks(list(places), ["\n".join(each) for each in wrapped], color=LIGHT["ink"])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(axis)
+    return drawing, axes
+
+
+def _ends(points: Sequence[Row], y: str) -> list[list[float]]:
+    """How far the intervals of points reach down and up; nowhere where there is none."""
+    pairs = [(point["low"], point[y], point["high"]) for point in points]
+    return [
+        [0.0 if low is None else y - low for low, y, _ in pairs],
+        [0.0 if high is None else high - y for _, y, high in pairs],
+    ]
 
 
 def _line(text: str, limit: int) -> str:

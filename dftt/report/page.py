@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dftt.analysis.comparison import MARGINS
 from dftt.report import plots, tables
 from dftt.report.figures import Figure
 from dftt.report.palette import DARK, LIGHT, variables
-from dftt.report.run import ArmData, Run, arms_of, load_runs
+from dftt.report.run import Run, arms_of, load_runs
 from dftt.report.tokens import token_data
 from dftt.report.words import sentence_in_words, shortened, visible
 
@@ -63,17 +64,21 @@ def make_page(runs: Sequence[Run]) -> tuple[str, list[Figure]]:
         "budget": plots.budget_figures(arms),
         "errors": plots.error_figures(arms),
     }
-    page = environment().get_template("page.html.j2").render(
-        title="dftt: " + ", ".join(run.name for run in runs),
-        runs=runs,
-        arms=arms,
-        verdicts=verdicts,
-        figures=figures,
-        tables=tables,
-        tokens=token_data(arms),
-        margins=MARGINS,
-        style=Markup(_style()),  # noqa: S704 - ours
-        script=Markup(_asset("report.js")),  # noqa: S704 - ours
+    page = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            title="dftt: " + ", ".join(run.name for run in runs),
+            runs=runs,
+            arms=arms,
+            verdicts=verdicts,
+            figures=figures,
+            tables=tables,
+            tokens=token_data(arms),
+            margins=MARGINS,
+            style=Markup(_style()),
+            script=Markup(_asset("report.js")),
+        )
     )
     asked = [each["figure"] for verdict in verdicts for each in verdict["questions"] if each["figure"]]
     return page, [*asked, *(figure for section in figures.values() for figure in section)]
@@ -88,7 +93,9 @@ def _verdict(run: Run, number: int) -> dict[str, Any]:
             {
                 "title": _QUESTIONS[each.question],
                 "sentence": sentence_in_words(each.sentence, run.words),
-                "figure": plots.verdict_figure(run, each, f"verdict_{each.question}" + (f"_{number}" if number else "")),
+                "figure": plots.verdict_figure(
+                    run, each, f"verdict_{each.question}" + (f"_{number}" if number else "")
+                ),
                 "verbatim": each.sentence,
                 "comparisons": tables.comparison_rows(run, each.comparisons),
             }
@@ -98,6 +105,7 @@ def _verdict(run: Run, number: int) -> dict[str, Any]:
     }
 
 
+@cache
 def environment() -> Environment:
     """Templates in which nothing is markup but what was made so, and no mark of a model's text acts unseen."""
     made = Environment(

@@ -151,9 +151,7 @@ def _acceptance_lengths(arms: Sequence[ArmData]) -> Figure:
     rows, drawn, few = [], [], _few(arms)
     for arm in arms:
         counts = _step_lengths(arm)
-        own = [
-            {"arm": arm.key, "tokens": k, "share": counts[k] / counts.total()} for k in range(1, max(counts) + 1)
-        ]
+        own = [{"arm": arm.key, "tokens": k, "share": counts[k] / counts.total()} for k in range(1, max(counts) + 1)]
         rows += own
         drawn += [_labelled(row, arm) for row in own if arm in few]
     return Figure(
@@ -330,7 +328,12 @@ def _numbers(interval: Interval) -> dict[str, float | int | None]:
 
 
 def _tau(interval: Interval) -> dict[str, float | int | None]:
-    return {"tau": number(interval.estimate), "low": number(interval.low), "high": number(interval.high), "answers": interval.n}
+    return {
+        "tau": number(interval.estimate),
+        "low": number(interval.low),
+        "high": number(interval.high),
+        "answers": interval.n,
+    }
 
 
 def _gain(interval: Interval) -> dict[str, float | int | None]:
