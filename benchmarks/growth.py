@@ -73,18 +73,18 @@ def by_line(rows: Sequence[Mapping[str, Any]], cost: Cost) -> dict[str, list[Poi
     for row in rows:
         if isinstance(row.get(cost.column), int | float) and row.get("rows", 1) == 1:
             grown.setdefault(row[cost.by], {})[row["context"]] = row[cost.column]
-    return {
-        name: sorted(points.items())
-        for name, points in grown.items()
-        if len(points) > 1
-    }
+    return {name: sorted(points.items()) for name, points in grown.items() if len(points) > 1}
 
 
 def figure(cost: Cost, grown: Mapping[str, Sequence[Point]]) -> Figure:
     """Our lines of a cost, which plain ones would press flat, and the numbers behind all of them."""
-    rows = [{"context": x, cost.by: name, cost.column: y} for name, points in grown.items() for x, y in points]
-    ours = [row for row in rows if str(row[cost.by]).startswith("ours")]
-    chart = lines(ours or rows, name=cost.by, x="context", y=cost.column, x_axis="context, tokens", from_zero=True)
+    rows = [
+        {"context": x, cost.by: name, cost.column: y, "label": name}
+        for name, points in grown.items()
+        for x, y in points
+    ]
+    ours = [row for row in rows if row["label"].startswith("ours")]
+    chart = lines(ours or rows, x="context", y=cost.column, x_axis="context, tokens", from_zero=True)
     return Figure(cost.name, cost.title, rows, chart)
 
 

@@ -37,8 +37,7 @@ def write_figures(ledger: Ledger, studies: Sequence[Study], folder: Path) -> Non
         ledger.flags[flag_of("Figure", name)] = made is not None
         if made is None:
             continue
-        made.save(folder)
-        (folder / f"{name}.pdf").write_bytes(made.written("pdf"))
+        made.save(folder, ["pdf"])
         ledger.entries.append(
             {
                 "where": f"figures/{made.name}",
@@ -77,4 +76,4 @@ def _part(study: Study, shown: Collection[tuple[str, str]]) -> Study | None:
 
 
 def _digest(figure: Figure) -> str:
-    return hashlib.sha256(json.dumps(list(figure.rows)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(figure.numbers).encode()).hexdigest()

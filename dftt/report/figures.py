@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 from markupsafe import Markup
@@ -22,32 +23,26 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from dftt.report.palette import LIGHT, SERIES
 from dftt.report.words import visible
 
-Cell = str | int | float | bool | None
-Row = Mapping[str, Cell]
+Row = Mapping[str, Any]
+# The light colours of the style sheet, by what they mean: a page puts its own in their places.
+_CSS = files("dftt.report").joinpath("assets", "report.css").read_text(encoding="utf-8")
+LIGHT = dict(re.findall(r"--(\w+):light-dark\((#\w{6})", _CSS))
+SERIES = [LIGHT[f"series{n}"] for n in range(8)]  # they come round again after the eighth
 _WIDTH, _ROW, _LETTER = 7.6, 0.3, 0.075  # inches; a letter may be wider in the page than here
 _LETTERS = 50  # of a label's line
-_STYLE = {
+_FOR_CHARTS = ("label", "series", "group")  # columns that are no numbers behind a chart
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, and has Greek
     "font.size": 9,
     "text.parse_math": False,  # a dollar sign is a dollar sign
     "text.color": LIGHT["ink"],
-    "axes.labelcolor": LIGHT["muted"],
-    "axes.edgecolor": LIGHT["grid"],
-    "axes.facecolor": LIGHT["paper"],
-    "figure.facecolor": LIGHT["paper"],
-    "xtick.color": LIGHT["grid"],
-    "ytick.color": LIGHT["grid"],
-    "xtick.labelcolor": LIGHT["muted"],
-    "ytick.labelcolor": LIGHT["muted"],
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": LIGHT["grid"],
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), LIGHT["muted"]),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), LIGHT["grid"]),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor"), LIGHT["paper"]),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "svg.fonttype": "none",  # words stay words: they are found, read aloud, and take the page's colours
     "pdf.fonttype": 42,
 }
@@ -60,19 +55,17 @@ _NO_DATES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart and its numbers.
-
-    Args:
-        name: Of its files.
-        title: One line that says what is shown.
-        rows: The numbers behind it, all with the same names.
-        drawing: The chart.
-    """
+    """A chart and the rows behind it, all with the same names; its files are called `name`."""
 
     name: str
     title: str
     rows: Sequence[Row]
     drawing: Drawing
+
+    @property
+    def numbers(self) -> list[Row]:
+        """The rows without what only the chart needs."""
+        return [{name: value for name, value in row.items() if name not in _FOR_CHARTS} for row in self.rows]
 
     @cached_property
     def svg(self) -> str:
@@ -85,14 +78,15 @@ class Figure:
         """The chart as an element of the page, in the page's colours, its ids its own."""
         return Markup(re.sub(r"<[^>]*>", self._in_page, self.svg[self.svg.index("<svg") :]))
 
-    def save(self, folder: Path) -> None:
-        """Write NAME.svg, NAME.png and NAME.csv into a folder that exists; the same bytes for the same numbers."""
-        (folder / f"{self.name}.svg").write_text(self.svg, encoding="utf-8")
-        (folder / f"{self.name}.png").write_bytes(self.written("png"))
+    def save(self, folder: Path, formats: Sequence[Literal["svg", "png", "pdf"]] = ("svg", "png")) -> None:
+        """Write the chart and, as CSV, its numbers into a folder that exists; the same bytes for the same numbers."""
+        for each in formats:
+            written = self.svg.encode() if each == "svg" else self.written(each)
+            (folder / f"{self.name}.{each}").write_bytes(written)
         with (folder / f"{self.name}.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else [])
+            writer = csv.DictWriter(file, list(self.numbers[0]))
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(self.numbers)
 
     def written(self, format: Literal["svg", "png", "pdf"]) -> bytes:
         """The chart as a file."""
@@ -112,52 +106,46 @@ class Figure:
 
 
 @matplotlib.rc_context(_STYLE)
-def intervals(
-    rows: Sequence[Row], *, label: str, value: str, axis: str, group: str = "", zero: bool = False
-) -> Drawing:
+def intervals(rows: Sequence[Row], *, value: str, axis: str, zero: bool = False) -> Drawing:
     """One line of the chart for each row, from top to bottom: a dot, and a stroke over its interval.
 
     Args:
-        rows: Each with `low` and `high`, None where there is no interval, and `series`, which chooses the colour.
-        label: Column of the names.
+        rows: Each with `label`, `low` and `high`, None where there is no interval; `series` chooses the colour, and
+            neighbours of one `group` stand under its name.
         value: Column of the numbers.
         axis: What the numbers are.
-        group: Column by which neighbours stand under a common name.
         zero: Mark "no difference" by a dashed line.
     """
-    places, heads, y = [], [], 0
+    places, words, y = [], [], 0
     for before, row in zip([{}, *rows], rows, strict=False):
-        if group and row[group] != before.get(group):
-            heads.append((y, str(row[group])))
+        if row.get("group") != before.get("group"):
+            words.append((y, str(row["group"])))
             y += 1
         places.append(y)
+        words += [(y, "no number")] if row[value] is None else []
         y += 1
-    drawing, axes = _sheet_of_rows(places, [str(row[label]) for row in rows], y, axis)
-    known = [
-        (y, row, SERIES[row.get("series") or 0]) for y, row in zip(places, rows, strict=True) if row[value] is not None
-    ]
-    ended = [(y, row["low"], row["high"], colour) for y, row, colour in known if row["low"] is not None]
-    if ended:
-        ys, lows, highs, colours = zip(*ended, strict=True)
-        axes.hlines(ys, lows, highs, colors=colours, linewidth=2)
-    axes.scatter([row[value] for _, row, _ in known], [y for y, _, _ in known], 25, [colour for *_, colour in known])
+    drawing, axes = _sheet_of_rows(places, [row["label"] for row in rows], y, axis)
+    for y, row in zip(places, rows, strict=True):
+        colour = SERIES[row.get("series", 0)]
+        if row["low"] is not None:
+            axes.hlines(y, row["low"], row["high"], colors=colour, linewidth=2)
+        if row[value] is not None:
+            axes.plot(row[value], y, "o", color=colour, markersize=5)
     if zero:
         axes.axvline(0, color=LIGHT["muted"], linestyle="--", linewidth=1)
-    unknown = [(y, "no number") for y, row in zip(places, rows, strict=True) if row[value] is None]
-    for y, words in [*heads, *unknown]:
-        axes.text(0.01, y, _line(words, 60), transform=axes.get_yaxis_transform(), va="center", color=LIGHT["muted"])
+    for y, text in words:
+        axes.text(0.01, y, _line(text, 60), transform=axes.get_yaxis_transform(), va="center", color=LIGHT["muted"])
     return drawing
 
 
 @matplotlib.rc_context(_STYLE)
 def lines(
-    rows: Sequence[Row], *, name: str, x: str, y: str, x_axis: str = "", y_axis: str = "", from_zero: bool = False
+    rows: Sequence[Row], *, x: str, y: str, x_axis: str = "", y_axis: str = "", from_zero: bool = False
 ) -> Drawing:
-    """One line for each name, with whiskers where rows have `low` and `high` (beside each other then), legend below.
+    """One line for each label, with whiskers where rows have `low` and `high` (beside each other then), legend below.
 
     Args:
-        rows: Points, those of a line by rising x.
-        name: Column of the lines' names.
+        rows: Points, each with the `label` of its line, those of a line by rising x.
         x: Column of x.
         y: Column of y.
         x_axis: What x is; the column's name where not given.
@@ -166,26 +154,26 @@ def lines(
     """
     named: dict[str, list[Row]] = {}
     for row in rows:
-        named.setdefault(str(row[name]), []).append(row)
+        named.setdefault(row["label"], []).append(row)
     columns = 2 if max(map(len, named)) <= _LETTERS else 1
     legend = 0.2 * math.ceil(len(named) / columns) + 0.1
     drawing, axes = _sheet(3.3 + legend, left=0.65, bottom=legend + 0.5)
     whiskers = any(row.get("low") is not None for row in rows)
-    for index, (line, points) in enumerate(named.items()):
+    for index, (label, points) in enumerate(named.items()):
         aside = 4 / 72 * (index - (len(named) - 1) / 2) if whiskers else 0
-        style = {"color": SERIES[index % len(SERIES)], "label": _line(line, 2 * _LETTERS), "markersize": 4}
-        style["linestyle"] = "--" if index >= len(SERIES) else "-"  # a second round of the same colours
+        ends = [[row[y] if row.get(end) is None else row[end] for end in ("low", y, "high")] for row in points]
         axes.errorbar(
             [point[x] for point in points],
             [point[y] for point in points],
-            yerr=_ends(points, y) if whiskers else None,
-            marker="o" if len(points) <= 60 else None,
+            yerr=[[y - low for low, y, _ in ends], [high - y for _, y, high in ends]] if whiskers else None,
             transform=axes.transData + ScaledTranslation(aside, 0, drawing.dpi_scale_trans),
-            **style,
+            label=_line(label, 2 * _LETTERS),
+            color=SERIES[index % len(SERIES)],
+            linestyle="--" if index >= len(SERIES) else "-",  # a second round of the same colours
+            marker="o" if len(points) <= 60 else None,
+            markersize=4,
         )
-        axes.update_datalim(
-            [(point[x], point[end] or 0) for point in points for end in ("low", y, "high") if end in point]
-        )
+        axes.update_datalim([(point[x], each) for point, heights in zip(points, ends, strict=True) for each in heights])
     axes.set(xlabel=x_axis or x, ylabel=y_axis or y)
     axes.margins(x=0.05 + 0.01 * len(named) * whiskers)
     axes.autoscale_view()
@@ -199,12 +187,7 @@ def lines(
 
 @matplotlib.rc_context(_STYLE)
 def bars(parts: Mapping[str, Mapping[str, float]], *, axis: str) -> Drawing:
-    """One stacked bar for each name, and a legend of the parts below.
-
-    Args:
-        parts: Per bar its parts by name; a part has the same colour in every bar.
-        axis: What lengths are.
-    """
+    """One stacked bar for each label, and a legend of its parts below; a part has the same colour in every bar."""
     drawing, axes = _sheet_of_rows(range(len(parts)), list(parts), len(parts), axis, legend=0.3)
     ends = [0.0] * len(parts)
     for index, name in enumerate(dict.fromkeys(name for bar in parts.values() for name in bar)):
@@ -218,9 +201,8 @@ def bars(parts: Mapping[str, Mapping[str, float]], *, axis: str) -> Drawing:
 def _sheet(height: float, *, left: float, bottom: float) -> tuple[Drawing, Axes]:
     """An empty chart, so many inches high, with room for words to the left and below."""
     drawing = Drawing(figsize=(_WIDTH, height))
-    return drawing, drawing.add_axes(
-        (left / _WIDTH, bottom / height, 1 - (left + 0.2) / _WIDTH, 1 - (bottom + 0.1) / height)
-    )
+    width, inner = 1 - (left + 0.2) / _WIDTH, 1 - (bottom + 0.1) / height
+    return drawing, drawing.add_axes((left / _WIDTH, bottom / height, width, inner))
 
 
 def _sheet_of_rows(
@@ -237,15 +219,6 @@ def _sheet_of_rows(
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(axis)
     return drawing, axes
-
-
-def _ends(points: Sequence[Row], y: str) -> list[list[float]]:
-    """How far the intervals of points reach down and up; nowhere where there is none."""
-    pairs = [(point["low"], point[y], point["high"]) for point in points]
-    return [
-        [0.0 if low is None else y - low for low, y, _ in pairs],
-        [0.0 if high is None else high - y for _, y, high in pairs],
-    ]
 
 
 def _line(text: str, limit: int) -> str:

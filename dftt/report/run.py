@@ -17,7 +17,9 @@ from dftt.analysis.comparison import Comparison, answers_of
 from dftt.analysis.metrics import tau_of
 from dftt.analysis.statistics import Interval, wilson_interval
 from dftt.analysis.verdict import Judgement, judge, read_verdict
+from dftt.report.costs import Cost, cost_of
 from dftt.report.words import words_of
+from dftt.scoring.error_classes import classify_all
 from dftt.study.manifest import wanted_records
 from dftt.study.records import Key
 from dftt.study.traces import Trace, load_traces
@@ -59,6 +61,11 @@ class Run:
     left_out: str = ""
 
     @cached_property
+    def failures(self) -> dict[Key, str]:
+        """Why each failed answer failed: as errors.json says, else as a program can tell."""
+        return {**classify_all(self.records), **self.error_classes}
+
+    @cached_property
     def words(self) -> dict[str, str]:
         """What each arm does in words, by id."""
         return words_of(self.arms)
@@ -71,7 +78,7 @@ class Run:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArmData:
     """The records of one arm of one run.
 
@@ -95,15 +102,36 @@ class ArmData:
         return self.arm.id == self.run.baseline
 
     @property
+    def drafts(self) -> bool:
+        """Whether it has an acceptance length."""
+        return self.arm.mode != "target" and any(record.acceptance_lengths for record in self.records)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has a pass rate."""
+        return self.pass_rate.n > 0
+
+    @cached_property
     def tau(self) -> Interval:
         """Its acceptance length."""
         return tau_of(self.records)
 
-    @property
+    @cached_property
     def pass_rate(self) -> Interval:
         """The share of its scored answers that passed."""
         scored = [record.passed for record in self.records if record.passed is not None]
         return wilson_interval(sum(scored), len(scored))
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What it cost."""
+        return cost_of(self.records)
+
+    @property
+    def losses(self) -> list[list[float]]:
+        """Before each step, of each of its adaptations."""
+        made = {record.context_id: record.adaptation.get("losses") for record in self.records if record.adaptation}
+        return [losses for losses in made.values() if losses]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -121,6 +149,13 @@ class ArmData:
         """The target's own answers at the arm's temperature, where its run has them."""
         target = target_of(self.run.arms, self.arm)
         return None if target is None else arm_of(arms, self.run, target.id)
+
+    def speed_up(self, arms: Sequence[ArmData]) -> str:
+        """Seconds per token of the target alone over those of the arm; "–" where either was not measured."""
+        target = self.target(arms)
+        before = target.cost.seconds_per_token if target and target.arm.mode == "target" else None
+        after = self.cost.seconds_per_token
+        return f"{before / after:.2f}×" if before and after else "–"
 
 
 def load_run(folder: str | Path, *, name: str = "") -> Run:

@@ -86,8 +86,7 @@ def test_arms_that_say_the_same_keep_their_ids() -> None:
 def test_a_sentence_names_its_arms_in_words() -> None:
     arms = [Arm("target"), replace(Arm("target", temperature=0.6)), Arm("guided", "own", 0.5)]
     sentence = (
-        "Whether the target helps is told: guided@0.5+own against target,T=0.6, +0.1, n = 3; "
-        "0.2, n = 3 against target."
+        "Whether the target helps is told: guided@0.5+own against target,T=0.6, +0.1, n = 3; 0.2, n = 3 against target."
     )
     assert sentence_in_words(sentence, words_of(arms)) == (
         "Whether the target helps is told: “guided towards the adapted draft, α 0.5” against “the target alone, "

@@ -4,7 +4,7 @@
 
   byId("theme").addEventListener("click", () => {
     const root = document.documentElement;
-    const dark = getComputedStyle(root).colorScheme === "dark";
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
 
