@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from dftt.report.words import visible
 
@@ -116,25 +116,27 @@ def intervals(rows: Sequence[Row], *, value: str, axis: str, zero: bool = False)
         axis: What the numbers are.
         zero: Mark "no difference" by a dashed line.
     """
-    places, words, y = [], [], 0
+    places, heads, y = [], [], 0
     for before, row in zip([{}, *rows], rows, strict=False):
         if row.get("group") != before.get("group"):
-            words.append((y, str(row["group"])))
+            heads.append((y, row["group"]))
             y += 1
         places.append(y)
-        words += [(y, "no number")] if row[value] is None else []
         y += 1
     drawing, axes = _sheet_of_rows(places, [row["label"] for row in rows], y, axis)
     for y, row in zip(places, rows, strict=True):
         colour = SERIES[row.get("series", 0)]
         if row["low"] is not None:
             axes.hlines(y, row["low"], row["high"], colors=colour, linewidth=2)
-        if row[value] is not None:
+        if row[value] is None:
+            axes.text(0.01, y, "no number", transform=axes.get_yaxis_transform(), va="center", color=LIGHT["muted"])
+        else:
             axes.plot(row[value], y, "o", color=colour, markersize=5)
     if zero:
         axes.axvline(0, color=LIGHT["muted"], linestyle="--", linewidth=1)
-    for y, text in words:
-        axes.text(0.01, y, _line(text, 60), transform=axes.get_yaxis_transform(), va="center", color=LIGHT["muted"])
+    at_the_left = blended_transform_factory(drawing.transFigure, axes.transData)
+    for y, group in heads:
+        axes.text(0.02, y, _line(group, 90), transform=at_the_left, va="center", color=LIGHT["muted"])
     return drawing
 
 

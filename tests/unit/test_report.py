@@ -73,30 +73,43 @@ def names(page: Page) -> list[str]:
     return [name for name, _ in page.elements]
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its verdict, its page and its figures."""
+    folder = tmp_path_factory.mktemp("study")
+    small_study(folder)
+    write_report([folder])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(study: Path) -> str:
+    return (study / "report.html").read_text(encoding="utf-8")
+
+
 # -- what it says ------------------------------------------------------------------------------------------------------
 
 
-def test_every_section_and_figure_is_there(tmp_path: Path) -> None:
-    page = Page(write_report([small_run(tmp_path)]).read_text(encoding="utf-8"))
+def test_every_section_and_figure_is_there(study: Path, written: str) -> None:
+    page = Page(written)
     ids = {attributes.get("id") for _, attributes in page.elements}
     assert {"head", "tau", "guidance", "adaptation", "budget", "errors", "tokens", "answers"} <= ids
     assert page.open == []
-    assert page.count("figure") == page.count("svg") == len(list((tmp_path / "figures").glob("*.svg")))
+    assert page.count("figure") == page.count("svg") == len(list((study / "figures").glob("*.svg")))
     assert "bundled:smollm2-135m" in page.text
     assert "cli.py test --x 'a b'" in page.text
     assert "Qwen3-8B, DFlash block 16" in page.text
 
 
-def test_tau_in_the_page_is_that_of_the_summary(tmp_path: Path) -> None:
-    page = page_of(small_run(tmp_path))
-    for row in summarise(load_run(tmp_path).records, "speculative+none"):
+def test_tau_in_the_page_is_that_of_the_summary(study: Path, written: str) -> None:
+    page = Page(written)
+    for row in summarise(load_run(study).records, "speculative+none"):
         if row["arm"] != "target":
             assert f"{row['tau']:.3f} [{row['tau_low']:.3f}, {row['tau_high']:.3f}]" in page.text
 
 
-def test_figures_are_saved_as_svg_png_and_csv(tmp_path: Path) -> None:
-    write_report([small_run(tmp_path)])
-    drawn = sorted((tmp_path / "figures").glob("*.svg"))
+def test_figures_are_saved_as_svg_png_and_csv(study: Path) -> None:
+    drawn = sorted((study / "figures").glob("*.svg"))
     assert {"tau", "losses", "pass_rate_by_alpha", "slot_acceptance"} <= {path.stem for path in drawn}
     for path in drawn:
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
@@ -134,10 +147,9 @@ def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp
         assert f"{named}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text.replace("\n", "")
 
 
-def test_the_first_screen_names_arms_in_words(tmp_path: Path) -> None:
+def test_the_first_screen_names_arms_in_words(written: str) -> None:
     """Before anything that is folded away, no id of an arm is shown; one figure for each question."""
-    small_study(tmp_path)
-    shown, _, _ = text_of(tmp_path).partition('<section id="tau">')
+    shown, _, _ = written.partition('<section id="tau">')
     unfolded = Page(re.sub(r"<details>.*?</details>", "", shown, flags=re.DOTALL))
     assert "“sped up by the adapted draft” against “sped up by the plain draft”, tau +" in unfolded.text
     assert not [arm for arm in ARMS if "+" in arm and arm in unfolded.text]
@@ -147,8 +159,8 @@ def test_the_first_screen_names_arms_in_words(tmp_path: Path) -> None:
     ]
 
 
-def test_long_tables_are_folded(tmp_path: Path) -> None:
-    unfolded = Page(re.sub(r"<details>.*?</details>", "", text_of(small_run(tmp_path)), flags=re.DOTALL))
+def test_long_tables_are_folded(written: str) -> None:
+    unfolded = Page(re.sub(r"<details>.*?</details>", "", written, flags=re.DOTALL))
     assert unfolded.count("table") == 0
 
 
@@ -162,25 +174,26 @@ def test_ids_of_a_page_are_unique_and_links_end_in_them(tmp_path: Path) -> None:
 
 def test_the_same_records_make_the_same_files(tmp_path: Path) -> None:
     def files(folder: Path) -> dict[str, bytes]:
-        write_report([small_run(folder / "run", tasks=2)])
+        write_report([small_run(folder / "run", tasks=2, arms=ARMS[1:3])])
         made = [folder / "run" / "report.html", *(folder / "run" / "figures").iterdir()]
         return {path.name: path.read_bytes() for path in made}
 
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
-def test_a_page_loads_nothing(tmp_path: Path) -> None:
-    page = page_of(small_run(tmp_path))
-    for _, attributes in page.elements:
+def test_a_page_loads_nothing(written: str) -> None:
+    for _, attributes in Page(written).elements:
         assert (attributes.get("href") or "#").startswith("#")
         assert "src" not in attributes
 
 
-def test_figures_take_the_colours_of_the_page(tmp_path: Path) -> None:
+def test_figures_take_the_colours_of_the_page(written: str) -> None:
     """A fixed colour could not be read on the dark page, or on the light one."""
-    for figure in make_page([load_run(small_run(tmp_path))])[1]:
-        assert re.findall(r"#[0-9a-f]{6}\b", figure.inline()) == []
-        assert "var(--ink)" in figure.inline()
+    drawn = re.findall(r"<svg.*?</svg>", written, flags=re.DOTALL)
+    assert len(drawn) > 10
+    for svg in drawn:
+        assert re.findall(r"(?:fill|stroke): #", svg) == []
+        assert "var(--ink)" in svg
 
 
 def test_labels_are_text_and_no_formulas() -> None:
@@ -272,23 +285,28 @@ def test_a_run_of_nothing_but_errors_makes_a_report(tmp_path: Path) -> None:
 # -- model text --------------------------------------------------------------------------------------------------------
 
 
+def said_everywhere(folder: Path, said: str) -> Path:
+    """A run in which a model's words stand wherever they may."""
+    records = [
+        type(made)(**{**made.to_json(), "explanation": said, "metadata": {"category": f"{said}{task}"}})
+        for task in (0, 1)
+        for made in (made_record(task, arm, answer=said) for arm in ARMS[1:5])
+    ]
+    return write_run(folder, records, [made_trace(record, texts=(said, *"abcdefgh")) for record in records])
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return page_of(said_everywhere(tmp_path_factory.mktemp("plain") / "run", "harmless"))
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_changes_nothing(tmp_path: Path, text: str) -> None:
-    """The same elements with the same attributes as with harmless text, wherever a model's words may stand."""
-
-    def run(folder: Path, said: str) -> Path:
-        records = [
-            type(made)(**{**made.to_json(), "explanation": said, "metadata": {"category": f"{said}{task}"}})
-            for task in (0, 1)
-            for made in (made_record(task, arm, answer=said) for arm in ARMS[1:5])
-        ]
-        traces = [made_trace(record, texts=(said, *"abcdefgh")) for record in records]
-        return write_run(folder, records, traces)
-
-    written = text_of(run(tmp_path / "run", text))
-    page, plain = Page(written), page_of(run(tmp_path / "plain" / "run", "harmless"))
-    outline = lambda one: [(name, sorted(attributes)) for name, attributes in one.elements if name != "line"]  # noqa: E731
-    assert outline(page) == outline(plain)
+def test_hostile_text_changes_nothing(tmp_path: Path, harmless: Page, text: str) -> None:
+    """The same elements with the same attributes as with harmless text."""
+    written = text_of(said_everywhere(tmp_path / "run", text))
+    page = Page(written)
+    outline = lambda one: [(name, sorted(attributes)) for name, attributes in one.elements]  # noqa: E731
+    assert outline(page) == outline(harmless)
     assert page.count("script") == 2
     assert "img" not in names(page)
     assert "\u202e" not in written
