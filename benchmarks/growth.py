@@ -18,8 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dftt.report.charts import Point, lines
-from dftt.report.figure import Figure
+from dftt.report.figures import Figure, lines
+
+Point = tuple[float, float]  # context and cost
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,19 @@ def by_line(rows: Sequence[Mapping[str, Any]], cost: Cost) -> dict[str, list[Poi
     for row in rows:
         if isinstance(row.get(cost.column), int | float) and row.get("rows", 1) == 1:
             grown.setdefault(row[cost.by], {})[row["context"]] = row[cost.column]
-    return {
-        name: [Point(context, points[context]) for context in sorted(points)]
-        for name, points in grown.items()
-        if len(points) > 1
-    }
+    return {name: sorted(points.items()) for name, points in grown.items() if len(points) > 1}
 
 
 def figure(cost: Cost, grown: Mapping[str, Sequence[Point]]) -> Figure:
     """Our lines of a cost, which plain ones would press flat, and the numbers behind all of them."""
-    ours = {name: points for name, points in grown.items() if name.startswith("ours")}
-    drawing = lines(ours or grown, x_axis="context, tokens", y_axis=cost.column, from_zero=True)
-    numbers = [
-        {"context": point.x, cost.by: name, cost.column: point.y} for name, points in grown.items() for point in points
+    rows = [
+        {"context": x, cost.by: name, cost.column: y, "label": name}
+        for name, points in grown.items()
+        for x, y in points
     ]
-    return Figure(cost.name, cost.title, drawing, numbers)
+    ours = [row for row in rows if row["label"].startswith("ours")]
+    chart = lines(ours or rows, x="context", y=cost.column, x_axis="context, tokens", from_zero=True)
+    return Figure(cost.name, cost.title, rows, chart)
 
 
 def section(cost: Cost, grown: Mapping[str, Sequence[Point]]) -> str:
@@ -99,17 +98,19 @@ def section(cost: Cost, grown: Mapping[str, Sequence[Point]]) -> str:
         f"| {cost.by} | contexts | {cost.column} | per 1,000 tokens | steepest exponent |",
         "|---|---|---|---|---|",
     ]
-    table = [
-        f"| {name} | {points[0].x:,.0f} to {points[-1].x:,.0f} | {points[0].y:g} to {points[-1].y:g} "
-        f"| {1000 * (points[-1].y - points[0].y) / (points[-1].x - points[0].x):+.3f} | {steepest(points):.2f} |"
-        for name, points in grown.items()
-    ]
+    table = []
+    for name, points in grown.items():
+        (first, least), (last, most) = points[0], points[-1]
+        table.append(
+            f"| {name} | {first:,.0f} to {last:,.0f} | {least:g} to {most:g} "
+            f"| {1000 * (most - least) / (last - first):+.3f} | {steepest(points):.2f} |"
+        )
     return "\n".join([*head, *table, ""])
 
 
 def steepest(points: Sequence[Point]) -> float:
     """The largest exponent of growth between neighbouring contexts: 0 is constant, 1 linear, 2 quadratic."""
-    return max(math.log(right.y / left.y) / math.log(right.x / left.x) for left, right in pairwise(points))
+    return max(math.log(right[1] / left[1]) / math.log(right[0] / left[0]) for left, right in pairwise(points))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dftt.analysis.decision_tables import WORTHWHILE_TAU
 from dftt.analysis.summary import summarise
 from dftt.analysis.taxonomy import transitions
 from dftt.analysis.verdict import Verdict
-from dftt.report.budget import cost_of
+from dftt.report.costs import cost_of
 from dftt.report.run import Run
 from dftt.scoring.error_classes import classify_all
 from dftt.types import Record
@@ -86,13 +86,12 @@ def verdict(material: Material, *, question: str) -> Parts:
 def cost(material: Material) -> Parts:
     """Seconds and tokens of the selected arm, and seconds of adapting per context."""
     made = cost_of(material.records)
-    adapted = len({record.context_id for record in material.records if record.adaptation})
     return {
         "decoding_s": made.decoding_s,
         "tokens": made.tokens,
         "seconds_per_token": made.seconds_per_token,
-        "adapting_s": made.adapting_s / adapted if adapted else None,
-        "adapted": adapted,
+        "adapting_s": made.adapting_s / made.adaptations if made.adaptations else None,
+        "adapted": made.adaptations,
         "peak_gib": made.peak_bytes / 2**30 if made.peak_bytes else None,
     }
 
@@ -100,15 +99,10 @@ def cost(material: Material) -> Parts:
 def break_even(material: Material, *, arm: str, reference: str) -> Parts:
     """New tokens per context after which the seconds saved exceed those of adapting; None where they never do."""
     after, before = (cost_of([r for r in material.records if r.arm == each]) for each in (arm, reference))
-    adapted = len({record.context_id for record in material.records if record.arm == arm and record.adaptation})
-    was, now = before.seconds_per_token, after.seconds_per_token
-    if was is None or now is None or not adapted:
-        return {"tokens": None, "pays": "unknown"}
-    pays = now < was
-    return {
-        "tokens": after.adapting_s / adapted / (was - now) if pays else None,
-        "pays": "yes" if pays else "never",
-    }
+    tokens = after.pays_after(before)
+    if tokens is None or math.isinf(tokens):
+        return {"tokens": None, "pays": "unknown" if tokens is None else "never"}
+    return {"tokens": tokens, "pays": "yes"}
 
 
 def mended(material: Material, *, arm: str, reference: str) -> Parts:

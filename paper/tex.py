@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping
 
-from dftt.report.markup import visible
+from dftt.report.words import visible
 
 Value = float | int | str | bool | None
 Format = Callable[[Value], str]

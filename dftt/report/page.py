@@ -1,28 +1,27 @@
-"""The report: sections on one page that loads nothing, and the figures as files beside it."""
+"""The report: one page that loads nothing, and the figures as files beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from dftt.report.adaptation import adaptation_section
-from dftt.report.answers import answer_section
-from dftt.report.budget import budget_section
-from dftt.report.errors import error_section
-from dftt.report.guidance import guidance_section
-from dftt.report.head import head
-from dftt.report.markup import Markup, join, tag
-from dftt.report.palette import DARK, LIGHT, variables
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from dftt.analysis import arm_roles
+from dftt.analysis.comparison import MARGINS, Comparison
+from dftt.analysis.frame import emitted_tau, tau_per_prompt
+from dftt.report import plots, tables
+from dftt.report.figures import Figure
 from dftt.report.run import Run, arms_of, load_runs
-from dftt.report.section import Section
-from dftt.report.tau import tau_section
-from dftt.report.tokens import token_section
-
-# Whatever a page is made to hold, the browser fetches nothing for it and sends nothing anywhere.
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-)
+from dftt.report.tokens import token_data
+from dftt.report.words import sentence_in_words, shortened, visible
+from dftt.scoring.error_classes import ERROR_CLASSES
+from dftt.tables import decimal, number
 
 
 def write_report(folders: Sequence[str | Path], *, to: str | Path | None = None) -> Path:
@@ -39,63 +38,82 @@ def write_report(folders: Sequence[str | Path], *, to: str | Path | None = None)
         raise ValueError("report: no run given; name at least one folder with records.*.jsonl")
     runs = load_runs(folders)
     path = Path(to) if to is not None else Path(folders[0]) / "report.html"
-    sections = make_sections(runs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(make_page(runs, sections), encoding="utf-8")
+    page, figures = make_page(runs)
     saved = path.parent / "figures"
-    saved.mkdir(exist_ok=True)
-    for section in sections:
-        for figure in section.figures:
-            figure.save(saved)
+    saved.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    for figure in figures:
+        figure.save(saved)
     return path
 
 
-def make_sections(runs: Sequence[Run]) -> list[Section]:
-    """All sections of the report of these runs, in order."""
+def make_page(runs: Sequence[Run]) -> tuple[str, list[Figure]]:
+    """The whole page as text, and the figures in it."""
     arms = arms_of(runs)
-    return [
-        head(runs, arms),
-        tau_section(arms),
-        guidance_section(runs, arms),
-        adaptation_section(arms),
-        budget_section(arms),
-        error_section(runs, arms),
-        token_section(arms),
-        answer_section(arms),
-    ]
-
-
-def make_page(runs: Sequence[Run], sections: Sequence[Section]) -> str:
-    """The whole page as text."""
-    title = "dftt: " + ", ".join(run.name for run in runs)
-    head_element = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", title),
-        Markup(f"<style>{_style()}</style>"),
+    figures: dict[Any, list[Figure]] = {
+        "tau": plots.tau_figures(arms),
+        "guidance": plots.guidance_figures(arms),
+        "adaptation": plots.adaptation_figures(arms),
+        "budget": plots.budget_figures(arms),
+        "errors": plots.error_figures(arms),
+    }
+    for count, run in enumerate(runs, start=1):
+        for verdict in run.judgement.verdicts:
+            name = f"verdict_{verdict.question}" + (f"_{count}" if len(runs) > 1 else "")
+            figures[run.name, verdict.question] = plots.verdict_figures(run, verdict, name)
+    page = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            title="dftt: " + ", ".join(run.name for run in runs),
+            runs=runs,
+            arms=arms,
+            figures=figures,
+            tables=tables,
+            tokens=token_data(arms),
+        )
     )
-    toggle = tag("button", "Light or dark", id="theme", type="button")
-    links = tag("nav", [tag("a", s.title, href=f"#{s.id}") for s in sections], toggle, aria_label="sections")
-    body = tag(
-        "body",
-        tag("a", "To the content", href="#content", class_="skip"),
-        tag("header", tag("h1", title), links),
-        tag("main", [section.element() for section in sections], id="content"),
-        Markup(f"<script>{_asset('report.js')}</script>"),
+    return page, [figure for section in figures.values() for figure in section]
+
+
+@cache
+def environment() -> Environment:
+    """Templates in which nothing is markup but what was made so, and no mark of a model's text acts unseen."""
+    made = Environment(
+        loader=PackageLoader("dftt.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_written,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return f"<!doctype html>\n{tag('html', join(head_element, body), lang='en')}\n"
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # of the traces, which are long
+    made.globals |= {"asset": _asset, "roles": arm_roles, "margins": MARGINS, "classes": ERROR_CLASSES}
+    made.filters |= {
+        "in_words": sentence_in_words,
+        "shortened": shortened,
+        "interval": tables.shown,
+        "decimal": lambda value: decimal(number(value)),
+        "with_unscored": _with_unscored,
+        "tau_per_prompt": tau_per_prompt,
+        "emitted": lambda arm: emitted_tau(arm.records, guided=arm.arm.mode == "guided"),
+    }
+    return made
 
 
-def _style() -> str:
-    dark = variables(DARK)
-    return (
-        f":root{{color-scheme:light;{variables(LIGHT)}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}" + _asset("report.css")
-    )
+def _written(value: object) -> object:
+    """What an expression writes: "–" for nothing, and of text that is no markup what can be seen."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value)
+    return "–" if value is None else value
 
 
-def _asset(name: str) -> str:
-    return files("dftt.report").joinpath("assets", name).read_text(encoding="utf-8")
+def _with_unscored(each: Comparison) -> str:
+    """The interval of a comparison, whatever the unscored answers are worth."""
+    return tables.shown(replace(each.interval, low=each.at_least, high=each.at_most), "+") if each.unusable else ""
+
+
+def _asset(name: str) -> Markup:
+    return Markup(files("dftt.report").joinpath("assets", name).read_text(encoding="utf-8"))

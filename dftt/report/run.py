@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dftt.analysis.arm_roles import target_of
 from dftt.analysis.arms_file import read_arms
 from dftt.analysis.comparison import Comparison
+from dftt.analysis.frame import tau_of
+from dftt.analysis.statistics import Interval, wilson_interval
 from dftt.analysis.verdict import Judgement, judge, read_verdict
+from dftt.report.costs import Cost, cost_of
+from dftt.report.words import words_of
+from dftt.scoring.error_classes import classify_all
 from dftt.study.manifest import wanted_records
 from dftt.study.records import Key
 from dftt.study.traces import Trace, load_traces
 from dftt.types import Record
 from dftt.types.arms import Arm
+
+_SETTINGS = ("steps", "lr", "rank", "loss", "anchors", "window")
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,16 @@ class Run:
     error_classes: Mapping[Key, str] = field(default_factory=dict)
     left_out: str = ""
 
+    @cached_property
+    def failures(self) -> dict[Key, str]:
+        """Why each failed answer failed: as errors.json says, else as a program can tell."""
+        return {**classify_all(self.records), **self.error_classes}
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """What each arm does in words, by id."""
+        return words_of(self.arms)
+
     def comparison(self, arm: str, against: str, measure: str) -> Comparison | None:
         """The verdict's comparison of this arm with that kind of reference; None where there is none, or no pair."""
         for each in self.judgement.comparisons:
@@ -59,17 +78,19 @@ class Run:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArmData:
     """The records of one arm of one run.
 
     Args:
-        label: What it is called here: its id, after the run's name where there are several runs.
+        key: Its id, after the run's name where there are several runs.
+        label: What it does in words, likewise.
         arm: The arm.
         run: Its run.
         records: Its records.
     """
 
+    key: str
     label: str
     arm: Arm
     run: Run
@@ -80,9 +101,61 @@ class ArmData:
         """Whether it comes first in its run's tables."""
         return self.arm.id == self.run.baseline
 
+    @property
+    def drafts(self) -> bool:
+        """Whether it has an acceptance length."""
+        return self.arm.mode != "target" and any(record.acceptance_lengths for record in self.records)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has a pass rate."""
+        return self.pass_rate.n > 0
+
+    @cached_property
+    def tau(self) -> Interval:
+        """Its acceptance length."""
+        return tau_of(self.records)
+
+    @cached_property
+    def pass_rate(self) -> Interval:
+        """The share of its scored answers that passed."""
+        scored = [record.passed for record in self.records if record.passed is not None]
+        return wilson_interval(sum(scored), len(scored))
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What it cost."""
+        return cost_of(self.records)
+
+    @property
+    def losses(self) -> list[list[float]]:
+        """Before each step, of each of its adaptations."""
+        made = {record.context_id: record.adaptation.get("losses") for record in self.records if record.adaptation}
+        return [losses for losses in made.values() if losses]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it adapts, and which layers the draft sees and how often it answers, where that is not the usual."""
+        known = {name: value for name, value in self.arm.ttt_overrides.items() if name in _SETTINGS}
+        if self.arm.taps != "all":
+            known["taps"] = self.arm.taps
+        return known if self.arm.rounds == 1 else {**known, "rounds": self.arm.rounds}
+
     def compared(self, against: str, measure: str) -> Comparison | None:
         """The verdict's comparison of this arm with that kind of reference, if there is one."""
         return self.run.comparison(self.arm.id, against, measure)
+
+    def target(self, arms: Sequence[ArmData]) -> ArmData | None:
+        """The target's own answers at the arm's temperature, where its run has them."""
+        target = target_of(self.run.arms, self.arm)
+        return None if target is None else arm_of(arms, self.run, target.id)
+
+    def speed_up(self, arms: Sequence[ArmData]) -> str:
+        """Seconds per token of the target alone over those of the arm; "–" where either was not measured."""
+        target = self.target(arms)
+        before = target.cost.seconds_per_token if target and target.arm.mode == "target" else None
+        after = self.cost.seconds_per_token
+        return f"{before / after:.2f}×" if before and after else "–"
 
 
 def load_run(folder: str | Path, *, name: str = "") -> Run:
@@ -146,8 +219,9 @@ def arms_of(runs: Sequence[Run]) -> list[ArmData]:
     for run in runs:
         for arm in sorted(run.arms, key=lambda arm: arm.id != run.baseline):
             if records := [record for record in run.records if record.arm == arm.id]:
-                label = arm.id if len(runs) == 1 else f"{run.name}: {arm.id}"
-                found.append(ArmData(label, arm, run, records))
+                before = "" if len(runs) == 1 else f"{run.name}: "
+                label = before + run.words[arm.id]
+                found.append(ArmData(before + arm.id, label, arm, run, records))
     return found
 
 

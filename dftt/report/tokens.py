@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dftt.decoding.replay import Candidates, TokenTrace
-from dftt.report.guidance import target_beside
-from dftt.report.markup import Markup, embedded_json, join, shortened, tag, visible
 from dftt.report.run import ArmData
-from dftt.report.section import Section, note
+from dftt.report.words import shortened, visible
 from dftt.study.traces import Trace
 from dftt.types import Record
 
@@ -22,20 +20,16 @@ _TOKEN_TEXT = 100  # characters of a token
 _PAGE_TOKENS = 40_000  # of all answers together: about 8 MB
 
 
-def token_section(arms: Sequence[ArmData]) -> Section:
-    """The view of all traced answers, or how to trace some."""
-    traced = [(arm, record, arm.run.traces[record.key]) for arm in arms for record in _traced(arm)]
+def token_data(arms: Sequence[ArmData]) -> dict[str, Any]:
+    """What the script reads of the traced answers, and how many had no room; nothing where none was traced."""
+    traced = [(arm, record) for arm in arms for record in arm.records if record.key in arm.run.traces]
     if not traced:
-        body = note("No answer was traced: run `test` with --evaluator.trace_tasks 3 to see behind its tokens.")
-        return Section("tokens", "Token by token", body)
+        return {}
     view = _View()
-    for arm, record, trace in traced:
-        view.add(arm, record, trace)
-    left, right = _first_choice([arm for arm, _, _ in traced], arms)
-    data = {**view.data(), "left": left, "right": right}
-    left_out = note(f"{view.left_out} more traced answers have no room here.") if view.left_out else None
-    body = join(_explanation(), left_out, _controls(), embedded_json(data, id="token-data"))
-    return Section("tokens", "Token by token", body)
+    for arm, record in traced:
+        view.add(arm, record, arm.run.traces[record.key])
+    left, right = _first_choice([arm for arm, _ in traced], arms)
+    return {**view.data(), "left": left.key, "right": right.key}
 
 
 class _View:
@@ -45,7 +39,7 @@ class _View:
         self.left_out = 0
         self._texts: dict[str, int] = {}
         self._tasks: dict[tuple[str, str, int], dict[str, Any]] = {}
-        self._arms: dict[str, None] = {}
+        self._arms: dict[str, str] = {}
         self._room = _PAGE_TOKENS
 
     def add(self, arm: ArmData, record: Record, trace: Trace) -> None:
@@ -55,12 +49,12 @@ class _View:
             self.left_out += 1
             return
         self._room -= len(tokens)
-        self._arms[arm.label] = None
+        self._arms[arm.key] = visible(arm.label)
         # Several runs may have answered the same task: their answers stand side by side.
         key = (record.context_id, record.task_id, record.seed)
         name = record.task_id if record.seed == 0 else f"{record.task_id}, seed {record.seed}"
         task = self._tasks.setdefault(key, {"task": visible(name), "answers": {}})
-        task["answers"][arm.label] = {
+        task["answers"][arm.key] = {
             "passed": record.passed,
             "cut": len(trace.tokens) - len(tokens),
             "tokens": [self._token(token, copied, trace) for token, copied in zip(tokens, trace.copied, strict=False)],
@@ -68,7 +62,12 @@ class _View:
 
     def data(self) -> dict[str, Any]:
         """All of it."""
-        return {"texts": list(self._texts), "tasks": list(self._tasks.values()), "arms": list(self._arms)}
+        return {
+            "texts": list(self._texts),
+            "tasks": list(self._tasks.values()),
+            "arms": list(self._arms.items()),
+            "left_out": self.left_out,
+        }
 
     def _token(self, token: TokenTrace, copied: bool, trace: Trace) -> list[Any]:
         differs = token.guided is not None and token.guided.token_ids[:1] != token.target.token_ids[:1]
@@ -96,66 +95,9 @@ class _View:
         return self._texts.setdefault(text, len(self._texts))
 
 
-def _traced(arm: ArmData) -> list[Record]:
-    return [record for record in arm.records if record.key in arm.run.traces]
-
-
-def _first_choice(traced: Sequence[ArmData], arms: Sequence[ArmData]) -> tuple[str, str]:
+def _first_choice(traced: Sequence[ArmData], arms: Sequence[ArmData]) -> tuple[ArmData, ArmData]:
     """The two arms shown first: the target, and one guided by the draft that adapted to the own context, if any."""
     wanted = lambda arm: (arm.mode != "guided", arm.ttt != "own", bool(arm.guidance), arm.alpha <= 0)  # noqa: E731
     right = min(traced, key=lambda data: (*wanted(data.arm), data.is_baseline))
-    reference = target_beside(right, arms)
-    left = reference if reference in traced else traced[0]
-    return (left or traced[0]).label, right.label
-
-
-def _explanation() -> Markup:
-    return note(
-        "Colour is the draft's correction of the token that was committed: log p(guided) − log p(target) in guided "
-        "arms, log p(draft) − log p(target) elsewhere. Blue with a solid line: the draft speaks for the token; orange "
-        "with a dashed line: against it. Rest the pointer on a token, or walk with the arrow keys, to see the top "
-        "candidates. A context token follows the token before it in the context, too."
-    )
-
-
-def _controls() -> Markup:
-    def choice(id: str, label: str, *options: tuple[str, str]) -> Markup:
-        made = [tag("option", text, value=value) for value, text in options]
-        return tag("label", tag("span", label), tag("select", made, id=id))
-
-    def check(id: str, label: str) -> Markup:
-        return tag("label", tag("input", type="checkbox", id=id), tag("span", label), class_="check")
-
-    return tag(
-        "div",
-        tag(
-            "div",
-            choice("token-left", "first answer"),
-            choice("token-right", "second answer"),
-            choice(
-                "token-outcome",
-                "tasks",
-                ("all", "all"),
-                ("fixed", "fixed: first failed, second passed"),
-                ("broken", "broken: first passed, second failed"),
-            ),
-            choice("token-task", "task"),
-            class_="controls",
-        ),
-        tag(
-            "div",
-            check("only-differs", "guided differs from target"),
-            check("only-copied", "context token"),
-            check("only-accepted", "accepted proposal"),
-            tag("output", id="token-count"),
-            class_="controls",
-        ),
-        tag(
-            "div",
-            tag("div", id="token-pairs", class_="pairs", role="group", aria_label="tokens of both answers"),
-            tag("aside", id="token-detail", aria_live="polite", tabindex=0),
-            class_="token-view",
-        ),
-        tag("noscript", note("This view needs scripts; everything above does not.")),
-        id="token-app",
-    )
+    reference = right.target(arms)
+    return (reference if reference in traced else traced[0]) or traced[0], right

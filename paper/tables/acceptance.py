@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dftt.analysis.arm_roles import NO_TTT
 from dftt.analysis.comparison import MIN_CONTEXTS
-from dftt.report.budget import cost_of
+from dftt.report.costs import cost_of
 from paper.quantities import comparison_name
 from paper.roles import Trio, pair_of, questions_of, trio_of, verdict_source
 from paper.studies import Selection, Study, groups_of

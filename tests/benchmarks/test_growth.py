@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks import growth
-from dftt.report.charts import Point
 
 CYCLES = [
     {"context": context, "rows": rows, "side": side, "cycle, ms": value}
@@ -52,7 +51,7 @@ def test_the_later_file_counts(tmp_path: Path) -> None:
 
 
 def test_quadratic_growth_has_the_exponent_2() -> None:
-    assert growth.steepest([Point(1, 1), Point(2, 2), Point(4, 8)]) == pytest.approx(2)
+    assert growth.steepest([(1, 1), (2, 2), (4, 8)]) == pytest.approx(2)
 
 
 def test_one_context_draws_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from dftt.types import Record
 from paper import engine
 from paper.build import HERE, build, main
 from paper.engine import SKIPPED, find_engine
+from paper.figures import KINDS
 from paper.numbers import write_numbers
 from paper.quantities import QUANTITIES, Material, same
 from paper.roles import questions_of, verdict_of
@@ -84,6 +85,16 @@ def test_every_number_is_made_again_from_the_records_its_trace_names(folder: Pat
         if key not in made:
             made[key] = QUANTITIES[entry["quantity"]](chosen[records_key], **entry["arguments"])
         assert same(made[key].get(entry["part"]), entry["value"]), entry["where"]
+
+
+def test_figures_are_pdf_of_the_same_bytes_each_time(folder: Path, built: tuple[Path, Ledger], tmp_path: Path) -> None:
+    """They once were hand-written PDF without words, which TeX set on top."""
+    drawn = sorted((built[0] / "figures").glob("*.pdf"))
+    assert [path.stem for path in drawn] == sorted(KINDS)
+    build([folder], tmp_path / "again")
+    for path in drawn:
+        assert path.read_bytes().startswith(b"%PDF")
+        assert path.read_bytes() == (tmp_path / "again" / "figures" / path.name).read_bytes()
 
 
 def test_verify_agrees_with_what_was_built(folder: Path, built: tuple[Path, Ledger]) -> None:
@@ -187,7 +198,7 @@ def test_a_study_without_some_arms_builds_and_needs_no_number_of_theirs(arms: Se
         text = standing(path.read_text(), ledger.flags)
         assert macros_in(text) <= set(ledger.macros), path.name
         for name in re.findall(r"\\ref\{(?:tab|fig):(\w+)\}", text):
-            found = any((out / kind / f"{name}.tex").is_file() for kind in ("tables", "figures"))
+            found = any((out / path).is_file() for path in (f"tables/{name}.tex", f"figures/{name}.pdf"))
             assert found, f"{path.name} speaks of {name}"
 
 

@@ -1,16 +1,10 @@
-"""What TeX is given: escaped text, numbers as they are shown, and figures."""
+"""What TeX is given: escaped text, and numbers as they are shown."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
-from dftt.report.charts import Estimate, Point, bars, intervals, lines
-from dftt.report.drawing import Drawing
 from paper.tex import code, compact, escape, fixed, p_equation, p_value, whole
-from paper.vector import pdf, write_figure
 
 
 @pytest.mark.parametrize(
@@ -51,26 +45,3 @@ def test_numbers_are_written_as_the_text_shows_them() -> None:
         "$p = 0.500$",
         "no $p$",
     ]
-
-
-DRAWINGS = [
-    intervals([Estimate("a_b", 1.0, 0.5, 2.0), Estimate("none", None)], axis="τ", zero=0.0),
-    lines({f"line {n}": [Point(0, n), Point(1, n + 1, n, n + 2)] for n in range(9)}, x_axis="\u03b1", y_axis="rate"),
-    bars({"arm": {"decoding": 1.0, "adapting": 2.0}}, axis="seconds"),
-]
-
-
-@pytest.mark.parametrize("drawing", DRAWINGS, ids=["intervals", "lines", "bars"])
-def test_a_figure_is_a_well_formed_pdf_under_words_of_tex(drawing: Drawing, tmp_path: Path) -> None:
-    data = pdf(drawing).decode("ascii")
-    places = [int(place) for place in re.findall(r"^(\d{10}) 00000 n", data, re.MULTILINE)]
-    assert [data[place:].partition(" ")[0] for place in places] == ["1", "2", "3", "4"]
-    assert data[int(data.split("startxref\n")[1].split()[0]) :].startswith("xref")
-    stream = re.search(r"/Length (\d+) >>\nstream\n(.*)\nendstream", data, re.DOTALL)
-    assert stream is not None
-    assert len(stream[2]) == int(stream[1])
-    (tmp_path / "figures").mkdir()
-    write_figure(drawing, tmp_path / "figures", "name")
-    words = (tmp_path / "figures" / "name.tex").read_text()
-    assert words.isascii()
-    assert r"\includegraphics[width=760\unitlength]{figures/name.pdf}" in words

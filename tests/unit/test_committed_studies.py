@@ -93,18 +93,20 @@ def test_every_difference_is_a_comparison_of_the_verdict(study: Path, tmp_path: 
     made = [each for verdict in said["verdicts"] for each in verdict["comparisons"] if each["n"]]
     by_kind = {(each["arm"], each["against"], each["measure"]): each for each in made if each["against"] != "noise"}
     page = Tables(write_report([tmp_path]).read_text(encoding="utf-8"))
+    ids = {row["arm"]: row["id"] for row in page.rows if "id" in row}
+    assert len(ids) == len({row["id"] for row in page.rows if "id" in row})
 
     seen = 0
     for row in page.rows:
         for column, cell in row.items():
             if column in _AGAINST and _INTERVAL.search(cell):
-                comparison = by_kind[row["arm"], *_AGAINST[column]]
+                comparison = by_kind[ids[row["arm"]], *_AGAINST[column]]
                 assert cell == shown(comparison), (row["arm"], column)
                 if column != "against TTT on other text [95 %]":
-                    assert comparison["reference"] in {row.get(name) for name in _REFERENCES}
+                    assert comparison["reference"] in {ids.get(row.get(name, "")) for name in _REFERENCES}
                 seen += 1
             elif column == "difference [95 %]" and row["pairs"] != "0":
-                key = row["arm"], row["against"], row["measure"]
+                key = ids[row["arm"]], ids[row["against"]], row["measure"]
                 assert cell in {
                     shown(each) for each in made if key == (each["arm"], each["reference"], each["measure"])
                 }
@@ -113,17 +115,23 @@ def test_every_difference_is_a_comparison_of_the_verdict(study: Path, tmp_path: 
                 assert column == "with the unscored" or not _INTERVAL.search(cell), (row, column)
     assert not _INTERVAL.search(page.outside.partition("{")[0])
     assert seen >= len(made)
-    check_figures(tmp_path / "figures", by_kind)
+    check_figures(tmp_path / "figures", by_kind, made)
 
 
-def check_figures(folder: Path, by_kind: dict[tuple[str, str, str], dict[str, Any]]) -> None:
+def check_figures(
+    folder: Path, by_kind: dict[tuple[str, str, str], dict[str, Any]], made: list[dict[str, Any]]
+) -> None:
     """The numbers below the figures of differences."""
+    pairs = {tuple(each[name] for name in ("arm", "reference", "estimate", "low", "high")) for each in made}
     gains = {(each["estimate"], each["low"], each["high"]) for key, each in by_kind.items() if key[1] == "no TTT"}
     for path in folder.glob("*.csv"):
         with path.open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            if path.stem == "pass_rate_differences":
+            if path.stem.startswith("verdict_"):
+                ends = tuple(float(row[name]) if row[name] else None for name in ("estimate", "low", "high"))
+                assert (row["arm"], row["reference"], *ends) in pairs
+            elif path.stem == "pass_rate_differences":
                 comparison = by_kind[row["arm"], "the target", "pass rate"]
                 assert float(row["estimate"]) == comparison["estimate"]
                 assert row["reference"] == comparison["reference"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +18,10 @@ from PIL import Image
 from dftt.analysis.summary import summarise
 from dftt.analysis.verdict import write_verdict
 from dftt.report.__main__ import main
-from dftt.report.markup import embedded_json, shortened, tag, visible
-from dftt.report.page import make_page, make_sections, write_report
+from dftt.report.figures import Figure, lines
+from dftt.report.page import environment, make_page, write_report
 from dftt.report.run import arms_of, load_run, load_runs
+from dftt.report.words import shortened, visible
 from dftt.types.arms import Arm
 from tests.written_runs import ARMS, made_record, made_trace, small_run, write_run
 
@@ -60,8 +62,7 @@ class Page(HTMLParser):
 
 
 def text_of(*folders: Path) -> str:
-    runs = load_runs(folders)
-    return make_page(runs, make_sections(runs))
+    return make_page(load_runs(folders))[0]
 
 
 def page_of(*folders: Path) -> Page:
@@ -72,30 +73,43 @@ def names(page: Page) -> list[str]:
     return [name for name, _ in page.elements]
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its verdict, its page and its figures."""
+    folder = tmp_path_factory.mktemp("study")
+    small_study(folder)
+    write_report([folder])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(study: Path) -> str:
+    return (study / "report.html").read_text(encoding="utf-8")
+
+
 # -- what it says ------------------------------------------------------------------------------------------------------
 
 
-def test_every_section_and_figure_is_there(tmp_path: Path) -> None:
-    page = Page(write_report([small_run(tmp_path)]).read_text(encoding="utf-8"))
+def test_every_section_and_figure_is_there(study: Path, written: str) -> None:
+    page = Page(written)
     ids = {attributes.get("id") for _, attributes in page.elements}
     assert {"head", "tau", "guidance", "adaptation", "budget", "errors", "tokens", "answers"} <= ids
     assert page.open == []
-    assert page.count("figure") == page.count("svg") == len(list((tmp_path / "figures").glob("*.svg")))
+    assert page.count("figure") == page.count("svg") == len(list((study / "figures").glob("*.svg")))
     assert "bundled:smollm2-135m" in page.text
     assert "cli.py test --x 'a b'" in page.text
     assert "Qwen3-8B, DFlash block 16" in page.text
 
 
-def test_tau_in_the_page_is_that_of_the_summary(tmp_path: Path) -> None:
-    page = page_of(small_run(tmp_path))
-    for row in summarise(load_run(tmp_path).records, "speculative+none"):
+def test_tau_in_the_page_is_that_of_the_summary(study: Path, written: str) -> None:
+    page = Page(written)
+    for row in summarise(load_run(study).records, "speculative+none"):
         if row["arm"] != "target":
             assert f"{row['tau']:.3f} [{row['tau_low']:.3f}, {row['tau_high']:.3f}]" in page.text
 
 
-def test_figures_are_saved_as_svg_png_and_csv(tmp_path: Path) -> None:
-    write_report([small_run(tmp_path)])
-    drawn = sorted((tmp_path / "figures").glob("*.svg"))
+def test_figures_are_saved_as_svg_png_and_csv(study: Path) -> None:
+    drawn = sorted((study / "figures").glob("*.svg"))
     assert {"tau", "losses", "pass_rate_by_alpha", "slot_acceptance"} <= {path.stem for path in drawn}
     for path in drawn:
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
@@ -127,8 +141,66 @@ def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp
     assert len(sentences) == 2
     assert all(sentence in page.text for sentence in sentences)
     assert "n = " in sentences[0]
-    for each in load_run(tmp_path).judgement.comparisons:
-        assert f"{each.arm}{each.reference}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text
+    run = load_run(tmp_path)
+    for each in run.judgement.comparisons:
+        named = f"{run.words[each.arm]}{run.words[each.reference]}"
+        assert f"{named}{each.pair.measure}{each.interval.estimate:+.3f}" in page.text.replace("\n", "")
+
+
+def test_the_first_screen_names_arms_in_words(written: str) -> None:
+    """Before anything that is folded away, no id of an arm is shown; one figure for each question."""
+    shown, _, _ = written.partition('<section id="tau">')
+    unfolded = Page(re.sub(r"<details>.*?</details>", "", shown, flags=re.DOTALL))
+    assert "“sped up by the adapted draft” against “sped up by the plain draft”, tau +" in unfolded.text
+    assert not [arm for arm in ARMS if "+" in arm and arm in unfolded.text]
+    assert [attributes["id"] for name, attributes in unfolded.elements if name == "figure"] == [
+        "figure-verdict_tau",
+        "figure-verdict_guidance",
+    ]
+
+
+def test_long_tables_are_folded(written: str) -> None:
+    unfolded = Page(re.sub(r"<details>.*?</details>", "", written, flags=re.DOTALL))
+    assert unfolded.count("table") == 0
+
+
+def test_ids_of_a_page_are_unique_and_links_end_in_them(tmp_path: Path) -> None:
+    page = page_of(small_run(tmp_path / "one"), small_run(tmp_path / "two", tasks=4))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    wanted = {(attributes.get("href") or "").removeprefix("#") for _, attributes in page.elements} - {""}
+    assert wanted <= set(ids)
+
+
+def test_the_same_records_make_the_same_files(tmp_path: Path) -> None:
+    def files(folder: Path) -> dict[str, bytes]:
+        write_report([small_run(folder / "run", tasks=2, arms=ARMS[1:3])])
+        made = [folder / "run" / "report.html", *(folder / "run" / "figures").iterdir()]
+        return {path.name: path.read_bytes() for path in made}
+
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_a_page_loads_nothing(written: str) -> None:
+    for _, attributes in Page(written).elements:
+        assert (attributes.get("href") or "#").startswith("#")
+        assert "src" not in attributes
+
+
+def test_figures_take_the_colours_of_the_page(written: str) -> None:
+    """A fixed colour could not be read on the dark page, or on the light one."""
+    drawn = re.findall(r"<svg.*?</svg>", written, flags=re.DOTALL)
+    assert len(drawn) > 10
+    for svg in drawn:
+        assert re.findall(r"(?:fill|stroke): #", svg) == []
+        assert "var(--ink)" in svg
+
+
+def test_labels_are_text_and_no_formulas() -> None:
+    rows = [{"label": "costs $x_1$ & <b> τ 中", "x": x, "y": x} for x in (0, 1)]
+    figure = Figure("name", "title", rows, lines(rows, x="x", y="y"))
+    assert "costs $x_1$ &amp; &lt;b&gt; τ 中" in figure.inline()
+    assert figure.written("png").startswith(b"\x89PNG")
 
 
 def test_a_verdict_of_fewer_records_is_not_what_is_shown(tmp_path: Path) -> None:
@@ -178,8 +250,8 @@ def test_the_gain_is_shown_against_each_setting_that_varies(tmp_path: Path) -> N
     records = [made_record(task, "speculative+none") for task in range(4)]
     records += [replace(made, arm=arm.id) for arm in arms[1:] for made in adapted]
     write_report([write_run(tmp_path, records, arms=arms)])
-    assert {row["steps"] for row in figure_rows(tmp_path, "gain_by_steps")} == {"3.0", "12.0"}
-    assert {row["window"] for row in figure_rows(tmp_path, "gain_by_window")} == {"0.0", "40.0"}
+    assert {row["steps"] for row in figure_rows(tmp_path, "gain_by_steps")} == {"3", "12"}
+    assert {row["window"] for row in figure_rows(tmp_path, "gain_by_window")} == {"0", "40"}
     by_loss = figure_rows(tmp_path, "gain_by_loss")
     assert {row["loss"] for row in by_loss} == {"ce", "kl"}
     assert len({row["line"] for row in by_loss}) == 1  # other settings were tried under one loss
@@ -193,8 +265,9 @@ def test_unscored_answers_are_named_with_their_reason(tmp_path: Path) -> None:
 
 def test_several_runs_are_told_apart(tmp_path: Path) -> None:
     page = page_of(small_run(tmp_path / "one"), small_run(tmp_path / "two", tasks=4))
-    assert "one: speculative+own" in page.text
-    assert "two: speculative+own" in page.text
+    assert "one: sped up by the adapted draft" in page.text
+    assert "two: sped up by the adapted draft" in page.text
+    assert "two: speculative+own" in page.text  # as the files of figures have it
 
 
 @pytest.mark.parametrize("arms", [("target",), ("speculative+own",), ("speculative+none",)])
@@ -212,23 +285,28 @@ def test_a_run_of_nothing_but_errors_makes_a_report(tmp_path: Path) -> None:
 # -- model text --------------------------------------------------------------------------------------------------------
 
 
+def said_everywhere(folder: Path, said: str) -> Path:
+    """A run in which a model's words stand wherever they may."""
+    records = [
+        type(made)(**{**made.to_json(), "explanation": said, "metadata": {"category": f"{said}{task}"}})
+        for task in (0, 1)
+        for made in (made_record(task, arm, answer=said) for arm in ARMS[1:5])
+    ]
+    return write_run(folder, records, [made_trace(record, texts=(said, *"abcdefgh")) for record in records])
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return page_of(said_everywhere(tmp_path_factory.mktemp("plain") / "run", "harmless"))
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_changes_nothing(tmp_path: Path, text: str) -> None:
-    """The same elements with the same attributes as with harmless text, wherever a model's words may stand."""
-
-    def run(folder: Path, said: str) -> Path:
-        records = [
-            type(made)(**{**made.to_json(), "explanation": said, "metadata": {"category": f"{said}{task}"}})
-            for task in (0, 1)
-            for made in (made_record(task, arm, answer=said) for arm in ARMS[1:5])
-        ]
-        traces = [made_trace(record, texts=(said, *"abcdefgh")) for record in records]
-        return write_run(folder, records, traces)
-
-    written = text_of(run(tmp_path / "run", text))
-    page, plain = Page(written), page_of(run(tmp_path / "plain" / "run", "harmless"))
-    outline = lambda one: [(name, sorted(attributes)) for name, attributes in one.elements if name != "line"]  # noqa: E731
-    assert outline(page) == outline(plain)
+def test_hostile_text_changes_nothing(tmp_path: Path, harmless: Page, text: str) -> None:
+    """The same elements with the same attributes as with harmless text."""
+    written = text_of(said_everywhere(tmp_path / "run", text))
+    page = Page(written)
+    outline = lambda one: [(name, sorted(attributes)) for name, attributes in one.elements]  # noqa: E731
+    assert outline(page) == outline(harmless)
     assert page.count("script") == 2
     assert "img" not in names(page)
     assert "\u202e" not in written
@@ -241,15 +319,17 @@ def test_unseen_marks_are_written_out() -> None:
     assert visible("ordinary\ttext\n") == "ordinary\ttext\n"
 
 
-def test_markup_escapes_text_and_attributes() -> None:
-    assert tag("p", "<b>", tag("i", "&"), title='"x"') == '<p title="&quot;x&quot;">&lt;b&gt;<i>&amp;</i></p>'
+def test_templates_escape_text_and_attributes_and_show_unseen_marks() -> None:
+    written = environment().from_string('<p title="{{ x }}">{{ x }}</p>').render(x='"<b>&\u202e')
+    shown = "&#34;&lt;b&gt;&amp;⟨U+202E⟩"
+    assert written == f'<p title="{shown}">{shown}</p>'
 
 
 def test_embedded_data_cannot_end_its_element_and_reads_back() -> None:
-    value = {"text": "</script><!-- <script> & \u2028"}
-    written = embedded_json(value, id="data")
-    assert written.count("<") == 2
-    assert json.loads(written.partition(">")[2].rpartition("<")[0]) == value
+    value = {"text": "</script><!-- <script> & \u2028 \ud800"}
+    written = environment().from_string("{{ value | tojson }}").render(value=value)
+    assert not {"<", ">", "&", "\u2028"} & set(written)
+    assert json.loads(written) == value
 
 
 def test_long_text_is_shortened_and_says_so() -> None:

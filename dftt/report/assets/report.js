@@ -4,7 +4,7 @@
 
   byId("theme").addEventListener("click", () => {
     const root = document.documentElement;
-    const dark = getComputedStyle(root).colorScheme === "dark";
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
 
@@ -63,6 +63,7 @@
 
   const shown = (text) => text.replace(/\n/g, "↵").replace(/\t/g, "⇥");
 
+  const names = Object.fromEntries(data.arms);
   let answers = [];
   const pairsBox = byId("token-pairs");
   const detail = byId("token-detail");
@@ -96,7 +97,7 @@
     const named = make("div", "answers-named");
     sides.forEach((side, index) => {
       const state = side.passed === null ? "unscored" : side.passed ? "passed" : "failed";
-      const line = make("span", "", `${index ? "lower" : "upper"} line: ${byId(index ? "token-right" : "token-left").value}, `);
+      const line = make("span", "", `${index ? "lower" : "upper"} line: ${names[byId(index ? "token-right" : "token-left").value]}, `);
       line.append(make("span", state, state));
       if (side.cut) line.append(`, ${side.cut} more tokens not shown`);
       named.append(line);
@@ -209,9 +210,8 @@
     draw();
   };
 
-  const arms = data.arms.map((arm) => [arm, arm]);
-  fill(byId("token-left"), arms, data.left);
-  fill(byId("token-right"), arms, data.right);
+  fill(byId("token-left"), data.arms, data.left);
+  fill(byId("token-right"), data.arms, data.right);
   for (const id of ["token-left", "token-right", "token-outcome"]) byId(id).addEventListener("change", listTasks);
   byId("token-task").addEventListener("change", draw);
   for (const id of ["only-differs", "only-copied", "only-accepted"]) byId(id).addEventListener("change", filter);
