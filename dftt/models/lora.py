@@ -126,6 +126,11 @@ class Adaptation:
     study: tuple[tuple[int, ...], ...] = ()
     study_seconds: float = 0.0
 
+    @property
+    def all_seconds(self) -> float:
+        """Seconds of writing and learning together; 0 where a store had the adapter."""
+        return self.seconds + self.study_seconds
+
 
 def _read_plain_config(folder: Path) -> dict[str, Any]:
     """The adapter_config.json of a plain LoRA; ValueError, naming field and value, for anything more than that."""
