@@ -32,7 +32,7 @@ from tests.commands import Commands
 from tests.fakes import tiny_draft_dir
 from tests.native_dflash import HAS_NATIVE_DFLASH
 from tests.plain_loop import plain_loop
-from tests.published_drafts import NATIVE, SPECULATORS
+from tests.published_drafts import LLAMA3_ROPE, NATIVE, SPECULATORS
 
 NEW = 30  # tokens
 GREEDY = DecodingSpec(max_new_tokens=NEW, ignore_eos=True)
@@ -40,7 +40,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "full": {},
     "sliding": {"layer_types": (SLIDING, FULL), "sliding_window": 9},
     "bias": {"attention_bias": True},
-    "yarn": {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}},
+    "yarn": {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}},
+    "llama3": {"rope_parameters": {**LLAMA3_ROPE, "rope_theta": 1e4, "original_max_position_embeddings": 64}},
     "gapped taps": {"taps": (0, 2)},
     "nothing said of the target": {"num_target_layers": None},
 }
@@ -163,18 +164,16 @@ def test_the_published_loop_accepts_what_ours_does(
 
 
 @native_only
-@pytest.mark.parametrize("kind", ["full", "sliding"])
+@pytest.mark.parametrize("kind", ["full", "sliding", "yarn", "llama3"])
 @pytest.mark.parametrize("merged", [False, True])
 def test_transformers_loop_accepts_what_ours_does(
     good_pair: Any, reference: Any, good: Path, adapted: Adapter, tmp_path: Path, merged: bool, kind: str
 ) -> None:
     """Greedy tokens and acceptance lengths; the native loop shortens the block at the end, so that is left out."""
     pair, prompt = good_pair("qwen3")
-    source = good
-    if kind == "sliding":
-        draft = load_draft(good)
-        draft.config = replace(draft.config, layer_types=(SLIDING, FULL), sliding_window=9)
-        source = save_draft(draft, tmp_path / "sliding")
+    draft = load_draft(good)
+    draft.config = replace(draft.config, **KINDS[kind])
+    source = save_draft(draft, tmp_path / "source")
     more = ("--adapter", adapted.save(tmp_path / "adapter")) if merged else ()
     folder = export(source, "transformers", tmp_path / "out", *more)
     assistant = AutoModel.from_pretrained(folder)
@@ -182,7 +181,7 @@ def test_transformers_loop_accepts_what_ours_does(
     tokens, lengths = native_loop(reference("qwen3"), assistant, prompt, NEW + 8)
     ours = generate(Pair(pair.target, load_draft(folder)), prompt, replace(GREEDY, max_new_tokens=NEW + 8))
     assert tokens == ours.token_ids
-    assert len(ours.acceptance_lengths) > 8
+    assert len(set(ours.acceptance_lengths)) > 1
     assert lengths[: len(ours.acceptance_lengths) - 3] == ours.acceptance_lengths[:-3]
 
 
@@ -246,7 +245,7 @@ def test_a_draft_that_carries_an_adapter_is_not_merged(good: Path, adapted: Adap
         dftt.merge(draft, adapted)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("bfloat16", 0.35)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("bfloat16", 0.1)])
 def test_tau_of_the_merged_folder_is_that_under_the_adapter(
     commands: Commands, good: Path, good_pair: Any, tmp_path: Path, dtype: str, tolerance: float
 ) -> None:
