@@ -27,7 +27,9 @@ from dftt.types.outputs import check_output_folder
 _PEFT_CONFIG = "adapter_config.json"
 _README = """# A DFlash draft
 
-Written by `python -m dftt.export`. {loader}
+Written by `python -m dftt.export`.
+
+{loader}
 
 In dftt: `dftt.load_pair(TARGET, FOLDER)`. A server is to propose {count} tokens a block.
 """
@@ -50,11 +52,13 @@ def export(draft: str, *, format: str, out: Path, adapter: Path | None = None, t
         raise ValueError(f"--format {format!r}: unknown; choose from {', '.join(LAYOUTS)}")
     layout = LAYOUTS[format]
     _check_out(out)
+    change = None if adapter is None else _read_adapter(adapter)
     folder = find_draft(None if draft == BUNDLED else draft, target=BUNDLED)
     config = read_config(folder)
     _check_holds(format, config, draft)
     weight_files(folder)
-    change = None if adapter is None else _read_adapter(adapter, config)
+    if change is not None:
+        check_shapes(change, config)
     loaded = read_draft(folder, target="", dtype=None)
     own = loaded.own_vocabulary
     if not layout.keeps_vocabulary:
@@ -91,8 +95,8 @@ def _check_holds(format: str, config: DraftConfig, draft: str) -> None:
             )
 
 
-def _read_adapter(folder: Path, config: DraftConfig) -> Adapter:
-    """The adapter of a PEFT folder or the only one of a store; ValueError unless it is one for such a draft."""
+def _read_adapter(folder: Path) -> Adapter:
+    """The adapter of a PEFT folder, or the only one of a store; ValueError where there is none, or several."""
     kept = sorted(each.parent for each in folder.glob(f"*/{_PEFT_CONFIG}") if not each.parent.name.startswith("."))
     if kept and not (folder / _PEFT_CONFIG).exists():
         if len(kept) > 1:
@@ -101,9 +105,7 @@ def _read_adapter(folder: Path, config: DraftConfig) -> Adapter:
             )
         folder = kept[0]
     with reading(f"adapter {folder} could not be loaded", fix="give a PEFT folder"):
-        adapter = Adapter.load(folder)
-    check_shapes(adapter, config)
-    return adapter
+        return Adapter.load(folder)
 
 
 def _check_vocabulary(draft: DFlashDraft, format: str, name: str, target: str) -> None:

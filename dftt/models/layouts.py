@@ -87,8 +87,8 @@ LAYOUTS = {
     ),
     "speculators": Layout(
         _speculators,
-        "The layout is that of the library speculators: its class is `DFlashDraftModel` of `speculators.models`,\n"
-        "and vLLM reads it, too. Both take embedding and head from the target, which config.json names in\n"
+        "The layout is that of the library speculators: `speculators.models.dflash.DFlashDraftModel` loads it, and\n"
+        "vLLM reads it, too. Both take embedding and head from the target, which config.json names in\n"
         "`speculators_config.verifier` where `--target` did.",
         keeps_vocabulary=True,
     ),
