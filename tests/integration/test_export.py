@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +29,7 @@ from dftt.models.target import Target
 from dftt.types import LORA_MODULES, DecodingSpec, Prompt, TTTSpec
 from tests.commands import Commands
 from tests.fakes import tiny_draft_dir
-from tests.native_dflash import HAS_NATIVE_DFLASH
+from tests.native_dflash import HAS_NATIVE_DFLASH, native_loop
 from tests.plain_loop import plain_loop
 from tests.published_drafts import LLAMA3_ROPE, NATIVE, SPECULATORS
 
@@ -178,38 +177,11 @@ def test_transformers_loop_accepts_what_ours_does(
     folder = export(source, "transformers", tmp_path / "out", *more)
     assistant = AutoModel.from_pretrained(folder)
     assert type(assistant).__name__ == "MuseGlimmerAssistantModel"
-    tokens, lengths = native_loop(reference("qwen3"), assistant, prompt, NEW + 8)
+    tokens, lengths = native_loop(reference("qwen3"), assistant, prompt.input_ids, NEW + 8)
     ours = generate(Pair(pair.target, load_draft(folder)), prompt, replace(GREEDY, max_new_tokens=NEW + 8))
     assert tokens == ours.token_ids
     assert len(set(ours.acceptance_lengths)) > 1
     assert lengths[: len(ours.acceptance_lengths) - 3] == ours.acceptance_lengths[:-3]
-
-
-def native_loop(target: Any, assistant: Any, prompt: Prompt, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tokens of transformers' own loop, and how many each target pass gave, told by where the next one starts."""
-    starts: list[int] = []
-
-    def note(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        starts.append(int(kwargs["position_ids"][0, 0]))
-
-    handle = target.register_forward_pre_hook(note, with_kwargs=True)
-    ids = torch.tensor([prompt.input_ids])
-    try:
-        out = target.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=count,
-            eos_token_id=None,
-            pad_token_id=0,
-            assistant_model=assistant,
-            speculation_type="dflash",
-        )
-    finally:
-        handle.remove()
-    passes = starts[1:]  # the first one is the prompt's
-    lengths = tuple(after - before for before, after in pairwise(passes))
-    return tuple(out[0, len(prompt) :].tolist()), lengths
 
 
 def test_merging_is_the_float32_sum_rounded_once(good: Path, adapted: Adapter) -> None:
