@@ -29,6 +29,7 @@ RANKS = {
     "analysis": 7,
     "report": 8,
     "free_text": 8,
+    "export": 8,
     "shipped": 8,
     "shell": 9,
     "api": 10,
