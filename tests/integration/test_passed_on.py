@@ -355,10 +355,9 @@ def test_reranking_asks_the_draft_under_its_adapter(study: Study, arm: str) -> N
     assert favourite(under.adapter) != favourite(None)
 
 
-# -- known faults -----------------------------------------------------------------------------------------------------
+# -- what the draft sees ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="a draft that learns while it is decoded ignores draft_window")
 def test_a_learning_draft_keeps_its_window(study: Study) -> None:
     """At a rate of nothing it proposes as one that does not learn."""
     spec, still = replace(SPEC, draft_window=3), replace(TTT, learns_from="generation", every=4, lr=1e-12)
@@ -367,7 +366,6 @@ def test_a_learning_draft_keeps_its_window(study: Study) -> None:
     assert outcome(made) == outcome(study.records["window"])
 
 
-@pytest.mark.xfail(strict=True, reason="a trace shows the draft without its draft_window")
 def test_a_trace_shows_the_draft_with_its_window(study: Study) -> None:
     """What the draft says at slot 1 depends on what it may see."""
     record, trace = study.records["window"], study.traces["window"]
