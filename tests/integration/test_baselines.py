@@ -158,7 +158,7 @@ def test_margins_are_those_of_the_mixed_distributions(good_pair, reference) -> N
         assert margin.memorised == pytest.approx(expected(alpha, answers[1]))
 
 
-def test_a_passage_too_short_to_adapt_to_is_left_out_of_the_margins(good_pair, capsys) -> None:
+def test_a_passage_too_short_is_left_out_of_margins(good_pair, capsys) -> None:
     """One row of two tokens ended the measurement of all behind it."""
     pair, _ = good_pair("qwen3")
     kept = [name for name in ("ab", "abc") if is_long_enough(pair, {"id": name, "context": name})]
