@@ -27,7 +27,7 @@ CATEGORIES = {
         "Procedural Task Execution",
         "Empirical Discovery & Simulation",
     },
-    "babi": {f"qa{number}" for number in range(1, 21)},
+    "babi": {f"qa{number}" for number in (1, 2, 3, 5, 11, 12, 13, 14, 15, 16)},
     "memotrap": {"proverb", "scihist"},
     "mtbench": {"writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"},
 }
