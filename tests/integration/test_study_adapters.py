@@ -74,10 +74,11 @@ def test_a_temperature_is_matched_under_the_guided_arms_adapter(commands: Comman
         calls_of(dftt.study.adapters, "ttt_adapt") as adapted,
         calls_of(dftt.study.answers, "forced_logits") as forced,
     ):
-        warm = "--evaluator.decoding.temperature=0.7"
-        commands("test", *SHORT, warm, "--model.ttt.steps=1", *flags, data=commands.contexts("rules", tasks=1))
-    ((_, options, _),) = forced
+        warm = ("--evaluator.decoding.temperature=0.7", "--evaluator.decoding.draft_window=5")
+        commands("test", *SHORT, *warm, "--model.ttt.steps=1", *flags, data=commands.contexts("rules", tasks=1))
+    (((*_, spec), options, _),) = forced
     assert options["adaptation"] is adapted[0][2]
+    assert spec.draft_window == 5
 
 
 def test_arms_without_ttt_decode_under_a_checkpoints_adapter(commands: Commands) -> None:
