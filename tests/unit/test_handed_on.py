@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import patch
 
 import pytest
@@ -48,7 +48,7 @@ def learnt(pair: Pair, **settings: Any) -> Adapter:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_loss_asked_for_is_learnt(pair: Pair, loss: LossName) -> None:
     batch = context_batch(pair.draft, pair.prefill(PROMPT), len(PROMPT), TTT, 0)
-    wanted = [float(block_loss(pair.draft, pair.target, batch, loss=each).loss) for each in LOSSES]
+    wanted = [float(block_loss(pair.draft, pair.target, batch, loss=each).loss) for each in get_args(LossName)]
     made = ttt_adapt(pair, PROMPT, replace(TTT, loss=loss)).losses
     assert made == pytest.approx([wanted[LOSSES.index(loss)]], rel=1e-5)
     assert len({round(each, 3) for each in wanted}) == len(LOSSES)
@@ -110,6 +110,16 @@ def test_arms_with_other_taps_do_not_share_an_adapter(pair: Pair) -> None:
         with tapped(pair.draft, arm.taps):
             wanted = ttt_adapt(pair, PROMPT, replace(TTT, lr=0.01)).losses
         assert adapters.adaptation(arm, Contexts(PROMPT), to="own").losses == pytest.approx(wanted)
+
+
+def test_the_other_adapter_is_learnt_with_the_arms_taps(pair: Pair) -> None:
+    arm, other = Arm("guided", "own", 1.0, guidance={"rule": "own_minus_other"}, taps=0), random_prompt(30, seed=6)
+    adapters = Adapters(Study(pair, (arm,), DecodingSpec(), replace(TTT, lr=0.01)), progress())
+    materials = adapters.materials(arm, Contexts(PROMPT, other, "other"), None)
+    assert materials is not None
+    with tapped(pair.draft, 0):
+        wanted = ttt_adapt(pair, other, replace(TTT, lr=0.01)).adapter.weights
+    assert all(torch.equal(materials.adapters["other"].weights[name], wanted[name]) for name in wanted)
 
 
 # -- methods by name --------------------------------------------------------------------------------------------------
