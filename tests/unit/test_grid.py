@@ -46,7 +46,7 @@ def test_several_grids_stand_for_the_arms_of_each() -> None:
     assert [arm.id for arm in expand([drafting, guided])] == ["target", "speculative+none", "guided:cad@0.5+none"]
 
 
-def test_axes_of_baselines_and_matches_go_to_the_modes_that_have_them() -> None:
+def test_axes_go_to_the_modes_that_have_them() -> None:
     grid = {
         "mode": ["target", "speculative", "power", "rerank"],
         "temperature": [0.5, 1.0],
