@@ -135,11 +135,14 @@ def _same_start_and_no_leaks() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_pixels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pixels(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hundreds of tests end in a report, and pixels take half of its second: only tests about figures draw them."""
-    if "report" not in request.path.name and "paper" not in request.path.parts:
-        written = Figure.written
-        monkeypatch.setattr(Figure, "written", lambda self, format: b"" if format == "png" else written(self, format))
+    # Not the fixture `monkeypatch`: begun this early, it would end after the check for leaks.
+    with pytest.MonkeyPatch.context() as patched:
+        if "report" not in request.path.name and "paper" not in request.path.parts:
+            written = Figure.written
+            patched.setattr(Figure, "written", lambda self, format: b"" if format == "png" else written(self, format))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

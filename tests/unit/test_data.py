@@ -97,17 +97,18 @@ def test_a_generated_suite_needs_no_file_and_may_be_one_category() -> None:
     assert len(module.contexts) == 5
 
 
-@pytest.mark.parametrize("given", [{"path": "rows.jsonl"}, {"suite": "gsm8k"}, {"suites": {"gsm8k": None}}])
+@pytest.mark.parametrize("given", [{"suite": "gsm8k"}, {"suites": {"gsm8k": None}}])
 def test_a_document_beside_other_data_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
-    """The path and the suite were dropped without a word."""
+    """The suite was dropped without a word."""
     (tmp_path / "pump.md").write_text("The pump has two valves.")
     with pytest.raises(ValueError, match=r"data\.\w+ stands alone, but data\.\w+ is given too"):
         ContextDataModule(context=str(tmp_path / "pump.md"), question="How many?", **given)
 
 
-def test_a_document_takes_the_place_of_the_demo(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["demo", "rows.jsonl"])
+def test_a_document_takes_the_place_of_a_path(tmp_path: Path, path: str) -> None:
     (tmp_path / "pump.md").write_text("The pump has two valves.")
-    module = ContextDataModule(path="demo", context=str(tmp_path / "pump.md"), question="How many?")
+    module = ContextDataModule(path=path, context=str(tmp_path / "pump.md"), question="How many?")
     assert list(module.contexts) == ["pump"]
 
 
