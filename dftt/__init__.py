@@ -10,7 +10,7 @@ from dftt.adaptation.ttt import ttt_adapt
 from dftt.decoding.generate import generate, guided_generate
 from dftt.decoding.guidance.sources import Materials
 from dftt.former_names import keep_former_names
-from dftt.models.lora import Adaptation, Adapter
+from dftt.models.lora import Adaptation, Adapter, merge
 from dftt.models.pair import Pair, load_pair
 from dftt.types import DecodingSpec, Generation, GuidanceSpec, Prefill, Prompt, TTTSpec
 
@@ -28,6 +28,7 @@ __all__ = [
     "generate",
     "guided_generate",
     "load_pair",
+    "merge",
     "ttt_adapt",
 ]
 __version__ = "0.1.0"

@@ -7,6 +7,7 @@ from importlib import import_module
 
 COMMANDS = {
     "diagnostic": "dftt_tools.diagnostic.__main__",
+    "export": "dftt.export",
     "report": "dftt.report.__main__",
     "rescore": "dftt.analysis.rescore",
     "synthesise": "dftt_tools.synthesise",

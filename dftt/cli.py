@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jsonargparse import Namespace
@@ -47,39 +47,21 @@ _NOT_FOR_US = (
 
 
 class DfttCLI(LightningCLI):
-    """Train, adapt and evaluate a DFlash draft. One evaluator is always attached, as `evaluator`.
-
-    Args:
-        args: Arguments, the subcommand first.
-    """
-
-    def __init__(self, args: Sequence[str]) -> None:
-        self._given = list(args)
-        super().__init__(
-            DraftTTTModule,
-            args=self._given,
-            auto_configure_optimizers=False,
-            seed_everything_default=1,
-            save_config_callback=SaveConfigAndProvenance,
-            save_config_kwargs={"overwrite": True},  # of a folder that was named by hand, as provenance.json
-            trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [StopsOnSignals()]},
-            parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in self.subcommands()}},
-        )
+    """Train, adapt and evaluate a DFlash draft. One evaluator is always attached, as `evaluator`."""
 
     def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Lightning's; the one that is named alone, since each takes a tenth of a second to set up."""
-        known = LightningCLI.subcommands()
-        return {name: known[name] for name in self._given[:1] if name in known} or known
+        """Those of Lightning's that the parser is given settings for: each takes a tenth of a second to set up."""
+        return {name: left_out for name, left_out in LightningCLI.subcommands().items() if name in self.parser_kwargs}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The evaluator as a forced callback: always there, and out of reach of a checkpoint's hyper-parameters."""
         parser.add_lightning_class_args(GuidedDecodingEvaluator, "evaluator")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:  # noqa: ARG002
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read flags and configs, free text as it was typed; whatever the parser says of them is one sentence."""
         with reading("the settings", fix="--help lists what is accepted"):
             try:
-                self.config = parser.parse_args(as_configs(with_shipped(self._given)))
+                self.config = parser.parse_args(as_configs(with_shipped(cast(list[str], args))))
             except argparse.ArgumentError as error:
                 raise ValueError(str(bad_input_behind(error) or _innermost(error))) from error
         seed = self.config[self.config.subcommand].seed_everything
@@ -245,8 +227,19 @@ class SaveConfigAndProvenance(SaveConfigCallback):
 def main(args: Sequence[str] | None = None) -> None:
     """Run a subcommand as `command_line` runs commands."""
     with command_line(unasked=_NOT_FOR_US):
+        given, known = list(sys.argv[1:] if args is None else args), LightningCLI.subcommands()
+        wanted = [name for name in given[:1] if name in known] or known
         try:
-            DfttCLI(sys.argv[1:] if args is None else args)
+            DfttCLI(
+                DraftTTTModule,
+                args=given,
+                auto_configure_optimizers=False,
+                seed_everything_default=1,
+                save_config_callback=SaveConfigAndProvenance,
+                save_config_kwargs={"overwrite": True},  # of a folder that was named by hand, as provenance.json
+                trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [StopsOnSignals()]},
+                parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in wanted}},
+            )
         except MisconfigurationException as error:
             raise ValueError(f"trainer: {' '.join(str(error).split())}") from error
 

@@ -297,7 +297,7 @@ def _most(limit: int | float | None, share: Sequence[int]) -> int:
 
 def _check_one_source(given: Mapping[str, Any]) -> None:
     """Refuse settings of which one would be left unread beside another."""
-    for first, others in (("suites", ("path", "suite", "questions", "context")), ("context", ("path", "suite"))):
+    for first, others in (("suites", ("path", "suite", "questions", "context")), ("context", ("suite",))):
         if given[first] and (unread := [name for name in others if given[name]]):
             raise ValueError(
                 f"data.{first} stands alone, but data.{unread[0]} is given too: give one of them; null takes away the "

@@ -214,7 +214,7 @@ class GuidedDecodingEvaluator(L.Callback):
             for made in self._runner.answer(batch, printer):
                 if isinstance(made, Adaptation):
                     adaptation = made
-                    print(f"adapted to {batch.context_id} in {made.seconds:.1f} s ({len(made.losses)} steps)")
+                    print(_how_adapted(batch.context_id, made))
                 elif self.answers is None:
                     print(f"\n[{answer_costs(made, adaptation)}]")
 
@@ -287,3 +287,10 @@ def _data(trainer: L.Trainer) -> ContextDataModule:
             "trainer one as datamodule"
         )
     return data
+
+
+def _how_adapted(context: str, made: Adaptation) -> str:
+    steps = f"{len(made.losses)} steps"
+    if made.losses and made.all_seconds == 0:
+        return f"took the adapter to {context} from the store ({steps})"
+    return f"adapted to {context} in {made.all_seconds:.1f} s ({steps})"

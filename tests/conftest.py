@@ -30,6 +30,7 @@ from transformers.utils import logging as transformers_logging
 from dftt.decoding.generate import generate
 from dftt.models import bundled
 from dftt.models.pair import Pair, load_pair
+from dftt.report.figures import Figure
 from dftt.types import DecodingSpec, Prompt
 from tests.commands import Commands
 from tests.fakes import random_prompt, tiny_draft_dir, tiny_target_dir, train_on_text
@@ -131,6 +132,14 @@ def _same_start_and_no_leaks() -> Iterator[None]:
     torch.use_deterministic_algorithms(deterministic)  # a Trainer sets it for the whole process
     if leaks:
         pytest.fail("the test leaked: " + ", ".join(leaks))
+
+
+@pytest.fixture(autouse=True)
+def _no_pixels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of tests end in a report, and pixels take half of its second: only tests about figures draw them."""
+    if "report" not in request.path.name and "paper" not in request.path.parts:
+        written = Figure.written
+        monkeypatch.setattr(Figure, "written", lambda self, format: b"" if format == "png" else written(self, format))
 
 
 @pytest.fixture(scope="session", autouse=True)

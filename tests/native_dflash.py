@@ -1,7 +1,8 @@
-"""Our draft behind the interface of transformers' own DFlash decoding: an independent decode loop."""
+"""transformers' own DFlash decoding, an independent loop, and our draft behind its interface."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,3 +59,32 @@ class NativeAssistant(nn.Module):
 
         masks = {"full_attention": None}
         return SimpleNamespace(last_hidden_state=self.draft(noise_embeds, position_ids[:, new:], Joined(), masks))
+
+
+def native_loop(
+    target: Any, assistant: Any, prompt: tuple[int, ...], count: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tokens of transformers' own loop, and how many each target pass gave, told by where the next one starts."""
+    starts: list[int] = []
+
+    def note(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        starts.append(int(kwargs["position_ids"][0, 0]))
+
+    handle = target.register_forward_pre_hook(note, with_kwargs=True)
+    ids = torch.tensor([prompt])
+    try:
+        out = target.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=count,
+            eos_token_id=None,
+            pad_token_id=0,
+            assistant_model=assistant,
+            speculation_type="dflash",
+        )
+    finally:
+        handle.remove()
+    passes = starts[1:]  # the first one is the prompt's
+    lengths = tuple(after - before for before, after in pairwise(passes))
+    return tuple(out[0, len(prompt) :].tolist()), lengths

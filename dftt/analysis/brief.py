@@ -59,8 +59,10 @@ def answer_costs(generation: Generation, adaptation: Adaptation | None) -> str:
     said = f"{len(generation.token_ids)} tokens, tau {generation.tau:.2f}, {generation.seconds:.1f} s"
     if adaptation is None or not generation.token_ids or generation.seconds <= 0:
         return said
-    tokens = adaptation.seconds * len(generation.token_ids) / generation.seconds
-    return f"{said}; adapting took {adaptation.seconds:.1f} s, as long as {tokens:.0f} such tokens"
+    if adaptation.all_seconds == 0:
+        return f"{said}; adapting took no time"
+    tokens = adaptation.all_seconds * len(generation.token_ids) / generation.seconds
+    return f"{said}; adapting took {adaptation.all_seconds:.1f} s, as long as {tokens:.0f} such tokens"
 
 
 def write_answers(path: str | Path, records: Sequence[Record]) -> None:
@@ -79,6 +81,7 @@ def write_answers(path: str | Path, records: Sequence[Record]) -> None:
             "tokens": len(record.token_ids),
             "seconds": record.seconds,
             "adaptation_seconds": record.adaptation.get("seconds"),
+            "study_seconds": record.adaptation.get("study", {}).get("seconds"),
             "passed": record.passed,
             "problem": record.explanation if record.finish_reason == "error" else "",
         }

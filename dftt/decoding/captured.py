@@ -36,14 +36,15 @@ class CapturedCycle:
     def __call__(self, starts: Sequence[int]) -> Tensor:
         """Outcome of the cycle from these starts."""
         self._starts.copy_(torch.tensor(starts))
-        if self._graph is None:
-            # Kernels are compiled and libraries set up in a plain run; none of that may happen during capture.
-            self._cycle(self._starts)
-            torch.cuda.synchronize(self._starts.device)
-            self._graph = torch.cuda.CUDAGraph()
-            with capturing(self._graph):
-                self._outcome = self._cycle(self._starts)
-        self._graph.replay()
+        with torch.cuda.device_of(self._starts):  # a capture is of the current card
+            if self._graph is None:
+                # Kernels are compiled and libraries set up in a plain run; none of that may happen during capture.
+                self._cycle(self._starts)
+                torch.cuda.synchronize(self._starts.device)
+                self._graph = torch.cuda.CUDAGraph()
+                with capturing(self._graph):
+                    self._outcome = self._cycle(self._starts)
+            self._graph.replay()
         return self._outcome
 
 

@@ -57,6 +57,10 @@ class DFlashDrafter(Drafter):
         self.tap_ids = draft.config.tap_ids
         self._cache = RowCache(0, rows=0, capacity=0)
 
+    def beside(self, draft: DFlashDraft) -> DFlashDrafter:
+        """A drafter of another draft, which sees as much of its context as this one."""
+        return DFlashDrafter(draft, self.target, window=self.window, sinks=self.sinks)
+
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
         """Read the known features into a fresh cache, with scratch room for the blocks behind the context."""
         config = self.draft.config

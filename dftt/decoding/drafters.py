@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from dftt.decoding.drafter import DFlashDrafter, Drafter
 from dftt.decoding.lookup import Lookup
 from dftt.models.pair import Pair
 from dftt.types import DecodingSpec
 
+D = TypeVar("D", bound=DFlashDrafter)
 Texts = Sequence[Sequence[int]]
 
 
+def make_draft(pair: Pair, spec: DecodingSpec, kind: type[D]) -> D:
+    """The pair's draft as a drafter of this class that sees as much of its context as the spec says."""
+    return kind(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
+
+
 def _draft(pair: Pair, spec: DecodingSpec, _texts: Texts) -> Drafter:
-    return DFlashDrafter(pair.draft, pair.target, window=spec.draft_window, sinks=spec.draft_sinks)
+    return make_draft(pair, spec, DFlashDrafter)
 
 
 def _lookup(_pair: Pair, spec: DecodingSpec, texts: Texts) -> Drafter:

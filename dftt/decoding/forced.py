@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter
+from dftt.decoding.drafters import make_draft
 from dftt.decoding.generate import Adapted
 from dftt.decoding.guidance.build import SourceSet, apply_rule
 from dftt.decoding.guidance.sources import Materials
@@ -16,7 +17,7 @@ from dftt.models.cache import RowCache, place
 from dftt.models.lora import applied
 from dftt.models.pair import Pair
 from dftt.models.target import check_window
-from dftt.types import GuidanceSpec, Prefill, Prompt
+from dftt.types import DecodingSpec, GuidanceSpec, Prefill, Prompt
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def forced_logits(
     prompt: Prompt,
     continuation: Sequence[int],
     rules: Sequence[GuidanceSpec] = (),
+    spec: DecodingSpec = DecodingSpec(),
     *,
     adaptation: Adapted = None,
     materials: Materials | None = None,
@@ -47,6 +49,7 @@ def forced_logits(
     Args:
         continuation: The tokens to be judged, at least one.
         rules: Rules of guidance.
+        spec: How the tokens are decoded: says how far back the draft sees.
         adaptation: As in `generate`, like materials and prefill.
         key: Sample key of the noise controls; see `sample_key`.
 
@@ -59,7 +62,7 @@ def forced_logits(
     check_window(pair.target.window, len(prompt), len(given))
     prefill = whole_prefill(pair, prompt, prefill)
     target, device = pair.target, pair.target.device
-    drafter = DFlashDrafter(pair.draft, target)
+    drafter = make_draft(pair, spec, DFlashDrafter)
     keys = torch.tensor([key], device=device)
     tokens = torch.tensor([prompt.input_ids[-1:] + given[:-1]], device=device)
     capacity = len(prompt) + len(given)

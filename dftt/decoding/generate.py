@@ -183,7 +183,7 @@ def _engine(
     if learner is not None:
         if not isinstance(first, DFlashDrafter):
             raise ValueError("a learner changes the pair's draft: leave drafter out, and use mode speculative")
-        return learning_engine(pair, spec, ids, prefills, keys, learner, scheduler=scheduler)
+        return learning_engine(pair, spec, first, ids, prefills, keys, learner, scheduler=scheduler)
     return Engine(
         pair.target,
         first,

@@ -41,6 +41,7 @@ class Learner(Protocol):
 def learning_engine(
     pair: Pair,
     spec: DecodingSpec,
+    drafter: DFlashDrafter,
     prompts: Sequence[Sequence[int]],
     prefills: Sequence[Prefill | None],
     keys: Sequence[int],
@@ -48,7 +49,7 @@ def learning_engine(
     *,
     scheduler: BlockScheduler | None = None,
 ) -> Engine:
-    """An engine of one row whose draft, the pair's own, learns after each cycle where the learner says so.
+    """An engine of one row whose draft, that of the pair, learns after each cycle where the learner says so.
 
     Raises:
         ValueError: If there are several rows, or the mode is not speculative.
@@ -58,7 +59,6 @@ def learning_engine(
             f"a draft learns from one answer at a time, in mode speculative; got {len(prompts)} prompts and mode "
             f"{spec.mode}"
         )
-    drafter = DFlashDrafter(pair.draft, pair.target)
     width = len(prompts[0]) + spec.max_new_tokens + spec.block_size
     observer = _Learning(pair, drafter, learner, prompts[0], prefills[0], width)
     return Engine(pair.target, drafter, spec, prompts, prefills, keys, scheduler=scheduler, observer=observer)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dftt.decoding.drafter import DFlashDrafter, Draw
+from dftt.decoding.drafters import make_draft
 from dftt.decoding.engine import Engine, Observer
 from dftt.decoding.generate import Adapted, resolve_sizes
 from dftt.decoding.guidance.sources import Materials
@@ -75,7 +76,7 @@ def replay(
         raise ValueError(f"top_k must be >= 1, got {top_k}")
     spec = resolve_sizes(spec, pair.draft.config.block_size)
     with applied(pair.draft, adaptation):
-        drafter = None if spec.mode == "target" else _Watched(pair.draft, pair.target)
+        drafter = None if spec.mode == "target" else make_draft(pair, spec, _Watched)
         tracer = _Tracer(generation, len(prompt), drafter, top_k, is_guided=spec.mode == "guided")
         engine = Engine(
             pair.target,

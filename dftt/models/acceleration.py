@@ -110,20 +110,22 @@ def capturing(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
 
 def as_graph(compute: Callable[[], Result], device: torch.device) -> Callable[[], Result]:
     """The computation, captured; each call overwrites what the capture returned."""
-    # Kernels are compiled and libraries set up in a plain run, beside the current stream: gradients that the current
-    # one had begun to accumulate would tie the capture to it.
-    beside = torch.cuda.Stream(device)
-    beside.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(beside):
-        compute()
-    torch.cuda.current_stream(device).wait_stream(beside)
-    torch.cuda.synchronize(device)
-    graph = torch.cuda.CUDAGraph()
-    with capturing(graph):
-        outcome = compute()
+    with torch.cuda.device(device):  # a capture is of the current card
+        # Kernels are compiled and libraries set up in a plain run, beside the current stream: gradients that the
+        # current one had begun to accumulate would tie the capture to it.
+        beside = torch.cuda.Stream(device)
+        beside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(beside):
+            compute()
+        torch.cuda.current_stream(device).wait_stream(beside)
+        torch.cuda.synchronize(device)
+        graph = torch.cuda.CUDAGraph()
+        with capturing(graph):
+            outcome = compute()
 
     def replay() -> Result:
-        graph.replay()
+        with torch.cuda.device(device):
+            graph.replay()
         return outcome
 
     return replay

@@ -45,7 +45,7 @@ def chat_ids(tokenizer: Any, messages: Messages, *, thinking: bool) -> list[int]
     controls = _controls(tokenizer, messages, skeleton)
     if not controls:
         return list(tokenizer(text, add_special_tokens=False).input_ids)
-    ids = _sanitized(tokenizer, messages, options)
+    ids = _sanitized(tokenizer, messages, options) or _in_pieces(tokenizer, messages, text, skeleton)
     _check_text(tokenizer, ids, controls, text=text, skeleton=skeleton)
     return ids
 
@@ -116,6 +116,23 @@ def _sanitized(tokenizer: Any, messages: Messages, options: Mapping[str, Any]) -
         return list(tokenizer.apply_chat_template(messages, return_dict=False, **options, **{_AS_TEXT: True}))
     except ValueError:  # it found a token that its tokenizer makes of plain text, too
         return []
+
+
+def _in_pieces(tokenizer: Any, messages: Messages, text: str, skeleton: str) -> list[int]:
+    """What the template writes, and between it the messages with their special tokens spelt; nothing where that fails.
+
+    For versions of transformers that do not do it themselves.
+    """
+    ids, end = [], 0
+    for number, piece in enumerate(re.split(r"\ue000(\d+)\ue000", skeleton)):
+        is_message = number % 2 == 1
+        said = messages[int(piece) - 1]["content"] if is_message else piece
+        said = said if text.startswith(said, end) else said.strip()
+        if not text.startswith(said, end):
+            return []
+        end += len(said)
+        ids += tokenizer(said, add_special_tokens=False, split_special_tokens=is_message).input_ids if said else []
+    return ids
 
 
 def _name(number: int, role: str) -> str:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dftt.models.draft import DFlashDraft
+from dftt.models.draft import DFlashDraft, DraftConfig
 from dftt.models.draft_config import config_to_json, parse_config
 from dftt.models.lora import is_attached
 from dftt.models.packed import pack_
@@ -43,7 +44,7 @@ NEUTRAL_FILES = {
     "training_args.bin",
 }
 
-_NATIVE_NAMES = {"encoder.fc.": "fc.", "encoder.output_norm_enc.": "hidden_norm."}  # transformers': ours
+NATIVE_NAMES = {"encoder.fc.": "fc.", "encoder.output_norm_enc.": "hidden_norm."}  # transformers': ours
 _OWN_VOCABULARY = ("embed_tokens.weight", "lm_head.weight")  # compared with the target's by `pair`
 _VERIFIER = ("verifier_norm.weight", "verifier_lm_head.weight")  # the target's, kept by speculators for training
 _FOREIGN = {
@@ -57,16 +58,17 @@ _FOREIGN = {
 }
 
 
-def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFlashDraft:
+def load_draft(folder: str | Path, *, dtype: torch.dtype | None = torch.float32) -> DFlashDraft:
     """The draft of a local folder, frozen, in evaluation mode, on the CPU.
 
-    An embedding or a head that the checkpoint holds beside the draft is kept as `own_vocabulary`, to be compared.
+    A dtype of None is the widest that its weights are stored in, so that each stays what it is. An embedding or a head
+    that the checkpoint holds beside the draft is kept as `own_vocabulary`, to be compared.
 
     Raises:
         ValueError: If files, config keys or tensors are missing, unexpected, or of a kind this network does not have.
     """
     folder = Path(folder)
-    config = parse_config(_read_config(folder), source=f"draft {folder}")
+    config = read_config(folder)
     tensors = _read_tensors(folder, weight_files(folder))
     for fragment, name in _FOREIGN.items():
         if any(fragment in key for key in tensors):
@@ -78,10 +80,10 @@ def load_draft(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DFl
     for name in _VERIFIER:
         tensors.pop(name, None)
     own = {name: tensors.pop(name) for name in _OWN_VOCABULARY if name in tensors}
-    draft = DFlashDraft(config)
+    draft = DFlashDraft(config).to(dtype or reduce(torch.promote_types, (each.dtype for each in tensors.values())))
     _check_tensors(folder, draft, tensors)
     draft.load_state_dict(tensors, strict=False)
-    draft = draft.to(dtype).eval().requires_grad_(False)
+    draft = draft.eval().requires_grad_(False)
     draft.own_vocabulary = own
     pack_(draft)
     return draft
@@ -97,20 +99,27 @@ def save_draft(draft: DFlashDraft, folder: str | Path, *, dtype: torch.dtype | N
             "draft carries an adapter, which a draft's folder cannot hold: detach the adapter, or save it by itself "
             "with Adapter.save"
         )
+    tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in draft.state_dict().items()}
+    written = next(iter(tensors.values())).dtype
+    return write_folder(folder, config_to_json(draft.config, dtype=written), tensors)
+
+
+def write_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
+    """Write weights and config.json, which comes last and makes the folder a draft's, and return it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
-        for name, tensor in draft.state_dict().items()
-    }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    written = next(iter(tensors.values())).dtype
-    text = json.dumps(config_to_json(draft.config, dtype=written), indent=2, sort_keys=True)
-    (folder / "config.json").write_text(text + "\n")
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(on_cpu, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     return folder
 
 
-def _read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> DraftConfig:
+    """What the config.json of a draft's folder says; ValueError if it is missing, or says what cannot be."""
+    return parse_config(_read_json(folder), source=f"draft {folder}")
+
+
+def _read_json(folder: Path) -> Any:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(
@@ -199,7 +208,7 @@ def _take_vocabulary_maps(folder: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _canonical(name: str) -> str:
-    for native, ours in _NATIVE_NAMES.items():
+    for native, ours in NATIVE_NAMES.items():
         if name.startswith(native):
             return ours + name.removeprefix(native)
     return name

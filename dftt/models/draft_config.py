@@ -136,7 +136,7 @@ def _shape(raw: Mapping[str, Any], *, tap_ids: tuple[int, ...], needs_vocab: boo
     vocab = _whole(raw, "vocab_size") if needs_vocab or "vocab_size" in raw else None
     if raw.get("draft_vocab_size") not in (None, vocab):
         raise ValueError(
-            f"a reduced vocabulary ({raw['draft_vocab_size']} of {vocab}) is not supported; "
+            f"a reduced vocabulary (draft_vocab_size={raw['draft_vocab_size']} of {vocab}) is not supported; "
             "give a draft with the target's full vocabulary"
         )
     if raw.get("target_hidden_size") not in (None, hidden):

@@ -19,7 +19,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dftt.models.draft import DFlashDraft
+from dftt.models.draft import DFlashDraft, DraftConfig
 from dftt.types import check_lora
 
 _PREFIX = "base_model.model."  # what PEFT puts before every tensor name in its files
@@ -125,6 +125,11 @@ class Adaptation:
     fallbacks: tuple[str, ...] = ()
     study: tuple[tuple[int, ...], ...] = ()
     study_seconds: float = 0.0
+
+    @property
+    def all_seconds(self) -> float:
+        """Seconds of writing and learning together; 0 where a store had the adapter."""
+        return self.seconds + self.study_seconds
 
 
 def _read_plain_config(folder: Path) -> dict[str, Any]:
@@ -247,6 +252,27 @@ def sharing_copy(draft: DFlashDraft, adapter: Adapter | None) -> DFlashDraft:
     return twin.requires_grad_(False)
 
 
+@torch.inference_mode(False)
+@torch.no_grad()
+def merge(draft: DFlashDraft, adapter: Adapter | Adaptation) -> DFlashDraft:
+    """A copy of the draft with the adapter in its weights, summed in float32 or better and rounded once.
+
+    ValueError if the adapter is not one for this draft, or the draft carries one now.
+    """
+    adapter = adapter.adapter if isinstance(adapter, Adaptation) else adapter
+    with only_user(draft):
+        merged = copy.deepcopy(draft)
+    attach_(merged, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
+    load_weights_(merged, adapter.weights)
+    for layer in _lora_layers(merged).values():
+        weight = cast(nn.Linear, layer.get_base_layer()).weight
+        (name,) = layer.active_adapters
+        update = cast(Any, layer).get_delta_weight(name)
+        weight.data = (weight.to(update.dtype) + update).to(weight.dtype)
+    detach_(merged)
+    return merged.requires_grad_(False)
+
+
 def read_weights(draft: DFlashDraft) -> dict[str, Tensor]:
     """Copies of the attached adapter's tensors, on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(draft).items()}
@@ -254,11 +280,26 @@ def read_weights(draft: DFlashDraft) -> dict[str, Tensor]:
 
 def load_weights_(draft: DFlashDraft, weights: Mapping[str, Tensor]) -> None:
     """Put tensors into the attached adapter; ValueError unless names and shapes are exactly its own."""
+    _check_weights(draft, weights)
+    set_peft_model_state_dict(draft, dict(weights))
+
+
+def check_shapes(adapter: Adapter, config: DraftConfig) -> None:
+    """Raise ValueError unless the adapter fits drafts of this shape; no weights of a draft are needed for it."""
+    with torch.device("meta"):
+        draft = DFlashDraft(config)
+    attach_(draft, rank=adapter.rank, lora_alpha=adapter.lora_alpha, modules=adapter.modules, seed=0)
+    _check_weights(draft, adapter.weights)
+
+
+def _check_weights(draft: DFlashDraft, weights: Mapping[str, Tensor]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(draft).items()}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if given != expected:
+    if given.keys() != expected.keys():
         raise ValueError(f"adapter does not fit this draft: {describe_key_mismatch(set(expected), set(given))}")
-    set_peft_model_state_dict(draft, dict(weights))
+    for name, shape in expected.items():
+        if given[name] != shape:
+            raise ValueError(f"adapter does not fit this draft: its {name} is {given[name]}, this draft's {shape}")
 
 
 def describe_key_mismatch(expected: set[str], given: set[str]) -> str:

@@ -81,7 +81,7 @@ def load_pair(
     return Pair(loaded_target, loaded_draft.to(device))
 
 
-def read_draft(draft: str | Path | None, *, target: str, dtype: torch.dtype = torch.float32) -> DFlashDraft:
+def read_draft(draft: str | Path | None, *, target: str, dtype: torch.dtype | None = torch.float32) -> DFlashDraft:
     """The draft of a folder or hub id, or the bundled one for the bundled target; ValueError where it is none."""
     folder = find_draft(draft, target=target)
     with reading(f"draft {folder} could not be loaded", fix="give the folder or hub id of a DFlash draft"):

@@ -83,12 +83,13 @@ def span_attention(
             num_stages=2,
         )
 
-    read((splits, rows * kv_heads, tiles), tile=tile, offset=0, what=OWN if together else EVERYTHING)
-    if together:
-        read((splits, kv_heads, all_tiles), tile=64, offset=splits, what=SHARED)
-    _merge_splits[(packed, rows * kv_heads)](
-        part, stats, out, kv_heads, queries, packed, *out.stride()[:3], WIDTH=width, SPLITS=parts, num_warps=2
-    )
+    with torch.cuda.device_of(query):  # Triton launches on the current card
+        read((splits, rows * kv_heads, tiles), tile=tile, offset=0, what=OWN if together else EVERYTHING)
+        if together:
+            read((splits, kv_heads, all_tiles), tile=64, offset=splits, what=SHARED)
+        _merge_splits[(packed, rows * kv_heads)](
+            part, stats, out, kv_heads, queries, packed, *out.stride()[:3], WIDTH=width, SPLITS=parts, num_warps=2
+        )
     return out
 
 
@@ -96,20 +97,21 @@ def write_rows(keys: Tensor, values: Tensor, new_keys: Tensor, new_values: Tenso
     """Write new (R, Hkv, Q, Dh) into keys and values (R, Hkv, S, Dh) at positions (R, Q), int64, in one launch."""
     rows, kv_heads, queries, width = new_keys.shape
     positions = positions.contiguous()
-    _write[(rows * queries, kv_heads)](
-        keys,
-        values,
-        new_keys,
-        new_values,
-        positions,
-        queries,
-        *keys.stride()[:3],
-        *values.stride()[:3],
-        *new_keys.stride()[:3],
-        *new_values.stride()[:3],
-        WIDTH=width,
-        num_warps=1,
-    )
+    with torch.cuda.device_of(keys):
+        _write[(rows * queries, kv_heads)](
+            keys,
+            values,
+            new_keys,
+            new_values,
+            positions,
+            queries,
+            *keys.stride()[:3],
+            *values.stride()[:3],
+            *new_keys.stride()[:3],
+            *new_values.stride()[:3],
+            WIDTH=width,
+            num_warps=1,
+        )
 
 
 def _splits(device: torch.device, programs: int) -> int:

@@ -14,7 +14,9 @@ class Cost:
 
     Args:
         decoding_s: Seconds of decoding, prefill left out.
-        adapting_s: Seconds of adaptations, each counted once per context however many arms share it.
+        adapting_s: Seconds of adaptations, what the target wrote for them included; each counted once per context
+            however many arms share it.
+        writing_s: Of these, what the target took to write.
         adaptations: How many there were.
         tokens: New tokens.
         target_calls: Target passes after the prefill.
@@ -23,10 +25,16 @@ class Cost:
 
     decoding_s: float
     adapting_s: float
+    writing_s: float
     adaptations: int
     tokens: int
     target_calls: int
     peak_bytes: int
+
+    @property
+    def learning_s(self) -> float:
+        """Seconds of the steps alone."""
+        return self.adapting_s - self.writing_s
 
     @property
     def seconds_per_token(self) -> float | None:
@@ -47,9 +55,11 @@ class Cost:
 def cost_of(records: Sequence[Record]) -> Cost:
     """What these records cost together."""
     made = list({record.context_id: record.adaptation for record in records if record.adaptation}.values())
+    writing = sum(float(each["study"]["seconds"]) for each in made if each.get("study"))
     return Cost(
         decoding_s=sum(record.seconds for record in records),
-        adapting_s=sum(float(each.get("seconds") or 0) for each in made),
+        adapting_s=sum(float(each.get("seconds") or 0) for each in made) + writing,
+        writing_s=writing,
         adaptations=len(made),
         tokens=sum(len(record.token_ids) for record in records),
         target_calls=sum(record.target_calls for record in records),

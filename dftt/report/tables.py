@@ -76,17 +76,33 @@ def adaptations(arms: Sequence[ArmData]) -> tuple[list[Row], str]:
                 "arm": arm.label,
                 "own settings": listed(own) or None,
                 "contexts": arm.cost.adaptations,
-                "seconds each": f"{arm.cost.adapting_s / arm.cost.adaptations:.1f}",
+                "seconds each": _seconds_each(arm),
                 "loss": _losses(arm),
                 "without TTT it is": arm.run.words[found.reference] if found else None,
                 "Δτ [95 %]": shown(gain.interval, "+") if gain else None,
                 "Δ pass rate [95 %]": shown(change.interval, "+") if change else None,
-                "break-even": "never" if pays == float("inf") else f"{pays:,.0f} tokens" if pays else None,
+                "break-even": _break_even(arm, pays),
             }
         )
     return rows, listed(
         {name: value for name, value in adapted[0].settings.items() if (name, value) in shared}
     ) if adapted else ""
+
+
+def _seconds_each(arm: ArmData) -> str:
+    """Of an adaptation, what the target wrote for it apart."""
+    writing, steps = (value / arm.cost.adaptations for value in (arm.cost.writing_s, arm.cost.learning_s))
+    return f"{writing:.1f} writing + {steps:.1f} steps" if writing else f"{steps:.1f}"
+
+
+def _break_even(arm: ArmData, tokens: float | None) -> str | None:
+    """After how many new tokens about a context, and answers of their usual length, its adaptation has paid."""
+    if tokens is None:
+        return None
+    if tokens == float("inf"):
+        return "never"
+    answers = tokens / (arm.cost.tokens / len(arm.records))
+    return f"{tokens:,.0f} tokens ({answers:,.1f} answers)"
 
 
 def _losses(arm: ArmData) -> str | None:

@@ -127,6 +127,7 @@ class Answers:
                 part.asked.prompt,
                 tokens,
                 [spec.rule],
+                spec,
                 adaptation=adaptation or self.study.initial,
                 materials=materials,
                 prefill=self.adapters.prefill(contexts.own),

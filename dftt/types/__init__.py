@@ -23,7 +23,6 @@ __all__ = ["LORA_MODULES", "LOSSES", "GuidanceSpec", "LossName", "TTTSpec", "Tra
 Mode = Literal["target", "speculative", "guided"]
 MODES: tuple[str, ...] = get_args(Mode)
 DrafterName = Literal["draft", "lookup", "hybrid"]
-DRAFTERS: tuple[str, ...] = get_args(DrafterName)
 LEAST_TEMPERATURE = 1e-6  # logits over less could be infinite, and the first infinity would be drawn
 
 
@@ -125,7 +124,7 @@ class DecodingSpec:
     guidance: GuidanceSpec | None = None
     block_size: int = 0
     verify_size: int = 0
-    drafter: Literal["draft", "lookup", "hybrid"] = "draft"
+    drafter: DrafterName = "draft"
     lookup_suffix: int = 6
     lookup_study: bool = False
     draft_window: int = 0

@@ -16,6 +16,7 @@ MODULES = (
     "dftt.report",
     "dftt.analysis.verdict",
     "dftt.analysis.rescore",
+    "dftt.export",
     "dftt_tools.diagnostic",
     "dftt.suites.worlds",
     "dftt_tools.synthesise",
@@ -33,8 +34,8 @@ MODULES = (
 INTRODUCTION = """# Commands
 
 `python cli.py fit`, `validate`, `test` and `predict` take the [settings](settings.md). With the package installed,
-`dftt fit` and so on do the same in any folder, and `dftt report`, `verdict`, `rescore`, `worlds`, `synthesise` and
-`diagnostic` stand for the longer names below. `--config demo` names a study that ships.
+`dftt fit` and so on do the same in any folder, and `dftt report`, `verdict`, `rescore`, `export`, `worlds`,
+`synthesise` and `diagnostic` stand for the longer names below. `--config demo` names a study that ships.
 
 The commands on this page stand beside them; what follows each is its `--help`, taken when these pages are built.
 """

@@ -29,7 +29,7 @@ def written(path: Path, rows: list[dict[str, object]]) -> str:
     return str(path)
 
 
-def test_figures_and_slopes_are_of_one_row_and_of_measured_values(tmp_path: Path) -> None:
+def test_figures_and_slopes_are_of_measured_values(tmp_path: Path) -> None:
     files = [written(tmp_path / "a.json", CYCLES), written(tmp_path / "b.json", PEAKS)]
     growth.main([*files, "--out", str(tmp_path / "out")])
     text = (tmp_path / "out" / "growth.md").read_text()

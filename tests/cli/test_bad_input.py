@@ -155,9 +155,7 @@ def test_bad_row_is_named_by_file_and_line(
     assert message in line
 
 
-def test_a_message_that_does_not_reach_the_prompt_is_named_with_its_row(
-    refused: Callable[..., str], commands: Commands
-) -> None:
+def test_a_message_that_misses_the_prompt_is_named(refused: Callable[..., str], commands: Commands) -> None:
     target = Path(shutil.copytree(commands.target, commands.root / "target"))
     template = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
     (target / "chat_template.jinja").write_text(template)

@@ -100,7 +100,9 @@ def test_the_best_sample_by_its_judge_is_the_answer(good_pair, by: Any) -> None:
     samples = generate(pair, [prompt] * 4, SPEC, sample_names=names)
     prefill = pair.prefill(prompt)
     scores = {
-        sample.token_ids: mean_log_probability(pair, prompt, sample, by=by, adaptation=adaptation, prefill=prefill)
+        sample.token_ids: mean_log_probability(
+            pair, prompt, sample, spec=SPEC, by=by, adaptation=adaptation, prefill=prefill
+        )
         for sample in samples
     }
     best = generate_reranked(pair, prompt, SPEC, RerankSpec(by, 4), adaptation=adaptation, sample_name="x")
@@ -112,7 +114,9 @@ def test_the_best_sample_by_its_judge_is_the_answer(good_pair, by: Any) -> None:
 def test_the_targets_judgement_is_its_mean_log_probability(good_pair, reference) -> None:
     pair, prompt = good_pair("qwen3", dtype="float64")
     sample = generate(pair, prompt, SPEC)
-    ours = mean_log_probability(pair, prompt, sample, by="target", adaptation=None, prefill=pair.prefill(prompt))
+    ours = mean_log_probability(
+        pair, prompt, sample, spec=SPEC, by="target", adaptation=None, prefill=pair.prefill(prompt)
+    )
     theirs = log_probability(reference("qwen3", torch.float64), prompt, sample.token_ids).mean()
     assert ours == pytest.approx(float(theirs))
 
@@ -154,7 +158,7 @@ def test_margins_are_those_of_the_mixed_distributions(good_pair, reference) -> N
         assert margin.memorised == pytest.approx(expected(alpha, answers[1]))
 
 
-def test_a_passage_too_short_to_adapt_to_is_left_out_of_the_margins(good_pair, capsys) -> None:
+def test_a_passage_too_short_is_left_out_of_margins(good_pair, capsys) -> None:
     """One row of two tokens ended the measurement of all behind it."""
     pair, _ = good_pair("qwen3")
     kept = [name for name in ("ab", "abc") if is_long_enough(pair, {"id": name, "context": name})]

@@ -230,7 +230,7 @@ def test_flags_survive_ckpt_path(commands: Commands) -> None:
     assert [record.adaptation["steps"] for record in own] == [7, 7]
 
 
-def test_checkpoint_changes_what_arms_start_from_but_not_their_answers(commands: Commands) -> None:
+def test_a_checkpoint_changes_the_start_but_not_answers(commands: Commands) -> None:
     checkpoint, data = commands.checkpoint("--model.ttt.steps=30", "--model.ttt.lr=0.01"), commands.contexts()
     plain = records_of(commands("test", *SHORT, STEPS, data=data))
     cli = commands("test", *SHORT, STEPS, f"--ckpt_path={checkpoint}", data=data)
@@ -263,9 +263,7 @@ def test_predict_streams_the_answer_and_writes_a_record(commands: Commands, caps
     assert (log_dir(cli) / "provenance.json").is_file()
 
 
-def test_predict_takes_a_document_and_a_question_instead_of_the_configs_data(
-    commands: Commands, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predict_takes_a_document_and_a_question(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
     book = commands.root / "book.md"
     book.write_text("No goat may vote twice.")
     asked = (f"--data.context={book}", "--data.question=Who may not vote?")
@@ -283,7 +281,9 @@ def test_predict_takes_an_adapter_from_its_store(
     commands("predict", *flags, data=commands.contexts("rules"))
     monkeypatch.setattr("dftt.adaptation.ttt._adapt", None)  # nothing is learnt a second time
     commands("predict", *flags, data=commands.contexts("rules"))
-    assert "adapted to rules in 0.0 s (3 steps)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "took the adapter to rules from the store (3 steps)" in printed
+    assert "adapting took no time" in printed
     assert len(list((tmp_path / "store").iterdir())) == 1
 
 
@@ -297,7 +297,7 @@ def test_predict_takes_an_adapter_from_its_store(
         (("--model.ttt.store={0}",), "ttt.store: {0} cannot be written"),
     ],
 )
-def test_files_of_an_adaptation_are_tried_before_the_target_loads(
+def test_files_of_an_adaptation_are_tried_before_loading(
     commands: Commands, capfd: pytest.CaptureFixture[str], tmp_path: Path, flags: tuple[str, ...], sentence: str
 ) -> None:
     (tmp_path / "empty").write_text("")

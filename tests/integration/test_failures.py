@@ -201,7 +201,7 @@ def test_why_answers_are_missing_is_said_below_the_table(
     assert "not made: 4 answers, since: MemoryError: does not fit" in capsys.readouterr().out
 
 
-def test_a_start_of_another_shape_is_refused_before_anything_is_measured(
+def test_a_start_of_another_shape_is_refused_at_once(
     commands: Commands, study: Callable[..., Records], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A setting, not a failure: no answer of the arm could be made."""

@@ -116,7 +116,7 @@ def checkpoint_at(cli: DfttCLI, step: int) -> Path:
 
 
 @pytest.mark.parametrize("step", [1, 4, 9])
-def test_fit_on_a_context_killed_anywhere_equals_an_uninterrupted_one(commands: Commands, step: int) -> None:
+def test_a_killed_fit_on_a_context_ends_as_one_unkilled(commands: Commands, step: int) -> None:
     data = commands.contexts("rules")
     whole = commands("fit", *TTT, *KEEP_ALL, data=data)
     resumed = commands("fit", *TTT, f"--ckpt_path={checkpoint_at(whole, step)}", data=data)
@@ -316,7 +316,7 @@ def test_a_non_finite_loss_stops_fit_as_it_stops_ttt_adapt(commands, tiny_pair, 
     assert all(tensor.isfinite().all() for tensor in kept)
 
 
-def test_a_stop_after_resuming_leaves_the_weights_of_an_uninterrupted_run(commands, monkeypatch) -> None:
+def test_a_stop_after_resuming_leaves_the_same_weights(commands, monkeypatch) -> None:
     """The weights that are kept are older than the checkpoint."""
     data = commands.contexts("rules")
     monkeypatch.setattr(module, "block_loss", broken(4))
@@ -379,7 +379,7 @@ def test_validate_asks_where_fit_was_not_trained(commands: Commands) -> None:
     assert len(anchors[True]) == (length - 2) // 16 > 2
 
 
-def test_validating_a_checkpoint_that_held_out_nothing_is_refused(commands: Commands, capfd) -> None:
+def test_validating_without_held_out_positions_is_refused(commands: Commands, capfd) -> None:
     data = commands.contexts("rules")
     fitted = commands("fit", *TTT, "--model.ttt.held_out=0", *SAVE_LAST, data=data)
     arguments = commands.arguments("validate", f"--ckpt_path={last_checkpoint(fitted)}", data=data)
@@ -387,7 +387,7 @@ def test_validating_a_checkpoint_that_held_out_nothing_is_refused(commands: Comm
     assert "model.ttt.held_out is 16, but the checkpoint was fitted with 0" in line
 
 
-def test_validate_is_better_under_the_adapter_of_the_same_context(commands: Commands) -> None:
+def test_validate_is_better_under_the_contexts_adapter(commands: Commands) -> None:
     data = commands.contexts("rules")
     spec = ("--model.ttt.steps=40", "--model.ttt.lr=1e-2")
     fitted = commands("fit", *spec, *SAVE_LAST, data=data)

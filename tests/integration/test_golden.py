@@ -41,7 +41,7 @@ def test_greedy_equals_transformers_generate(tiny_pair, reference, family: str, 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_with_a_draft_that_accepts_equals_transformers_generate(good_pair, reference, family: str) -> None:
+def test_greedy_with_a_good_draft_equals_transformers(good_pair, reference, family: str) -> None:
     pair, prompt = good_pair(family)
     answer = generate(pair, prompt, GREEDY)
     assert answer.token_ids == huggingface(reference(family), prompt, NEW)
@@ -122,7 +122,7 @@ def test_acceptance_lengths_add_up_to_the_new_tokens_but_one(good_pair, mode: An
 
 @pytest.mark.parametrize("mode", ["target", "speculative", "guided"])
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 6, 11])
-def test_a_row_ends_after_the_first_end_token_wherever_it_stands_in_a_block(good_pair, mode: Any, place: int) -> None:
+def test_a_row_ends_after_the_first_end_token_of_a_block(good_pair, mode: Any, place: int) -> None:
     pair, prompt = good_pair("qwen3")
     spec = replace(GREEDY, mode=mode, alpha=0.0)
     free = generate(pair, prompt, spec).token_ids
@@ -175,7 +175,7 @@ def test_rows_decoded_together_equal_rows_decoded_alone(good_pair, family: str, 
         assert answer.target_calls == alone.target_calls
 
 
-def test_rows_that_end_at_different_times_equal_rows_decoded_alone(good_pair) -> None:
+def test_rows_that_end_apart_equal_rows_decoded_alone(good_pair) -> None:
     pair, known = good_pair("qwen3")
     ends = tuple(
         generate(pair, prompt, GREEDY).token_ids[place] for prompt, place in zip(PROMPTS, (2, 9, 20), strict=True)
@@ -188,7 +188,7 @@ def test_rows_that_end_at_different_times_equal_rows_decoded_alone(good_pair) ->
         assert (answer.token_ids, answer.finish_reason) == (alone.token_ids, alone.finish_reason)
 
 
-def test_prefills_of_nothing_a_part_and_the_whole_give_the_same_answers(good_pair) -> None:
+def test_prefills_of_any_length_give_the_same_answers(good_pair) -> None:
     pair, known = good_pair("qwen3")
     prompts = [known, PROMPTS[1], PROMPTS[2]]
     spec = replace(GREEDY, mode="speculative")
@@ -246,7 +246,7 @@ def test_text_is_the_decoded_answer_without_special_tokens(tiny_pair: Callable[.
 
 
 @pytest.mark.parametrize("mode", ["speculative", "guided"])
-def test_decoding_under_an_adaptation_leaves_the_pair_bitwise_as_it_was(good_pair, mode: Any) -> None:
+def test_decoding_under_an_adapter_leaves_the_pair_alone(good_pair, mode: Any) -> None:
     pair, prompt = good_pair("qwen3")
     before = {name: tensor.clone() for name, tensor in pair.draft.state_dict().items()}
     adaptation = ttt_adapt(pair, PROMPTS[2], TTTSpec(steps=20, lr=2e-2))

@@ -68,7 +68,7 @@ def shared_prefix(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     return differs[0] if differs else min(len(first), len(second))
 
 
-def test_bf16_speculative_follows_the_same_kernels_autoregressive_loop(pair: Pair, prompts: list[Prompt]) -> None:
+def test_bf16_speculative_equals_its_kernels_own_loop(pair: Pair, prompts: list[Prompt]) -> None:
     """Passes of 16 and of 1 token round differently in bf16: near-ties flip, and rows part there."""
     spec = DecodingSpec(max_new_tokens=96, ignore_eos=True)
     plain = [generate(pair, prompt, replace(spec, mode="target")).token_ids for prompt in prompts]
@@ -80,7 +80,7 @@ def test_bf16_speculative_follows_the_same_kernels_autoregressive_loop(pair: Pai
     assert sum(min(length, 32) for length in agree) >= 16 * len(prompts)
 
 
-def test_fp32_speculative_equals_the_autoregressive_loop_on_the_card(tiny_target, tiny_draft) -> None:
+def test_fp32_speculative_equals_the_plain_loop_on_a_card(tiny_target, tiny_draft) -> None:
     pair = load_pair(tiny_target("qwen3"), tiny_draft(), device="cuda")
     spec = DecodingSpec(max_new_tokens=40, ignore_eos=True)
     for temperature in (0.0, 1.0):
@@ -180,7 +180,7 @@ def test_loss_on_the_card_is_the_loss_on_the_cpu(tiny_target, tiny_draft) -> Non
     assert values[1] == pytest.approx(values[0], rel=1e-3)
 
 
-def test_adapting_and_decoding_on_the_card_leave_its_random_state(tiny_target, tiny_draft) -> None:
+def test_adapting_and_decoding_leave_the_cards_random_state(tiny_target, tiny_draft) -> None:
     """With captured steps and cycles; the adapter's start is the one that is drawn on a CPU."""
     starts = []
     for device in ("cpu", "cuda"):

@@ -176,7 +176,7 @@ def test_every_rule_decodes_what_it_means(
 
 
 @pytest.mark.parametrize(("alpha", "temperature"), GRID)
-def test_block_verified_equals_the_reference_loop_under_every_rule(answer, alpha: float, temperature: float) -> None:
+def test_block_verified_equals_the_loop_under_every_rule(answer, alpha: float, temperature: float) -> None:
     for rule in VARIANTS:
         assert answer(rule, alpha, temperature) == answer(rule, alpha, temperature, verify_size=1), rule
 
@@ -245,7 +245,7 @@ def test_forced_logits_are_those_that_the_tokens_were_drawn_from(good_pair, own,
         assert torch.equal(forced.guided[1], forced.target)
 
 
-def test_a_second_draft_shares_the_weights_and_leaves_the_first_alone(good_pair, own) -> None:
+def test_a_second_draft_shares_weights_and_changes_none(good_pair, own) -> None:
     pair, _ = good_pair("qwen3", dtype="float64")
     before = {name: tensor.clone() for name, tensor in pair.draft.state_dict().items()}
     with applied(pair.draft, own.adapter):

@@ -206,7 +206,7 @@ def test_every_setting_of_a_baseline_is_in_the_hash(hashed: Hash, mode: Any, spe
     assert len({hashed(arm) for arm in arms}) == len(arms)
 
 
-def test_what_a_copy_is_taken_from_is_in_the_hash_and_nothing_of_decoding(hashed: Hash) -> None:
+def test_the_hash_of_a_copy_knows_its_source_alone(hashed: Hash) -> None:
     copy, said = Arm("copy"), replace(TASK, messages=({"role": "user", "content": "Ann sat. Who?"},))
     told = replace(said, question="Who?")
     other = replace(said, question="Ann sat.")
@@ -266,7 +266,7 @@ def test_the_arithmetic_is_in_the_hash(hashed: Hash, monkeypatch: pytest.MonkeyP
     assert len({*hashes, hashed()}) == 8
 
 
-def test_rows_side_by_side_are_in_the_hash_where_they_round_otherwise(hashed: Hash) -> None:
+def test_rows_are_in_the_hash_where_they_round_otherwise(hashed: Hash) -> None:
     assert hashed(rows=4) == hashed()
     assert hashed(rows=4, dtype="bfloat16") != hashed(dtype="bfloat16")
     assert hashed(replace(OWN, rounds=2), rows=4, dtype="bfloat16") == hashed(replace(OWN, rounds=2), dtype="bfloat16")

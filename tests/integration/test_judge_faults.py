@@ -114,7 +114,7 @@ def test_what_is_no_chat_completion_counts_as_no_reply() -> None:
     assert len(endpoint.requests) == 6
 
 
-def test_injected_verdict_does_not_count_where_the_judge_parrots_it() -> None:
+def test_an_injected_verdict_that_is_parroted_does_not_count() -> None:
     """The judge below copies the JSON out of the answer, as an obedient model would."""
     score, endpoint = outcome([Response(verdict("yes", "yes"))], INJECTION)
     assert score.passed is None

@@ -128,5 +128,6 @@ def test_an_old_checkpoint_is_what_arms_start_from(
     arm, checkpoint = "--evaluator.answer_with={mode: speculative, ttt: none}", OLD / version / "fit.ckpt"
     cli = commands("predict", *SETTINGS, arm, f"--ckpt_path={checkpoint}", data=OLD / "contexts.jsonl")
     stored = torch.load(checkpoint, weights_only=True)["state_dict"]
-    assert stored.keys() == cli.model.state_dict().keys()
-    assert all(torch.equal(weight, stored[name]) for name, weight in cli.model.state_dict().items())
+    stored = {name.removeprefix("draft.").replace(".default", ""): weight for name, weight in stored.items()}
+    assert stored.keys() == cli.model.adapter.weights.keys()
+    assert all(torch.equal(weight, stored[name]) for name, weight in cli.model.adapter.weights.items())

@@ -85,7 +85,7 @@ def test_the_draft_is_bitwise_what_it_was_afterwards(good_pair: Made) -> None:
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_after_an_update_the_draft_proposes_as_one_that_starts_fresh_with_that_adapter(good_pair: Made) -> None:
+def test_an_updated_draft_proposes_as_a_fresh_one_under_it(good_pair: Made) -> None:
     """Its keys and values of the whole text depend on the adapter, so they are read anew."""
     pair, prompt = good_pair()
     made, swap, adapter = swapped(pair, prompt)
@@ -99,7 +99,7 @@ def test_after_an_update_the_draft_proposes_as_one_that_starts_fresh_with_that_a
     assert made.token_ids[swap.answer_length :] == fresh.token_ids
 
 
-def test_what_is_learnt_from_is_what_the_target_says_of_the_text_so_far(good_pair: Made) -> None:
+def test_the_target_teaches_the_text_so_far(good_pair: Made) -> None:
     pair, prompt = good_pair(dtype="float64")
     _, swap, _ = swapped(pair, prompt)
     assert swap.text is not None

@@ -76,7 +76,7 @@ def test_any_number_of_rows_gives_the_same_answers(good_pair, rows: int) -> None
     assert_as_alone(pair, ending_early(pair, SPEC), rows=rows)
 
 
-def test_requests_that_are_all_finished_at_once_are_decoded_as_alone(good_pair) -> None:
+def test_requests_finished_at_once_are_decoded_as_alone(good_pair) -> None:
     pair, _ = good_pair("qwen3")
     assert_as_alone(pair, replace(SPEC, max_new_tokens=1), rows=2)
 
@@ -91,7 +91,7 @@ def test_requests_of_any_lengths_are_decoded_as_alone(
     assert_as_alone(tiny_pair("qwen3"), spec, prompts=prompts, rows=rows)
 
 
-def test_prefills_of_nothing_a_part_and_the_whole_give_the_same_answers(good_pair) -> None:
+def test_prefills_of_any_length_give_the_same_answers(good_pair) -> None:
     pair, _ = good_pair("qwen3")
     prompts = [prompt for prompt in PROMPTS if len(prompt) > 4]
     spec = ending_early(pair, SPEC)
@@ -189,7 +189,7 @@ def test_the_slot_of_a_row_that_still_decodes_is_refused(tiny_pair) -> None:
         make(PROMPTS[0]).refill([0], make(PROMPTS[1]))
 
 
-def test_a_prompt_that_is_longer_than_the_engine_was_made_for_is_refused(tiny_pair) -> None:
+def test_a_prompt_longer_than_the_engines_room_is_refused(tiny_pair) -> None:
     target, spec = tiny_pair("qwen3").target, replace(MODES["target"], max_new_tokens=1)
     make = lambda prompt: Engine(target, None, spec, [prompt.input_ids], [None], [0])  # noqa: E731
     with pytest.raises(ValueError, match="a prompt of 31 tokens, and the engine was made for at most 9"):

@@ -126,7 +126,7 @@ def test_a_failed_second_opinion_keeps_the_first(tmp_path: Path) -> None:
     assert load_records(tmp_path)[0].explanation == "first"
 
 
-def test_old_records_get_rubrics_from_the_tasks_and_missing_ones_count(tmp_path: Path) -> None:
+def test_old_records_get_rubrics_and_missing_ones_count(tmp_path: Path) -> None:
     make_run(tmp_path / "run", answers=2, rubrics=())
     tasks = tmp_path / "tasks.jsonl"
     rows = [

@@ -53,6 +53,19 @@ def test_a_later_round_goes_on_from_the_one_before(commands: Commands) -> None:
     assert last["adaptation"] is two
 
 
+def test_learning_from_an_answer_leads_the_adapter_on(commands: Commands) -> None:
+    both = "{mode: speculative, ttt: own, ttt_overrides: {learns_from: context+generation, every: 4, steps: 4}}"
+    name = "speculative+own,steps=4,learns_from=context+generation,every=4"
+    with (
+        calls_of(dftt.study.adapters, "ttt_adapt") as adapted,
+        calls_of(dftt.study.answers, "learning") as learnt,
+    ):
+        longer = "--evaluator.decoding.max_new_tokens=12"
+        commands("test", *SHORT, longer, *arms(both, baseline=name), data=commands.contexts("rules", tasks=1))
+    ((_, options, _),) = learnt
+    assert options["initial"] is adapted[0][2].adapter
+
+
 def test_masked_taps_are_masked_while_adapting_and_decoding(commands: Commands) -> None:
     flags = arms("{mode: speculative, ttt: own, taps: deep}", baseline="speculative+own,taps=deep")
     masked = lambda pair, *_, **__: pair.draft.kept_features.tolist()  # noqa: E731
@@ -74,10 +87,11 @@ def test_a_temperature_is_matched_under_the_guided_arms_adapter(commands: Comman
         calls_of(dftt.study.adapters, "ttt_adapt") as adapted,
         calls_of(dftt.study.answers, "forced_logits") as forced,
     ):
-        warm = "--evaluator.decoding.temperature=0.7"
-        commands("test", *SHORT, warm, "--model.ttt.steps=1", *flags, data=commands.contexts("rules", tasks=1))
-    ((_, options, _),) = forced
+        warm = ("--evaluator.decoding.temperature=0.7", "--evaluator.decoding.draft_window=5")
+        commands("test", *SHORT, *warm, "--model.ttt.steps=1", *flags, data=commands.contexts("rules", tasks=1))
+    (((*_, spec), options, _),) = forced
     assert options["adaptation"] is adapted[0][2]
+    assert spec.draft_window == 5
 
 
 def test_arms_without_ttt_decode_under_a_checkpoints_adapter(commands: Commands) -> None:

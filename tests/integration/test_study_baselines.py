@@ -88,7 +88,7 @@ def test_a_matched_arm_follows_the_arm_it_is_matched_to(commands: Commands, tmp_
     assert {arm for arm in before if before[arm] != after[arm]} == {"guided@0.7+own", "target,T=guided@0.7+own"}
 
 
-def test_what_is_matched_to_an_answer_that_is_missing_is_missing_too(commands: Commands) -> None:
+def test_what_is_matched_to_a_missing_answer_is_missing(commands: Commands) -> None:
     """CAD has no answer where no question is told apart: nothing may be matched with some other temperature."""
     cad = "{mode: guided, alpha: 0.7, guidance: {rule: cad}}"
     data = commands.write([row("Goats vote.", task_id="a", context_id="a")])
@@ -98,9 +98,7 @@ def test_what_is_matched_to_an_answer_that_is_missing_is_missing_too(commands: C
     assert "the answer of guided:cad@0.7+none is missing" in record.explanation
 
 
-def test_arms_that_do_not_fit_the_study_are_refused_before_a_model_is_loaded(
-    commands: Commands, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_arms_that_do_not_fit_are_refused_before_loading(commands: Commands, capfd: pytest.CaptureFixture[str]) -> None:
     def refused(command: str, *flags: str) -> str:
         return commands.refused(capfd, *commands.arguments(command, *SHORT, *flags, data=qa(commands)))
 
@@ -119,7 +117,7 @@ def test_a_baseline_answers_in_predict(commands: Commands) -> None:
     assert [tuple(tokens) for tokens in printed] == [record.token_ids for record in records.values()]
 
 
-def test_a_plan_counts_what_baselines_draw_and_what_answers_teach() -> None:
+def test_a_plan_counts_baselines_draws_and_learnt_answers() -> None:
     def steps_and_tokens(arm: Arm) -> tuple[int, int, int]:
         plan = make_plan([[1], [1]], [arm], [0], TTTSpec(steps=10), DecodingSpec(max_new_tokens=64))
         return plan.adaptations, plan.steps, plan.new_tokens

@@ -74,7 +74,7 @@ def test_the_plan_says_what_is_computed(commands: Commands, grid: dict[str, list
     assert len(records_of(cli)) * len(cli.evaluator.seeds) == plan.records
 
 
-def test_one_prefill_and_one_adaptation_serve_all_arms_of_a_context(commands: Commands) -> None:
+def test_one_prefill_and_adaptation_serve_all_arms(commands: Commands) -> None:
     grid = {"mode": ["speculative", "guided"], "alpha": [0.1, 0.2, 0.3, 0.4], "ttt": ["own"], "temperature": [0, 1]}
     data = commands.contexts("rules")
     with counted() as counts:

@@ -101,7 +101,7 @@ def test_an_amateur_is_any_model_of_the_same_vocabulary(commands: Commands, pair
         assert only(records, "a", f":{rule}@").token_ids == answer(pair, "a", rule, None, materials)
 
 
-def test_a_task_without_a_question_of_its_own_is_unmeasured_with_the_reason(commands: Commands) -> None:
+def test_a_task_without_its_own_question_is_unmeasured(commands: Commands) -> None:
     """CL-bench's rows: context and question share one message; nothing else is put in its place."""
     rows = [row("Goats vote. Who?", task_id="a", context_id="a"), row("Boats sail. Who?", task_id="b", context_id="b")]
     flags = (*SHORT, *arms("{rule: cad}", ttt="none"))
@@ -113,7 +113,7 @@ def test_a_task_without_a_question_of_its_own_is_unmeasured_with_the_reason(comm
     assert counts["generations"] == 2  # the target's
 
 
-def test_a_record_follows_the_materials_that_decide_it_and_no_other(commands: Commands, tmp_path: Path) -> None:
+def test_a_record_follows_the_materials_that_decide_it(commands: Commands, tmp_path: Path) -> None:
     rules = ("{rule: cad}", "{rule: own_minus_other}", "{rule: own_minus_base}")
     flags = (*SHORT, "--model.ttt.steps=1", *arms(*rules), f"--evaluator.run_dir={tmp_path / 'study'}")
 

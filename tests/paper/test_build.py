@@ -66,7 +66,7 @@ def digest_of(records: Sequence[Record]) -> str:
 # -- the trace ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_number_is_made_again_from_the_records_its_trace_names(folder: Path, built: tuple[Path, Ledger]) -> None:
+def test_every_number_is_made_again_from_its_records(folder: Path, built: tuple[Path, Ledger]) -> None:
     (study,), everything = load_studies([folder]), load_records(folder)
     chosen: dict[str, Material] = {}
     made: dict[str, Mapping[str, Any]] = {}
@@ -191,7 +191,7 @@ STUDIES: dict[str, Sequence[Any]] = {
 
 
 @pytest.mark.parametrize("arms", STUDIES.values(), ids=STUDIES)
-def test_a_study_without_some_arms_builds_and_needs_no_number_of_theirs(arms: Sequence[Any], tmp_path: Path) -> None:
+def test_a_study_without_some_arms_needs_no_number_of_theirs(arms: Sequence[Any], tmp_path: Path) -> None:
     out = tmp_path / "out"
     ledger = build([write_study(tmp_path / "study", arms, tasks=6)], out)
     for path in SECTIONS:

@@ -25,6 +25,14 @@ def test_a_proven_family_is_loaded_without_a_trial(tmp_path: Path, monkeypatch: 
     loaded(tmp_path, "llama")
 
 
+def test_the_default_device_does_not_change_the_trial(tmp_path: Path) -> None:
+    """Lightning builds a model while its card is the default device."""
+    target = loaded(tmp_path, "llama")
+    expected = difference_of(target)
+    with torch.device("meta"):
+        assert difference_of(target) == expected
+
+
 def test_sinks_are_left_to_the_models_own_attention(tmp_path: Path) -> None:
     target = loaded(tmp_path, "gpt_oss")
     assert target.config._attn_implementation == "eager"

@@ -37,7 +37,7 @@ def test_anchors_are_sorted_and_distinct(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("length", "window"), [(3, 0), (10, 0), (10, 2), (10, 5), (10, 9), (10, 10), (10, 500)])
-def test_anchors_reach_every_place_with_a_feature_before_and_a_label_after(length: int, window: int) -> None:
+def test_anchors_reach_every_place_that_can_be_learnt(length: int, window: int) -> None:
     first = max(1, length - window) if window else 1
     assert anchors_of(length, 1000, window=window) == list(range(first, length - 1))
 

@@ -44,7 +44,7 @@ def test_the_denominator_is_what_was_intended() -> None:
     assert row["solving_low"] < 1 / 5 < row["solving_high"]
 
 
-def test_what_was_not_scored_widens_the_interval_and_nothing_scored_is_no_rate() -> None:
+def test_unscored_widens_the_interval_and_is_no_rate_alone() -> None:
     row = rows("all")["all"]
     assert row["solving_high"] == wilson_interval(3, 5).high
     assert row["solving_low"] == wilson_interval(1, 5).low

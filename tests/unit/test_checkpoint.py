@@ -220,7 +220,7 @@ def test_jetspec_is_refused_by_name(folder: Path, flag: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"draft_vocab_size": 100}, "a reduced vocabulary .100 of 288. is not supported"),
+        ({"draft_vocab_size": 100}, "a reduced vocabulary .draft_vocab_size=100 of 288. is not supported"),
         ({"sample_from_anchor": True}, "sample_from_anchor drafts are not supported"),
         ({"speculators_model_type": "eagle3"}, "speculators model type 'eagle3' is not supported"),
         ({"aux_hidden_state_layer_ids": None}, "lacks aux_hidden_state_layer_ids"),

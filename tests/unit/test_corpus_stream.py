@@ -25,14 +25,14 @@ def sequences_of(batch: CorpusBatch) -> list[int]:
     return batch.input_ids[:, 0].tolist()
 
 
-def test_a_batch_depends_on_its_number_and_not_on_what_was_asked_before() -> None:
+def test_a_batch_depends_on_its_number_alone() -> None:
     whole = stream()
     batches = [whole[number] for number in range(30)]
     assert all(equal(stream()[number], batches[number]) for number in (29, 0, 13))
     assert all(equal(whole[number], batches[number]) for number in (29, 0, 13))
 
 
-def test_each_pass_takes_every_sequence_once_and_in_another_order() -> None:
+def test_each_pass_takes_every_sequence_in_another_order() -> None:
     batches = stream()
     taken = [sequence for number in range(60) for sequence in sequences_of(batches[number])]
     passes = [taken[start : start + 12] for start in range(0, len(taken) - 12, 12)]

@@ -177,7 +177,7 @@ def test_epochs_and_seeds_differ_and_repeat(corpus: str) -> None:
     assert first != batches_after(corpus, 0, seed=2)
 
 
-def test_the_loader_gives_what_follows_the_batches_that_were_taken(corpus: str) -> None:
+def test_the_loader_goes_on_after_the_batches_taken(corpus: str) -> None:
     first = batches_after(corpus, 0)
     second = batches_after(corpus, len(first))
     assert batches_after(corpus, 2) == [*first[2:], *second[:2]]

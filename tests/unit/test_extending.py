@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from dftt.decoding.generate import generate
 from dftt.decoding.guidance.sources import SOURCES, Plain
 from dftt.models.cache import Placement
 from dftt.models.pair import Pair
-from dftt.types import DecodingSpec, GuidanceSpec, TTTSpec
+from dftt.types import DecodingSpec, GuidanceSpec, TTTSpec, checks
 from dftt.types.guidance import RULES
 from tests.fakes import random_prompt
 
@@ -65,7 +65,8 @@ def test_a_new_drafter_is_a_class_and_a_line(pair: Pair, monkeypatch: pytest.Mon
         return Echo()
 
     monkeypatch.setitem(PROPOSING, "echo", (echo,))
-    monkeypatch.setattr(dftt.types, "DRAFTERS", (*dftt.types.DRAFTERS, "echo"))
+    monkeypatch.setattr(dftt.types, "DrafterName", Literal["draft", "lookup", "hybrid", "echo"])
+    monkeypatch.setattr(checks, "_declared", get_type_hints)  # what is declared is read once otherwise
     spec = DecodingSpec("speculative", 20, ignore_eos=True, drafter="echo")  # pyright: ignore[reportArgumentType]
     answer = generate(pair, PROMPT, spec)
     assert answer.token_ids == generate(pair, PROMPT, DecodingSpec("target", 20, ignore_eos=True)).token_ids

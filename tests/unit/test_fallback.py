@@ -41,7 +41,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def test_the_ladder_goes_from_checkpointing_over_fewer_anchors_to_fc_only() -> None:
+def test_the_ladder_is_checkpointing_fewer_anchors_fc_only() -> None:
     steps = list(rungs(replace(SPEC, anchors=64), any_modules=True))
     assert [name for _, name in steps] == [
         "",
@@ -91,7 +91,7 @@ def test_enough_memory_gives_up_nothing(pair: Pair) -> None:
     assert ttt_adapt(pair, random_prompt(60), SPEC).fallbacks == ()
 
 
-def test_a_context_that_fits_in_no_way_says_so_and_leaves_the_pair_clean(pair: Pair, full) -> None:
+def test_a_context_that_never_fits_leaves_the_pair_clean(pair: Pair, full) -> None:
     full(100, torch.OutOfMemoryError("full"))
     with pytest.raises(MemoryError, match="60 tokens does not fit"):
         ttt_adapt(pair, random_prompt(60), SPEC)

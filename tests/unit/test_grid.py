@@ -46,7 +46,7 @@ def test_several_grids_stand_for_the_arms_of_each() -> None:
     assert [arm.id for arm in expand([drafting, guided])] == ["target", "speculative+none", "guided:cad@0.5+none"]
 
 
-def test_axes_of_baselines_and_matches_go_to_the_modes_that_have_them() -> None:
+def test_axes_go_to_the_modes_that_have_them() -> None:
     grid = {
         "mode": ["target", "speculative", "power", "rerank"],
         "temperature": [0.5, 1.0],
@@ -118,11 +118,13 @@ def test_senseless_grids_are_refused(grid: dict[str, Any], message: str) -> None
     ],
 )
 def test_shipped_grids_have_so_many_arms(name: str, arms: int) -> None:
-    config = yaml.safe_load((CONFIGS / "experiment" / f"{name}.yaml").read_text())["evaluator"]
+    shipped = yaml.safe_load((CONFIGS / "experiment" / f"{name}.yaml").read_text())
+    config = shipped["evaluator"]
     study = [*(Arm(**arm) for arm in config.get("arms", [])), *expand(config.get("grid", {}))]
     assert len(study) == arms
     decoding = DecodingSpec(**config["decoding"])
-    check_arms(study, config["baseline"], decoding, TTTSpec())
+    ttt = shipped["model"]["ttt"] if isinstance(shipped["model"], dict) else {}
+    check_arms(study, config["baseline"], decoding, TTTSpec(**ttt))
 
 
 @pytest.mark.parametrize("name", ["rounds", "on_policy"])

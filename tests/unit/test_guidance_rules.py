@@ -42,7 +42,7 @@ def test_a_negative_alpha_leads_away_from_the_draft() -> None:
 
 
 @pytest.mark.parametrize("alpha", [-1.0, 0.3, 1.0])
-def test_mixing_logits_equals_mixing_hidden_states_before_the_head(alpha: float) -> None:
+def test_mixing_logits_equals_mixing_hidden_states(alpha: float) -> None:
     head = torch.nn.Linear(16, 80, bias=False, dtype=torch.float64)
     target, draft = torch.randn(2, 5, 16, dtype=torch.float64)
     mixed = interpolate(head(target), head(draft), alpha)
@@ -91,7 +91,7 @@ def test_contrastive_decoding_is_the_second_papers_formula() -> None:
     torch.testing.assert_close(guided, 1.5 * TARGET - 0.5 * OTHER)
 
 
-def test_dola_contrasts_with_the_furthest_layer_within_the_plausible_tokens() -> None:
+def test_dola_contrasts_with_the_furthest_layer() -> None:
     """softmax of log q_N - log q_M on V_head, M the candidate with the largest divergence, arXiv 2309.03883."""
     near = (TARGET.exp() * 0.9 + 0.025).log()
     early = furthest(TARGET[None], torch.stack([near, OTHER, THIRD])[:, None])
@@ -248,7 +248,7 @@ def test_dolas_candidates(num_layers: int, half: str, tied: bool, layers: tuple[
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
-def test_the_matched_temperature_gives_the_target_the_guided_entropy(temperature: float) -> None:
+def test_the_matched_temperature_gives_the_guided_entropy(temperature: float) -> None:
     target, draft = torch.randn(2, 30, 100, dtype=torch.float64) * 3
     guided = interpolate(target, draft, 0.5)
     matched = matched_temperature(target, guided, temperature=temperature)

@@ -17,7 +17,7 @@ def held_out(length: int, one_in: int) -> list[int]:
 
 @pytest.mark.parametrize("length", [3, 17, 18, 34, 64, 1000])
 @pytest.mark.parametrize("one_in", [2, 3, 16])
-def test_one_of_each_so_many_positions_is_held_out_and_never_two_neighbours(length: int, one_in: int) -> None:
+def test_held_out_positions_are_spread_and_never_neighbours(length: int, one_in: int) -> None:
     places = held_out(length, one_in)
     groups = [(place - 1) // one_in for place in places]
     assert groups == list(range((length - 2) // one_in))

@@ -24,7 +24,7 @@ def test_a_program_scores_what_it_can_and_the_judge_is_not_asked() -> None:
     assert judge_answer(["in words"], "<think>x", judge).passed is False
 
 
-def test_the_judge_gets_only_rubrics_in_words_and_statuses_keep_their_order() -> None:
+def test_the_judge_gets_rubrics_in_words_in_their_order() -> None:
     judge = CannedJudge(lambda rubrics, answer: Score(True, (True,) * len(rubrics), "fine", "canned", True))
     score = judge_answer(["a", {"type": "excludes", "any_of": ["Aller"]}, "b", PHRASE], "the Aller", judge)
     assert judge.asked == [(("a", "b"), "the Aller")]
@@ -70,9 +70,7 @@ def raises(*_: Any) -> Score:
 
 
 @pytest.mark.parametrize("failing", [raises, lambda *_: Score(None, explanation="judge: HTTP 500")])
-def test_a_failed_judge_neither_stops_the_run_nor_takes_an_earlier_score_away(
-    tmp_path: Path, failing: Callable[..., Score]
-) -> None:
+def test_a_failed_judge_leaves_run_and_earlier_score(tmp_path: Path, failing: Callable[..., Score]) -> None:
     store = RecordStore(tmp_path)
     judging = BackgroundJudging(CannedJudge(failing), store)
     scored, unscored = record("a", passed=True, statuses=(True,)), record("b")

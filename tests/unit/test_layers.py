@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dftt"
+TESTS = PACKAGE.parent / "tests"
 MIN_LINES, MAX_LINES = 15, 400
 MAX_TOTAL = 16_000  # of all files together
+LONGEST_NAME = 60  # of a test: a claim, not a paragraph
 BESIDE = {"dftt_tools", "benchmarks", "paper", "tests"}  # they import the package, which never imports them
 
 # A file imports its own room and rooms below it; rooms of one rank do not know each other.
@@ -29,6 +31,7 @@ RANKS = {
     "analysis": 7,
     "report": 8,
     "free_text": 8,
+    "export": 8,
     "shipped": 8,
     "shell": 9,
     "api": 10,
@@ -142,6 +145,17 @@ def test_peft_is_imported_in_one_file() -> None:
         if any(name.partition(".")[0] == "peft" for name in imported_modules(PACKAGE, file, set()))
     ]
     assert importers == [PEFT_FILE]
+
+
+def test_a_tests_name_is_a_claim_and_not_a_paragraph() -> None:
+    named = {
+        node.name: file.name
+        for file in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+    }
+    assert len(named) > 1000
+    assert {name: file for name, file in named.items() if len(name) > LONGEST_NAME} == {}
 
 
 def test_allowed_imports_pass(tmp_path: Path) -> None:

@@ -239,7 +239,9 @@ def test_foreign_weights_are_refused_by_name(pair: Pair, name: str, new_name: st
 def test_weights_of_another_rank_are_refused(pair: Pair) -> None:
     adapter = random_adapter(pair.draft, rank=4)
     with (
-        pytest.raises(ValueError, match="does not fit this draft: shapes differ"),
+        pytest.raises(
+            ValueError, match=r"does not fit this draft: its fc\.lora_A\.weight is \(4, 96\), this draft's \(2, 96\)"
+        ),
         applied(pair.draft, Adapter(2, 3.5, adapter.modules, adapter.weights)),
     ):
         pass

@@ -1,82 +1,31 @@
-"""Which records of a folder are a study's."""
+"""benchmarks/manifest.json: what records each study has, and that those at hand are these."""
 
-from __future__ import annotations
-
+import hashlib
+import json
 from pathlib import Path
 
-import pytest
-
-from dftt.study.manifest import STUDY_FILE, Intended, read_intended, wanted_records
-from dftt.study.records import RecordStore
-from dftt.types import Record
-
-SMALL = Intended(
-    {"a": "goats", "b": "boats"}, ("target",), (0, 1), {(t, "target", s): "new" for t in "ab" for s in (0, 1)}
-)
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+MANIFEST = json.loads((BENCHMARKS / "manifest.json").read_text(encoding="utf-8"))
+MOST_BYTES = 250_000  # of records that are new; larger ones stay on the branch `records`
+BEFORE = {"2026-11-27-context-use", "2026-11-27-documents-guided", "2026-11-27-matrix", "2026-11-27-worlds-guided"}
 
 
-def record(task: str = "a", arm: str = "target", seed: int = 0, spec: str = "new", answer: str = "") -> Record:
-    """A record of a few values."""
-    return Record(task, "goats", arm, seed, spec, answer=answer)
+def test_records_at_hand_are_those_of_the_manifest() -> None:
+    at_hand = {(path.parent.name, path.name): path for path in BENCHMARKS.glob("2026-*/*.jsonl.gz")}
+    listed = {(study, name): file for study, entry in MANIFEST.items() for name, file in entry["files"].items()}
+    assert at_hand.keys() <= listed.keys()
+    for key, path in at_hand.items():
+        content = path.read_bytes()
+        assert {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} == listed[key], key
 
 
-def folder_of(folder: Path, *records: Record, intended: Intended | None = SMALL) -> Path:
-    """A folder with these records, in order of writing."""
-    store = RecordStore(folder)
-    for each in records:
-        store.append(each)
-    if intended is not None:
-        intended.write(folder)
-    return folder
+def test_each_study_names_the_page_of_its_commands() -> None:
+    for study, entry in MANIFEST.items():
+        assert entry["date"] == study[: len(entry["date"])]
+        assert entry["commands"]
+        assert all((BENCHMARKS / page).is_file() for page in entry["commands"])
 
 
-def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    SMALL.write(tmp_path)
-    assert read_intended(tmp_path) == SMALL
-
-
-def test_records_of_other_settings_tasks_and_arms_are_left_out(tmp_path: Path) -> None:
-    others = [record(spec="old"), record("c"), record(arm="speculative+own"), record(seed=2)]
-    wanted = wanted_records(folder_of(tmp_path, record(), *others))
-    assert wanted.records == [record()]
-    assert sorted(each.key for each in wanted.others) == sorted(each.key for each in others)
-    assert wanted.note == (
-        "left out: 4 records in this folder that are not this study's: 1 of the same tasks and arms under other "
-        "settings, 3 of other tasks, arms or seeds (1 tasks and 1 arms)"
-    )
-
-
-def test_a_record_made_before_others_of_its_key_still_counts(tmp_path: Path) -> None:
-    """Settings are changed and changed back: what was made first is what is wanted, though written earlier."""
-    wanted = wanted_records(folder_of(tmp_path, record(answer="mine"), record(spec="old", answer="other")))
-    assert [each.answer for each in wanted.records] == ["mine"]
-
-
-def test_a_new_score_of_a_wanted_record_counts(tmp_path: Path) -> None:
-    folder_of(tmp_path, record(answer="unscored"))
-    RecordStore(tmp_path, "rescored").append(record(answer="scored"))
-    assert [each.answer for each in wanted_records(tmp_path).records] == ["scored"]
-
-
-def test_what_is_intended_and_has_no_record_is_missing(tmp_path: Path) -> None:
-    wanted = wanted_records(folder_of(tmp_path, record("a", seed=1), record("b", spec="old")))
-    assert wanted.missing == [("a", "target", 0), ("b", "target", 0), ("b", "target", 1)]
-
-
-def test_all_records_of_an_old_folder_count(tmp_path: Path) -> None:
-    wanted = wanted_records(folder_of(tmp_path, record("a"), record("b", spec="else"), intended=None))
-    assert ([each.task_id for each in wanted.records], wanted.missing, wanted.note) == (["a", "b"], [], "")
-
-
-def test_two_studies_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
-    folder_of(tmp_path, record(), record(spec="old"), intended=None)
-    with pytest.raises(ValueError, match=f"more than one study .* and no {STUDY_FILE}.* run the one you mean there"):
-        wanted_records(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seeds": [0], "tasks": [{"task_id": 1}]}'])
-def test_a_broken_manifest_is_refused_by_name(tmp_path: Path, text: str) -> None:
-    folder_of(tmp_path, record(), intended=None)
-    (tmp_path / STUDY_FILE).write_text(text)
-    with pytest.raises(ValueError, match=f"{STUDY_FILE} cannot be read"):
-        wanted_records(tmp_path)
+def test_new_records_that_are_large_stay_outside_the_history() -> None:
+    large = {path.parent.name for path in BENCHMARKS.glob("2026-*/*") if path.stat().st_size > MOST_BYTES}
+    assert large <= BEFORE

@@ -90,7 +90,7 @@ def distance(seen: Counter[tuple[int, ...]], wanted: dict[tuple[int, ...], float
 
 
 @pytest.mark.parametrize("model", [following, ending], ids=["of one length", "ending early"])
-def test_the_chain_draws_answers_by_the_power_of_their_probability(model) -> None:
+def test_the_chain_draws_by_the_power_of_the_probability(model) -> None:
     wanted = {tokens: p**2 for tokens, p in answers(model, 3).items()}
     assert distance(sample_many(model, 2.0, steps=25, count=2500), wanted) < 0.06
 

@@ -134,7 +134,7 @@ def small_study(folder: Path) -> list[str]:
     return str(write_verdict(small_run(folder))).splitlines()
 
 
-def test_the_verdict_that_a_study_writes_is_at_the_head_with_its_comparisons(tmp_path: Path) -> None:
+def test_the_verdict_is_at_the_head_with_its_comparisons(tmp_path: Path) -> None:
     """Reports once said "verdict.json holds no sentence" of every study."""
     sentences = small_study(tmp_path)
     page = page_of(tmp_path)
@@ -319,7 +319,7 @@ def test_unseen_marks_are_written_out() -> None:
     assert visible("ordinary\ttext\n") == "ordinary\ttext\n"
 
 
-def test_templates_escape_text_and_attributes_and_show_unseen_marks() -> None:
+def test_templates_escape_text_and_show_unseen_marks() -> None:
     written = environment().from_string('<p title="{{ x }}">{{ x }}</p>').render(x='"<b>&\u202e')
     shown = "&#34;&lt;b&gt;&amp;⟨U+202E⟩"
     assert written == f'<p title="{shown}">{shown}</p>'

@@ -40,10 +40,12 @@ def test_id_names_mode_strength_and_source(arm: Arm, name: str) -> None:
     assert arm.id == name
 
 
-def test_an_arm_sets_its_own_temperature_and_seed() -> None:
-    base = DecodingSpec(temperature=0.6, top_p=0.5)
-    spec = Arm("target", temperature=1.0).decoding(base, seed=7)
-    assert (spec.temperature, spec.top_p, spec.seed) == (1.0, 0.5, 7)
+def test_an_arm_sets_its_own_temperature_top_p_and_seed() -> None:
+    base = DecodingSpec(temperature=0.6, top_p=0.5, seed=3)
+    spec = Arm("target", temperature=1.0, top_p=0.9).decoding(base, seed=7)
+    assert (spec.temperature, spec.top_p, spec.seed) == (1.0, 0.9, 7)
+    inherited = Arm("target").decoding(base)
+    assert (inherited.temperature, inherited.top_p, inherited.seed) == (0.6, 0.5, 3)
 
 
 def test_an_arm_overrides_what_it_names_of_ttt() -> None:

@@ -45,7 +45,7 @@ def test_other_layers_read_as_zero_inside_and_are_back_outside(tiny_pair: Callab
     assert torch.equal(pair.draft.read_context(features, positions)[0][0], before)
 
 
-def test_a_second_draft_leaves_out_the_same_layers_but_reads_with_its_own_weights(
+def test_a_second_draft_masks_the_same_layers(
     tiny_pair: Callable[..., Pair],
 ) -> None:
     """It read with the first one's, adapter and all: the method put on the draft was copied along."""

@@ -288,7 +288,7 @@ def test_a_pair_loaded_in_inference_mode_adapts(tiny_target, tiny_draft, pair: P
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_learning_from_an_answer_works_inside_no_grad_and_inference_mode(pair: Pair, mode: Any) -> None:
+def test_learning_from_an_answer_works_inside_inference_mode(pair: Pair, mode: Any) -> None:
     prompt, spec = random_prompt(30), DecodingSpec(max_new_tokens=30, ignore_eos=True)
     ttt_spec = replace(SHORT, learns_from="generation", every=4)
 

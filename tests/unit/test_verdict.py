@@ -4,55 +4,35 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dftt.analysis.arm_roles import TARGET as THE_TARGET
-from dftt.analysis.arm_roles import ArmPair
 from dftt.analysis.arms_file import write_arms
-from dftt.analysis.comparison import Comparison, adjust, compare
+from dftt.analysis.comparison import adjust
 from dftt.analysis.rules import rules
-from dftt.analysis.verdict import Verdict, contexts_verdict, judge, main, read_verdict, verdicts, write_verdict
+from dftt.analysis.verdict import contexts_verdict, judge, main, read_verdict, verdicts, write_verdict
 from dftt.study.manifest import Intended
 from dftt.study.records import RecordStore
 from dftt.types import DecodingSpec, Record, TTTSpec
 from dftt.types.arms import Arm
-
-TARGET, PLAIN, ADAPTED = Arm("target"), Arm("guided", "none", 0.3), Arm("guided", "own", 0.3)
-NONE, OWN, WRONG = Arm(), Arm(ttt="own"), Arm(ttt="wrong")
-GUIDANCE = (TARGET, PLAIN, ADAPTED)
-
-
-def rows(*arms: Arm) -> list[Arm]:
-    """Arms as arms.json gives them back."""
-    return [Arm.from_json(arm.within(TTTSpec(), DecodingSpec()).to_json()) for arm in arms]
-
-
-def verdict_on(question: str, records: Sequence[Record], arms: Sequence[Arm]) -> Verdict | None:
-    return next((each for each in verdicts(records, arms) if each.question == question), None)
-
-
-def passes(records: Sequence[Record], arm: Arm, reference: Arm) -> Comparison:
-    return compare(records, ArmPair("guidance", arm.id, reference.id, THE_TARGET, "pass rate"))
-
-
-def passing(rates: Mapping[str, float], *, n: int = 400, unscored: float = 0.0) -> list[Record]:
-    """Records of arms that pass at these rates; a task that passes under one passes under every better one."""
-    draw, records = random.Random(1), []
-    for number in range(n):
-        luck, lost = draw.random(), draw.random() < unscored
-        for arm, rate in rates.items():
-            passed = None if lost else luck < rate
-            records.append(Record(f"t{number}", f"c{number // 4}", arm, 0, "", passed=passed))
-    return records
-
-
-def ids(*rates: float) -> dict[str, float]:
-    """Rates of target, guided, and guided with TTT."""
-    return {arm.id: rate for arm, rate in zip(GUIDANCE, rates, strict=True)}
+from tests.verdicts import (
+    ADAPTED,
+    GUIDANCE,
+    NONE,
+    OWN,
+    PLAIN,
+    TARGET,
+    WRONG,
+    by_chance,
+    drafting,
+    ids,
+    passes,
+    passing,
+    rows,
+    verdict_on,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,16 +78,6 @@ def test_few_contexts_are_too_few_however_many_tasks() -> None:
     verdict = verdict_on("guidance", crowded, rows(*GUIDANCE))
     assert verdict is not None
     assert "3 contexts are too few" in verdict.sentence
-
-
-def by_chance(rates: Mapping[str, float], *, n: int, seed: int = 0) -> list[Record]:
-    """As passing, but each answer has luck of its own: wide intervals."""
-    draw = random.Random(seed)
-    return [
-        Record(f"t{number}", f"c{number}", arm, 0, "", passed=draw.random() < rate)
-        for number in range(n)
-        for arm, rate in rates.items()
-    ]
 
 
 def test_harm_is_told_though_another_setting_cannot_be() -> None:
@@ -174,17 +144,6 @@ def test_each_temperature_has_its_own_baseline() -> None:
 
 
 # -- tau --------------------------------------------------------------------------------------------------------------
-
-
-def drafting(taus: Mapping[str, float], *, n: int = 60) -> list[Record]:
-    """Records of arms with about these acceptance lengths."""
-    draw = random.Random(3)
-    return [
-        Record(f"t{number}", f"c{number}", arm, 0, "", acceptance_lengths=lengths)
-        for number in range(n)
-        for arm, tau in taus.items()
-        if (lengths := tuple(max(1, round(draw.gauss(tau, 0.4))) for _ in range(20)))
-    ]
 
 
 @pytest.mark.parametrize(
@@ -260,169 +219,6 @@ def test_comparisons_of_one_question_are_adjusted_together() -> None:
     alone = adjust([passes(records, PLAIN, TARGET)])[0]
     among = adjust([passes(records, arm, TARGET) for arm in (PLAIN, ADAPTED)])[0]
     assert among.adjusted == pytest.approx(2 * alone.adjusted)
-
-
-# -- controls and baselines -------------------------------------------------------------------------------------------
-
-GUIDED_WRONG, GUIDED_SHUFFLED = (Arm("guided", source, 0.3) for source in ("wrong", "shuffled"))
-NOISE = Arm("guided", "own", 0.3, guidance={"rule": "noise_spread"})
-CAD, POWER = Arm("guided", alpha=1.0, guidance={"rule": "cad"}), Arm("power", parameters={"alpha": 4.0})
-
-
-@pytest.mark.parametrize(
-    ("own", "wrong", "answer", "says"),
-    [
-        (
-            0.6,
-            0.3,
-            "above",
-            "guidance by the own context's adapter does better than by another text's, in 2 of 2 settings: ",
-        ),
-        (
-            0.3,
-            0.6,
-            "below",
-            "guidance by the own context's adapter does worse than by another text's, in 2 of 2 settings: ",
-        ),
-        (0.4, 0.4, "equal", "guidance by the own context's adapter does as well as by another text's: "),
-    ],
-)
-def test_guidance_is_read_beside_its_controls(own: float, wrong: float, answer: str, says: str) -> None:
-    arms = (TARGET, ADAPTED, GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
-    rates = {ADAPTED.id: own, GUIDED_WRONG.id: wrong, GUIDED_SHUFFLED.id: wrong, NOISE.id: 0.05, TARGET.id: 0.4}
-    verdict = verdict_on("controls", passing(rates), rows(*arms))
-    assert verdict is not None
-    assert (verdict.answer, says in verdict.sentence) == (answer, True), verdict.sentence
-    assert (
-        "guidance by the draft does better than noise of its spread, in 1 of 1 settings: "
-        f"{ADAPTED.id} against {NOISE.id}, +" in (verdict.sentence)
-    )
-    made = {(each.arm, each.reference) for each in verdict.comparisons}
-    controls = (GUIDED_WRONG, GUIDED_SHUFFLED, NOISE)
-    assert made == {(ADAPTED.id, each.id) for each in controls} | {(each.id, TARGET.id) for each in controls}
-
-
-def test_a_control_that_is_better_here_and_worse_there_is_called_both() -> None:
-    weak, strong = (
-        (Arm("guided", "own", alpha), Arm("guided", "own", alpha, guidance={"rule": "noise_spread"}))
-        for alpha in (0.1, 1.0)
-    )
-    rates = {TARGET.id: 0.5, weak[0].id: 0.5, weak[1].id: 0.2, strong[0].id: 0.1, strong[1].id: 0.3}
-    verdict = verdict_on("controls", passing(rates), rows(TARGET, *weak, *strong))
-    assert verdict is not None
-    assert verdict.answer == "mixed"
-    assert (
-        "guidance by the draft does better than noise of its spread in 1 of 2 settings and worse in 1: "
-        in verdict.sentence
-    )
-
-
-def test_too_few_pairs_tell_nothing_of_a_control() -> None:
-    records = passing({TARGET.id: 0.4, ADAPTED.id: 0.9, GUIDED_WRONG.id: 0.1}, n=12)
-    verdict = verdict_on("controls", records, rows(TARGET, ADAPTED, GUIDED_WRONG))
-    assert verdict is not None
-    assert verdict.answer == "cannot tell"
-    assert "cannot be told, 12 pairs are too few" in verdict.sentence
-
-
-def test_guided_answers_are_compared_with_a_target_as_unsure() -> None:
-    matched = Arm("target", matched_to=PLAIN.id)
-    verdict = verdict_on(
-        "controls", passing({TARGET.id: 0.4, PLAIN.id: 0.6, matched.id: 0.4}), rows(TARGET, PLAIN, matched)
-    )
-    assert verdict is not None
-    assert [(each.arm, each.reference) for each in verdict.comparisons] == [(PLAIN.id, matched.id)]
-
-
-def test_noise_takes_the_place_of_interpolation_alone() -> None:
-    """It is as large as draft minus target, not as what another rule adds."""
-    other = Arm("guided", "own", 0.3, guidance={"rule": "own_minus_other"})
-    assert (
-        verdict_on("controls", passing({TARGET.id: 0.4, other.id: 0.4, NOISE.id: 0.4}), rows(TARGET, other, NOISE))
-        is None
-    )
-
-
-@pytest.mark.parametrize(
-    ("cad", "answer", "says"),
-    [
-        (0.6, "help", f"A baseline helps, in 1 of 2 settings: {CAD.id} against target, +"),
-        (0.4, "none", "The baselines change no pass rate: "),
-        (0.2, "harm", "A baseline helps nowhere and harms in 1 of 2 settings: "),
-    ],
-)
-def test_baselines_are_a_question_of_their_own(cad: float, answer: str, says: str) -> None:
-    records = passing({**ids(0.4, 0.4, 0.4), CAD.id: cad, POWER.id: 0.4})
-    verdict = verdict_on("baselines", records, rows(*GUIDANCE, CAD, POWER))
-    assert verdict is not None
-    assert (verdict.answer, verdict.sentence.startswith(says)) == (answer, True), verdict.sentence
-    assert len(verdict.comparisons) == 2
-
-
-@pytest.mark.parametrize(
-    ("copied", "says"),
-    [
-        (0.7, "copying a part of the passage does better than the target, in 1 of 1 settings: "),
-        (0.1, "copying a part of the passage does worse than the target, in 1 of 1 settings: "),
-        (0.4, "copying a part of the passage does as well as the target: "),
-    ],
-)
-def test_the_floor_is_said_beside_the_baselines(copied: float, says: str) -> None:
-    copy = Arm("copy", parameters={"what": "last_sentence"})
-    records = passing({**ids(0.4, 0.4, 0.4), CAD.id: 0.4, copy.id: copied})
-    alone = verdict_on("baselines", records, rows(*GUIDANCE, copy))
-    beside = verdict_on("baselines", records, rows(*GUIDANCE, CAD, copy))
-    assert alone is not None
-    assert beside is not None
-    assert alone.sentence.startswith(f"Floor: {says}{copy.id} against target, "), alone.sentence
-    assert beside.sentence.startswith("The baselines change no pass rate: "), beside.sentence
-    assert f"; floor: {says}" in beside.sentence
-
-
-def test_unscored_answers_are_said_once() -> None:
-    arms = (*GUIDANCE, GUIDED_WRONG, NOISE, CAD)
-    (verdict,) = verdicts(passing({arm.id: 0.4 for arm in arms}, n=50, unscored=1.1), rows(*arms))
-    assert verdict.question == "guidance"
-    assert "50 of 50 pairs are unscored" in verdict.sentence
-    assert verdict.sentence.endswith("against target, no pairs.")
-
-
-def test_questions_are_those_that_arms_ask() -> None:
-    arms = (*GUIDANCE, NONE, OWN, GUIDED_WRONG, CAD)
-    made = verdicts(passing({arm.id: 0.4 for arm in arms}), rows(*arms))
-    assert [each.question for each in made] == ["tau", "guidance", "controls", "baselines"]
-
-
-@pytest.mark.parametrize("rule", ["cad", "noise_norm", "contrastive", "dola"])
-def test_what_is_not_guided_by_the_draft_says_nothing_about_it(rule: str) -> None:
-    """Context-aware decoding helped, and the verdict held that the draft did."""
-    control = Arm("guided", alpha=0.3, guidance={"rule": rule})
-    records = passing({**ids(0.2, 0.2, 0.2), control.id: 0.9})
-    assert verdict_on("guidance", records, rows(TARGET, control)) is None
-    verdict = verdict_on("guidance", records, rows(*GUIDANCE, control))
-    assert verdict is not None
-    assert verdict.answer == "none"
-
-
-def test_a_matched_arm_is_not_the_targets_own_answer() -> None:
-    matched = Arm("target", matched_to=PLAIN.id)
-    records = passing({matched.id: 0.2, PLAIN.id: 0.9})
-    assert verdict_on("guidance", records, rows(matched, PLAIN)) is None
-
-
-def test_noise_of_the_same_norm_is_said_to_be_louder() -> None:
-    """Records from before were compared with noise most of whose norm moves all logits alike."""
-    loud = Arm("guided", "own", 0.3, guidance={"rule": "noise_norm"})
-    verdict = verdict_on(
-        "controls",
-        passing({TARGET.id: 0.4, ADAPTED.id: 0.4, loud.id: 0.1, NOISE.id: 0.4}),
-        rows(TARGET, ADAPTED, loud, NOISE),
-    )
-    assert verdict is not None
-    assert "guidance by the draft does as well as noise of its spread: " in verdict.sentence
-    assert (
-        "better than noise of the same norm, which is louder than the guidance's spread, in 1 of 1" in verdict.sentence
-    )
 
 
 # -- what the data do not say -----------------------------------------------------------------------------------------

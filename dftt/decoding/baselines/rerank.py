@@ -48,7 +48,9 @@ def generate_reranked(
         prefill=prefill,
         sample_names=[f"{sample_name}/{number}" for number in range(rerank.samples)],
     )
-    judged_by = partial(mean_log_probability, pair, prompt, by=rerank.by, adaptation=adaptation, prefill=prefill)
+    judged_by = partial(
+        mean_log_probability, pair, prompt, spec=spec, by=rerank.by, adaptation=adaptation, prefill=prefill
+    )
     best = max(samples, key=judged_by)
     return replace(
         best,
@@ -59,10 +61,17 @@ def generate_reranked(
 
 
 def mean_log_probability(
-    pair: Pair, prompt: Prompt, sample: Generation, *, by: str, adaptation: Adapted, prefill: Prefill
+    pair: Pair,
+    prompt: Prompt,
+    sample: Generation,
+    *,
+    by: str,
+    spec: DecodingSpec,
+    adaptation: Adapted,
+    prefill: Prefill,
 ) -> float:
     """Mean log-probability per token of an answer, at temperature 1, to the target or to slot 1 of the draft."""
     rules = [_DRAFT_ALONE] if by == "draft" else []
-    forced = forced_logits(pair, prompt, sample.token_ids, rules, adaptation=adaptation, prefill=prefill)
+    forced = forced_logits(pair, prompt, sample.token_ids, rules, spec, adaptation=adaptation, prefill=prefill)
     logits = forced.guided[0] if rules else forced.target
     return float(token_log_probabilities(logits, sample.token_ids).mean())

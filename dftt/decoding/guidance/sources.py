@@ -171,7 +171,7 @@ class OtherDraft(DraftLogits):
             )
         super().__init__(request)
         under = None if request.name == "base" else adapter
-        self.drafter = DFlashDrafter(sharing_copy(self.drafter.draft, under), request.target)
+        self.drafter = self.drafter.beside(sharing_copy(self.drafter.draft, under))
 
     def begin(self, features: Sequence[Tensor], *, capacity: int) -> None:
         """Read the known features under the drafter's own adapter."""
