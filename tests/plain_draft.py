@@ -20,8 +20,11 @@ def plain_hidden(
     theta: float = 10000.0,
     eps: float = 1e-6,
     activation: Callable[[Tensor], Tensor] = functional.silu,
+    causal: Sequence[bool] = (False,) * 9,  # per layer: whether a slot sees no slot after itself
+    anchored: bool = False,  # windows are so many positions before the block instead
+    thetas: Sequence[float] = (),  # per layer, where they differ
 ) -> Tensor:  # (K, D)
-    """Hidden states of a block's slots after the last norm, all layers bidirectional inside the block."""
+    """Hidden states of a block's slots after the last norm."""
     length, size = features.shape[0], embeddings.shape[0]
     positions = torch.arange(length + size)
     context = _norm(features @ tensors["fc.weight"].T, tensors["hidden_norm.weight"], eps)
@@ -35,7 +38,13 @@ def plain_hidden(
         normed = _norm(hidden, part["input_layernorm.weight"], eps)
         seen = torch.ones(size, length + size, dtype=torch.bool)
         if window is not None:
-            seen[:, :length] = positions[None, :length] > positions[length:, None] - window
+            for slot in range(size):
+                first = length - window if anchored else length + slot - window + 1
+                seen[slot, : min(max(first, 0), length)] = False
+        for slot in range(size if causal[layer] else 0):
+            seen[slot, length + slot + 1 :] = False
+        if thetas:
+            theta = thetas[layer]
         states = torch.cat([context, normed])
         query = _heads(normed @ part["self_attn.q_proj.weight"].T, heads)
         key = _heads(states @ part["self_attn.k_proj.weight"].T, kv_heads)

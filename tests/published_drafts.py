@@ -124,3 +124,85 @@ CONFIGS = {
     "native": NATIVE,
     "ModelOpt": MODEL_OPT,
 }
+
+
+UNSAID = {**_without(Z_LAB_NESTED, "is_causal"), "layer_types": SLIDING[:4] + FULL[:1]}
+SPECULATORS_SLIDING = {
+    **SPECULATORS,
+    "transformer_layer_config": {
+        **SPECULATORS["transformer_layer_config"],
+        "layer_types": SLIDING,
+        "sliding_window": 2048,
+        "use_sliding_window": True,
+    },
+}
+MIXED = [True] * 4 + [False]
+# Family: the keys that tell, its config, and how `plain_hidden` computes it (a window w stands for 2048); or no rule
+# where the draft is refused.
+FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
+    "z-lab, February 2026": ("`block_size` at the top", Z_LAB, {"windows": "....."}),
+    "z-lab, April 2026": ("`is_causal: false`, `sliding_window`", Z_LAB_NESTED, {"windows": "wwwww"}),
+    "z-lab for Qwen3.5, Qwen3.6 and Gemma 4": (
+        "`layer_types`, `is_causal` not said",
+        UNSAID,
+        {"windows": "wwww.", "causal": MIXED},
+    ),
+    "z-lab with tanh gates": (
+        "`hidden_act: gelu_pytorch_tanh`",
+        {**Z_LAB, "hidden_act": "gelu_pytorch_tanh"},
+        {"windows": ".....", "activation": "gelu_pytorch_tanh"},
+    ),
+    "SpecForge": ("`dflash_config`", CONFIGS["SpecForge"], {"windows": "....."}),
+    "ModelOpt": ("`use_swa`, `swa_window_size`, `causal: false`", MODEL_OPT, {"windows": "wwwww"}),
+    "ModelOpt, causal": (
+        "`use_swa`, `causal: true`",
+        {**MODEL_OPT, "dflash_config": {**MODEL_OPT["dflash_config"], "causal": True}},
+        {"windows": "wwwww", "causal": [True] * 5},
+    ),
+    "speculators": ("`speculators_model_type`", SPECULATORS, {"windows": "....."}),
+    "speculators, sliding": (
+        "`sliding_window_non_causal: false`",
+        SPECULATORS_SLIDING,
+        {"windows": "wwwww", "causal": [True] * 5, "anchored": True},
+    ),
+    "speculators, sliding, not causal": (
+        "`sliding_window_non_causal: true`",
+        {**SPECULATORS_SLIDING, "sliding_window_non_causal": True},
+        {"windows": "wwwww", "anchored": True},
+    ),
+    "transformers' own": ("`model_type: muse_glimmer_assistant`", NATIVE, {"windows": "....."}),
+    "speculators, 32k vocabulary": ("`draft_vocab_size: 32000`", {**SPECULATORS, "draft_vocab_size": 32000}, None),
+    "drafts with an input scale": ("`input_embedding_scale`", {**Z_LAB, "input_embedding_scale": 64.0}, None),
+    "drafts with an output multiplier": ("`output_multiplier`", {**Z_LAB, "output_multiplier": 0.5}, None),
+    "drafts with capped logits": ("`final_logit_softcapping`", {**Z_LAB, "final_logit_softcapping": 30.0}, None),
+    "DFlash 2": ("`selector_rank`", {**Z_LAB, "selector_rank": 256}, None),
+    "JetSpec": ("`causal_head`", {**Z_LAB, "causal_head": True}, None),
+}
+
+
+def tiny(config: dict[str, Any], *, window: int) -> dict[str, Any]:
+    """The same config with the sizes of a tiny draft and blocks of 4."""
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "vocab_size": 288,
+        "draft_vocab_size": 288,
+        "block_size": 4,
+        "mask_token_id": 256,
+        "sliding_window": window,
+        "swa_window_size": window,
+        "target_layer_ids": [0, 1, 2],
+        "aux_hidden_state_layer_ids": [1, 2, 3],
+        "rope_theta": 10000.0,
+    }
+    return {
+        key: tiny(value, window=window)
+        if isinstance(value, dict)
+        else value
+        if value is None
+        else sizes.get(key, value)
+        for key, value in config.items()
+    }

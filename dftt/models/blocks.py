@@ -2,7 +2,8 @@
 
 A block of size K opens at an anchor: slot 0 holds the anchor token, slots 1..K-1 hold the mask token, and slot k stands
 at position anchor + k. The rule of the mask: a query of block j sees context positions < anchor_j (strictly: the target
-has not yet read the anchor when a block is proposed) and every slot of its own block, nothing else.
+has not yet read the anchor when a block is proposed) and every slot of its own block (of a causal one, those up to
+itself), nothing else.
 
 Several texts may go on from one context (self-study): they stand behind each other in the keys, all of them at the
 positions after the context, and a block sees the context and its own text before its anchor.
@@ -76,6 +77,8 @@ def is_visible(
     context_slots: int,
     block_size: int,
     sliding_window: int | None,
+    anchored_window: int | None = None,
+    causal: bool = False,
     text_start: Tensor | int = 0,
     shared: int = 0,
     sinks: int = 0,
@@ -86,6 +89,8 @@ def is_visible(
         context_slots: How many of the first keys are tokens that were read; by default at positions 0, 1, ...
         block_size: Slots per block.
         sliding_window: Band of a sliding-attention layer, behind which context is hidden; None for full attention.
+        anchored_window: The same for all slots alike: how many positions before the anchor are seen.
+        causal: Whether a slot sees of its block only itself and the slots before it.
         text_start: Index of the first key of the query's own text, which stands at position `shared`.
         shared: How many of the first keys, at positions 0, 1, ..., come before every text.
         sinks: First positions that a band does not hide.
@@ -93,11 +98,15 @@ def is_visible(
     position = key_index + (shared - text_start)  # of a key of the query's own text
     in_text = (key_index >= text_start) & (key_index < context_slots) & (position < query_anchor)
     in_context = in_text | (key_index < shared)
+    position = torch.where(key_index < shared, key_index, position)
     if sliding_window is not None:
-        position = torch.where(key_index < shared, key_index, position)
         near = position > query_anchor + query_slot - sliding_window
         in_context = in_context & (near | (position < sinks))
+    if anchored_window is not None:
+        in_context = in_context & (position >= query_anchor - anchored_window)
     in_own_block = (key_index >= context_slots) & ((key_index - context_slots) // block_size == query_block)
+    if causal:
+        in_own_block = in_own_block & ((key_index - context_slots) % block_size <= query_slot)
     return in_context | in_own_block
 
 
@@ -130,6 +139,8 @@ def _by_number(
     block_size: int,
     context_slots: int,
     sliding_window: int | None = None,
+    anchored_window: int | None = None,
+    causal: bool = False,
     text_starts: Tensor | None = None,  # (R, N)
     shared: int = 0,
     sinks: int = 0,
@@ -146,6 +157,8 @@ def _by_number(
             context_slots=context_slots,
             block_size=block_size,
             sliding_window=sliding_window,
+            anchored_window=anchored_window,
+            causal=causal,
             text_start=0 if text_starts is None else text_starts[row, block],
             shared=shared,
             sinks=sinks,

@@ -44,14 +44,19 @@ class DraftConfig:
     rms_norm_eps: float = 1e-6
     # Rotary settings as transformers writes them.
     rope_parameters: Mapping[str, Any] = field(default_factory=lambda: {"rope_theta": 10000.0, "rope_type": "default"})
+    sliding_rope_parameters: Mapping[str, Any] | None = None  # of the sliding layers, where they have others
     max_position_embeddings: int = 32768
     layer_types: tuple[str, ...] = ()  # full_attention or sliding_attention per layer; empty means full everywhere
     sliding_window: int | None = None  # band of the sliding layers
+    window_from_anchor: bool = False  # whether the band is so many positions before the anchor, for all slots alike
+    causal_types: tuple[str, ...] = ()  # types of the layers in which a slot sees no slot after itself
     attention_bias: bool = False  # whether q, k, v and o have biases
+    hidden_act: str = "silu"  # of the gate
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tap_ids", tuple(self.tap_ids))
         object.__setattr__(self, "layer_types", tuple(self.layer_types) or (FULL,) * self.num_layers)
+        object.__setattr__(self, "causal_types", tuple(sorted({*self.causal_types} & {*self.layer_types})))
         if self.block_size < 2:
             raise ValueError(f"block_size must be >= 2 (the anchor and at least one proposal), got {self.block_size}")
         if len(self.layer_types) != self.num_layers:
@@ -119,8 +124,12 @@ class DFlashDraft(nn.Module):
         self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.layers = nn.ModuleList(DraftLayer(config, index) for index in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.rotary = Qwen3RotaryEmbedding(_qwen3_config(config))
+        self.rotary = Qwen3RotaryEmbedding(_qwen3_config(config, config.rope_parameters))
         self.rotary.requires_grad_(False)
+        self.sliding_rotary = None
+        if config.sliding_rope_parameters is not None:
+            self.sliding_rotary = Qwen3RotaryEmbedding(_qwen3_config(config, config.sliding_rope_parameters))
+            self.sliding_rotary.requires_grad_(False)
 
     def reset_parameters(self, std: float = 0.02) -> None:
         """Draw all projections from a normal distribution and set the norms to one."""
@@ -140,8 +149,8 @@ class DFlashDraft(nn.Module):
         if self.kept_features is not None:
             features = features * self.kept_features.to(features)
         hidden = self._run(lambda: self.hidden_norm(self.fc(features)))
-        rotary = self.rotary(hidden, positions)
-        return [self._run(layer.self_attn.keys_values, hidden, rotary) for layer in self.draft_layers()]
+        rotary = self._rotary(hidden, positions)
+        return [self._run(layer.self_attn.keys_values, hidden, rotary[kind]) for layer, kind in self._typed_layers()]
 
     def forward(self, embeddings: Tensor, positions: Tensor, context: DraftContext, masks: Mapping[str, Any]) -> Tensor:
         """Hidden states (R, Q, D) of all slots after the last norm; the target's head turns them into logits.
@@ -150,9 +159,9 @@ class DFlashDraft(nn.Module):
         type a boolean mask, spans, a FlexAttention BlockMask, or None where every key may be seen.
         """
         hidden = embeddings
-        rotary = self.rotary(hidden, positions)
-        for layer, layer_type in zip(self.draft_layers(), self.config.layer_types, strict=True):
-            hidden = self._run(layer, hidden, rotary, context, masks[layer_type])
+        rotary = self._rotary(hidden, positions)
+        for layer, kind in self._typed_layers():
+            hidden = self._run(layer, hidden, rotary[kind], context, masks[kind])
         return self.norm(hidden)
 
     def block_masks(
@@ -181,13 +190,34 @@ class DFlashDraft(nn.Module):
         """
         build = {"dense": dense_block_mask, "flex": flex_block_mask, "spans": block_spans}[layout]
         size = block_size or self.config.block_size
-        windows = {FULL: window or None, SLIDING: min(filter(None, (window, self.config.sliding_window)), default=None)}
-        return {
-            kind: None
-            if all_visible and windows[kind] is None and layout == "dense"
-            else build(anchors, block_size=size, context_slots=context_slots, sliding_window=windows[kind], **rule)
-            for kind in dict.fromkeys(self.config.layer_types)
+        masks: dict[str, Any] = {}
+        for kind in dict.fromkeys(self.config.layer_types):
+            hides = self._hides(kind, window)
+            if all_visible and not hides and layout == "dense":
+                masks[kind] = None
+            else:
+                masks[kind] = build(anchors, block_size=size, context_slots=context_slots, **hides, **rule)
+        return masks
+
+    def _hides(self, kind: str, window: int) -> dict[str, Any]:
+        """What a layer type hides beside the rule of blocks: a band, later slots; empty where nothing."""
+        own = self.config.sliding_window if kind == SLIDING else None
+        bands = [window or None, None if self.config.window_from_anchor else own]
+        hides = {
+            "sliding_window": min(filter(None, bands), default=None),
+            "anchored_window": own if self.config.window_from_anchor else None,
+            "causal": kind in self.config.causal_types or None,
         }
+        return {name: value for name, value in hides.items() if value is not None}
+
+    def _rotary(self, hidden: Tensor, positions: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Cosines and sines of each layer type."""
+        common = self.rotary(hidden, positions)
+        sliding = common if self.sliding_rotary is None else self.sliding_rotary(hidden, positions)
+        return {FULL: common, SLIDING: sliding}
+
+    def _typed_layers(self) -> Iterator[tuple[DraftLayer, str]]:
+        return zip(self.draft_layers(), self.config.layer_types, strict=True)
 
     def _run(self, part: Callable[..., Any], *inputs: Any) -> Any:
         """A part of the network, its activations kept for the backward pass or not."""
@@ -208,7 +238,7 @@ class DraftLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = DraftAttention(config, index)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = Qwen3MLP(_qwen3_config(config))
+        self.mlp = Qwen3MLP(_qwen3_config(config, config.rope_parameters))
 
     def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], context: DraftContext, mask: Any) -> Tensor:
         """Attention and MLP, each with its residual."""
@@ -281,15 +311,16 @@ def _rotate(states: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return states * cos + rotate_half(states) * sin
 
 
-def _qwen3_config(config: DraftConfig) -> Qwen3Config:
+def _qwen3_config(config: DraftConfig, rope: Mapping[str, Any]) -> Qwen3Config:
     """What transformers' rotary embedding and MLP ask for."""
     return Qwen3Config(
         hidden_size=config.hidden_size,
         intermediate_size=config.intermediate_size,
         num_attention_heads=config.num_heads,
         head_dim=config.head_dim,
+        hidden_act=config.hidden_act,
         max_position_embeddings=config.max_position_embeddings,
-        rope_parameters=dict(config.rope_parameters),
+        rope_parameters=dict(rope),
     )
 
 

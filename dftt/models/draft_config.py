@@ -11,7 +11,15 @@ from typing import Any
 import torch
 
 from dftt.models.draft import FULL, SLIDING, DraftConfig
-from dftt.models.draft_keys import DRAFT_KEYS, NATIVE, SHAPE_KEYS, SPECULATORS_KEYS, check_keys, check_rope_keys
+from dftt.models.draft_keys import (
+    ACTIVATIONS,
+    DRAFT_KEYS,
+    NATIVE,
+    SHAPE_KEYS,
+    SPECULATORS_KEYS,
+    check_keys,
+    check_rope_keys,
+)
 
 _LAYER = "transformer_layer_config"  # where speculators keeps the shape
 _NESTED = "dflash_config"  # where z-lab keeps what is the draft's own
@@ -35,10 +43,11 @@ def parse_config(raw: Mapping[str, Any], *, source: str = "draft") -> DraftConfi
 def config_to_json(config: DraftConfig, *, dtype: torch.dtype) -> dict[str, Any]:
     """The z-lab config.json of a draft."""
     rope = dict(config.rope_parameters)
+    sliding_rope = config.sliding_rope_parameters
     written = {
         "architectures": ["DFlashDraftModel"],
         "model_type": "qwen3",
-        "hidden_act": "silu",
+        "hidden_act": config.hidden_act,
         "hidden_size": config.hidden_size,
         "num_hidden_layers": config.num_layers,
         "num_attention_heads": config.num_heads,
@@ -46,13 +55,11 @@ def config_to_json(config: DraftConfig, *, dtype: torch.dtype) -> dict[str, Any]
         "head_dim": config.head_dim,
         "intermediate_size": config.intermediate_size,
         "rms_norm_eps": config.rms_norm_eps,
-        "rope_parameters": rope,
-        "rope_theta": rope["rope_theta"],
+        "rope_parameters": rope if sliding_rope is None else {FULL: rope, SLIDING: dict(sliding_rope)},
         "max_position_embeddings": config.max_position_embeddings,
         "layer_types": list(config.layer_types),
         "sliding_window": config.sliding_window,
         "attention_bias": config.attention_bias,
-        "is_causal": False,  # blocks are bidirectional in sliding layers too
         "block_size": config.block_size,
         "dflash_config": {
             "mask_token_id": config.mask_token_id,
@@ -63,8 +70,22 @@ def config_to_json(config: DraftConfig, *, dtype: torch.dtype) -> dict[str, Any]
     }
     if SLIDING in config.layer_types:
         written["use_sliding_window"] = True  # without it, transformers' Qwen3 config drops the window
-    facts = {"vocab_size": config.vocab_size, "num_target_layers": config.num_target_layers}
+    if config.window_from_anchor:
+        written["dflash_config"]["window_from_anchor"] = True
+    facts = {
+        "vocab_size": config.vocab_size,
+        "num_target_layers": config.num_target_layers,
+        "rope_theta": rope["rope_theta"] if sliding_rope is None else None,
+        "is_causal": _said_causal(config),
+    }
     return written | {name: value for name, value in facts.items() if value is not None}
+
+
+def _said_causal(config: DraftConfig) -> bool | None:
+    """What is_causal says of all layers; None, unsaid, where sliding layers are causal and full ones are not."""
+    if not config.causal_types:
+        return False
+    return None if config.causal_types == (SLIDING,) and FULL in config.layer_types else True
 
 
 def _parse_z_lab(raw: Mapping[str, Any]) -> DraftConfig:
@@ -88,11 +109,7 @@ def _parse_speculators(raw: Mapping[str, Any]) -> DraftConfig:
     if merged.get("sample_from_anchor"):
         raise ValueError("sample_from_anchor drafts are not supported; slot 0 must be the anchor")
     if SLIDING in _layer_types(merged):
-        raise ValueError(
-            "sliding-window layers of speculators (sliding_window_non_causal="
-            f"{merged.get('sliding_window_non_causal', False)!r}) are not supported, since their blocks are causal or "
-            "their window is counted from the anchor; give a draft with full_attention layers"
-        )
+        merged["window_from_anchor"] = True  # where the class that trains them counts it from
     return _shape(merged, tap_ids=_layer_ids(merged, "aux_hidden_state_layer_ids"), needs_vocab=True)
 
 
@@ -128,6 +145,7 @@ def _shape(raw: Mapping[str, Any], *, tap_ids: tuple[int, ...], needs_vocab: boo
             f"{hidden}"
         )
     layer_types, window = _attention(raw)
+    rope, sliding_rope = _rope_by_type(raw, layer_types)
     return DraftConfig(
         hidden_size=hidden,
         num_layers=_whole(raw, "num_hidden_layers"),
@@ -141,27 +159,21 @@ def _shape(raw: Mapping[str, Any], *, tap_ids: tuple[int, ...], needs_vocab: boo
         block_size=_whole(raw, "block_size"),
         mask_token_id=_whole(raw, "mask_token_id", minimum=0),
         rms_norm_eps=_number(raw, "rms_norm_eps", None if _is_native(raw) else 1e-6),
-        rope_parameters=_rope(raw),
+        rope_parameters=rope,
+        sliding_rope_parameters=sliding_rope,
         max_position_embeddings=_whole(raw, "max_position_embeddings", 32768),
         layer_types=layer_types,
         sliding_window=window,
+        window_from_anchor=bool(_flag(raw, "window_from_anchor")) and window is not None,
+        causal_types=_causal_types(raw, layer_types, window),
+        hidden_act=_activation(raw),
         attention_bias=_flag(raw, "attention_bias") or False,
     )
 
 
 def _attention(raw: Mapping[str, Any]) -> tuple[tuple[str, ...], int | None]:
-    """Layer types and window, by the rules of the published readers; ValueError for causal blocks."""
+    """Layer types and window, by the rules of the published readers."""
     layer_types = _layer_types(raw)
-    causal = {name: _flag(raw, name) for name in ("is_causal", "causal")}
-    said = next((f"{name}=True" for name, value in causal.items() if value), None)
-    unsaid = set(causal.values()) == {None} and not _is_native(raw)
-    if SLIDING in layer_types and (said or unsaid):
-        raise ValueError(
-            f"sliding-window layers with causal blocks ({said or 'is_causal is not said'}) are not supported; "
-            "give a draft with is_causal false"
-        )
-    if said:
-        raise ValueError(f"causal blocks ({said}) are not supported; give a draft with is_causal false")
     if SLIDING in layer_types:
         return layer_types, _window(raw)
     slides = _flag(raw, "use_swa")
@@ -169,6 +181,40 @@ def _attention(raw: Mapping[str, Any]) -> tuple[tuple[str, ...], int | None]:
         raise ValueError(f"swa_window_size={raw['swa_window_size']!r} without use_swa; say use_swa")
     # use_swa makes every layer slide, whatever layer_types say.
     return ((SLIDING,) * len(layer_types), _window(raw)) if slides else (layer_types, None)
+
+
+def _causal_types(raw: Mapping[str, Any], layer_types: tuple[str, ...], window: int | None) -> tuple[str, ...]:
+    """Types of the layers whose blocks are causal: all or none where it is said, by each reader's rule where not."""
+    said = {name: value for name in ("is_causal", "causal") if (value := _flag(raw, name)) is not None}
+    if len(set(said.values())) > 1:
+        raise ValueError(f"config.json says is_causal={said['is_causal']} and causal={said['causal']}; they must agree")
+    if raw.get("speculators_model_type"):
+        unsaid = () if _flag(raw, "sliding_window_non_causal") else (SLIDING,)
+    else:
+        # What slides by use_swa alone is not causal unless that is said.
+        unsaid = () if _is_native(raw) or SLIDING not in _layer_types(raw) else (SLIDING,)
+    unsaid = tuple(kind for kind in unsaid if kind in layer_types)
+    causal = (FULL, SLIDING) if any(said.values()) else () if said else unsaid
+    if (_is_native(raw) or raw.get("speculators_model_type")) and {*causal} & {*layer_types} != {*unsaid}:
+        raise ValueError(
+            f"is_causal={said['is_causal'] if 'is_causal' in said else said['causal']} contradicts the draft's own "
+            "class, which does not read it; leave it out"
+        )
+    if causal and window is not None and window < raw["block_size"] and not raw.get("window_from_anchor"):
+        raise ValueError(
+            f"sliding_window={window} is smaller than a causal block ({raw['block_size']} slots), which readers "
+            "treat in two ways; accepted is a window of at least block_size"
+        )
+    return causal
+
+
+def _activation(raw: Mapping[str, Any]) -> str:
+    value = _given(raw, "hidden_act", "silu")
+    if value not in ACTIVATIONS:
+        raise ValueError(
+            f"config.json says hidden_act={value!r}, which is not supported; accepted are {', '.join(ACTIVATIONS)}"
+        )
+    return "silu" if value == "swish" else value
 
 
 def _window(raw: Mapping[str, Any]) -> int:
@@ -209,6 +255,27 @@ def _layer_types_by_rule(raw: Mapping[str, Any], layers: int, slides: bool | Non
     if slides:
         raise ValueError("use_sliding_window=True without sliding_window; give the window")
     return (FULL,) * layers
+
+
+def _rope_by_type(raw: Mapping[str, Any], layer_types: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Rotary settings of the full layers, or of all, and those of the sliding layers where they are others."""
+    given = raw.get("rope_parameters")
+    if not isinstance(given, Mapping) or not any(isinstance(value, Mapping) for value in given.values()):
+        return _rope(raw), None
+    if not set(given) <= {FULL, SLIDING} or raw.get("rope_theta") or raw.get("rope_scaling"):
+        raise ValueError(
+            f"rope_parameters={dict(given)!r} gives settings per layer type; accepted are {FULL} and {SLIDING}, "
+            "and neither rope_theta nor rope_scaling beside them"
+        )
+    # The class of speculators takes those of sliding layers for all layers.
+    kinds = (SLIDING,) if raw.get("speculators_model_type") else tuple(dict.fromkeys(layer_types))
+    missing = [kind for kind in kinds if not given.get(kind)]
+    if missing:
+        raise ValueError(f"rope_parameters has no settings of {missing[0]}, which the draft needs; give them")
+    rope = {kind: _rope({**raw, "rope_parameters": given[kind]}) for kind in kinds}
+    common = rope[kinds[0]] if len(kinds) == 1 else rope[FULL]
+    sliding = rope.get(SLIDING, common)
+    return common, None if sliding == common else sliding
 
 
 def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:

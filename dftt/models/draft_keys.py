@@ -25,11 +25,11 @@ def _by_name(rows: Iterable[tuple[Any, str]]) -> dict[str, Any]:
 SHAPE_KEYS = _names(
     "hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim intermediate_size vocab_size "
     "rms_norm_eps rope_parameters rope_scaling rope_theta max_position_embeddings layer_types sliding_window "
-    "use_sliding_window max_window_layers attention_bias draft_vocab_size target_hidden_size"
+    "use_sliding_window max_window_layers attention_bias hidden_act draft_vocab_size target_hidden_size"
 )
 DRAFT_KEYS = _names(
     "block_size num_target_layers target_layer_ids mask_token_id is_causal causal use_swa swa_window_size "
-    "eagle_aux_hidden_state_layer_ids"
+    "eagle_aux_hidden_state_layer_ids window_from_anchor"
 )
 SPECULATORS_KEYS = _names(
     "speculators_model_type aux_hidden_state_layer_ids sample_from_anchor sliding_window_non_causal block_size "
@@ -61,7 +61,6 @@ NEUTRAL_KEYS: Mapping[str, str] = _by_name(
 ONLY_VALUES: Mapping[str, tuple[Any, ...]] = _by_name(
     [
         (("qwen3", "llama", "dflash", "speculator_model", NATIVE), "model_type"),
-        (("silu", "swish"), "hidden_act"),
         (("gqa",), "attention_mode"),
         (("dflash",), "projector_type"),
         ((1.0,), "input_embedding_scale embedding_scale embedding_multiplier output_multiplier residual_multiplier"),
@@ -89,6 +88,9 @@ OTHER_KINDS: Mapping[str, str] = _by_name(
 # Classes that compute what the network computes, and those of their configs.
 CLASSES = ("DFlashDraftModel", "DFlashSpeculator", "MuseGlimmerAssistantModel")
 _CONFIG_CLASSES = ("DFlashConfig", "DFlashSpeculatorConfig", "Qwen3Config")
+
+# Gates that transformers' MLP computes without settings or weights of their own; swish is silu by another name.
+ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 
 ROPE_KEYS = _names(
     "rope_theta rope_type type factor original_max_position_embeddings attention_factor beta_fast beta_slow mscale "
@@ -138,11 +140,6 @@ def check_keys(raw: Mapping[str, Any], known: Iterable[str], *, section: str = "
 def check_rope_keys(parameters: Mapping[str, Any]) -> None:
     """Raise ValueError, naming key and value, for rotary settings that this network does not follow."""
     for key, value in parameters.items():
-        if isinstance(value, Mapping):
-            raise ValueError(
-                f"rotary settings per layer type ({key}={dict(value)!r}) are not supported; "
-                "give a draft with one set for all layers"
-            )
         if value is not None and key not in ROPE_KEYS and key not in NEUTRAL_ROPE_KEYS:
             raise ValueError(
                 f"the rotary settings have a key that is not known here, {key}={value!r}; "

@@ -34,16 +34,27 @@ def forked_spans(positions: Tensor, fork: int, sliding_window: int | None = None
     return torch.cat([trunk, _stack(first, limit, lo, ends, shared=shared)], dim=2)
 
 
-def block_spans(anchors: Tensor, *, block_size: int, context_slots: int, sliding_window: int | None = None) -> Tensor:
-    """`blocks.is_visible` for anchors (R, N) as spans (R, 1, N*K, 4): context before the anchor, and the own block."""
+def block_spans(
+    anchors: Tensor,  # (R, N)
+    *,
+    block_size: int,
+    context_slots: int,
+    sliding_window: int | None = None,
+    anchored_window: int | None = None,
+    causal: bool = False,
+) -> Tensor:  # (R, 1, N*K, 4)
+    """`blocks.is_visible` as spans: the context before the anchor, and the own block."""
     rows, num_anchors = anchors.shape
     queries = torch.arange(num_anchors * block_size, device=anchors.device)
     limit = anchors.repeat_interleave(block_size, dim=1)
     first = torch.zeros_like(limit)
     if sliding_window is not None:
         first = (limit + queries % block_size - sliding_window + 1).clamp_min(0)
+    if anchored_window is not None:
+        first = torch.maximum(first, limit - anchored_window)
     lo = (context_slots + queries // block_size * block_size).expand(rows, -1)
-    return _stack(first, limit.clamp_max(context_slots), lo, lo + block_size)
+    seen = queries % block_size + 1 if causal else block_size
+    return _stack(first, limit.clamp_max(context_slots), lo, lo + seen)
 
 
 def dense_of_spans(spans: Tensor, num_keys: int) -> Tensor:  # (R, 1, Q, 4 or 5) -> (R, 1, Q, num_keys), bool

@@ -271,7 +271,7 @@ def test_settings_that_cannot_be_used_are_refused(
             "transformers",
             "--format transformers has no place for attention_bias=True of draft",
         ),
-        (KINDS["sliding"], "speculators", "sliding-window layers of speculators"),
+        (KINDS["sliding"], "speculators", "has no place for window_from_anchor=False"),
         ({"vocab_size": None}, "zlab", "--format zlab needs vocab_size, which draft"),
         ({"vocab_size": None}, "speculators", "--format speculators needs vocab_size, which draft"),
     ],

@@ -1,6 +1,7 @@
 """Training and decoding lay blocks out differently and must give the same logits."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,10 +20,29 @@ from dftt.types import LORA_MODULES, DecodingSpec, Prompt, TTTSpec
 from tests.fakes import random_prompt
 
 CPU = torch.device("cpu")
+
+
+class Settings(dict[str, Any]):
+    """Hashable, as the fixture's keywords must be."""
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return id(self)
+
+
+ROPE = Settings(rope_theta=100.0, rope_type="default")
 DRAFTS: dict[str, dict[str, Any]] = {
     "full": {},
     "sliding": {"layer_types": (FULL, SLIDING), "sliding_window": 5},
     "block of 7": {"block_size": 7},
+    "causal": {"causal_types": (FULL,)},
+    "causal where it slides": {"layer_types": (FULL, SLIDING), "sliding_window": 5, "causal_types": (SLIDING,)},
+    "from the anchor": {
+        "layer_types": (FULL, SLIDING),
+        "sliding_window": 5,
+        "causal_types": (SLIDING,),
+        "window_from_anchor": True,
+    },
+    "two ropes": {"layer_types": (FULL, SLIDING), "sliding_window": 5, "sliding_rope_parameters": ROPE},
 }
 
 
@@ -82,6 +102,20 @@ def test_every_slot_of_a_block_gets_the_trained_logits(tiny_pair, family: str, d
         drafter.begin([features[:anchor]], capacity=60)
         got = proposed_logits(drafter, [ids[anchor]], [anchor], block_size - 1)
         torch.testing.assert_close(got[0], expected[number], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_every_draft_decodes_the_targets_own_tokens(tiny_pair, draft: str) -> None:
+    pair: Pair = tiny_pair("qwen3", **DRAFTS[draft])
+    prompt, spec = random_prompt(12), DecodingSpec(max_new_tokens=30, ignore_eos=True)
+    alone = generate(pair, prompt, replace(spec, mode="target"))
+    assert generate(pair, prompt, spec).token_ids == alone.token_ids
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_every_draft_learns_a_context(tiny_pair, draft: str) -> None:
+    losses = ttt_adapt(tiny_pair("qwen3", **DRAFTS[draft]), random_prompt(30), TTTSpec(steps=12, lr=2e-2)).losses
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("draft", DRAFTS)

@@ -89,6 +89,12 @@ def test_mask_of_a_sliding_layer_written_by_hand() -> None:
     assert mask.int().tolist() == [[[[0, 1, 1, 0, 0, 1, 1], [0, 0, 1, 0, 0, 1, 1]]]]
 
 
+def test_masks_of_causal_blocks_written_by_hand() -> None:
+    """With two positions before the anchor for both slots, not one fewer for the second."""
+    mask = dense_block_mask(torch.tensor([[3]]), block_size=2, context_slots=5, anchored_window=2, causal=True)
+    assert mask.int().tolist() == [[[[0, 1, 1, 0, 0, 1, 0], [0, 1, 1, 0, 0, 1, 1]]]]
+
+
 @pytest.mark.parametrize("window", [None, 1, 4, 100])
 @pytest.mark.parametrize("block_size", [2, 5])
 def test_dense_mask_is_the_rule_for_every_row(block_size: int, window: int | None) -> None:
@@ -134,13 +140,15 @@ def test_another_block_never_reaches_a_block(blocks) -> None:
 
 
 @pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("texts", [{}, {"text_starts": torch.tensor([[6, 6, 15], [6, 15, 15]]), "shared": 6}])
 def test_the_flex_mask_follows_the_rule_of_the_dense_one(
-    monkeypatch: pytest.MonkeyPatch, window: int | None, texts: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, window: int | None, causal: bool, texts: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("dftt.models.blocks.compiled", lambda function: function)
     anchors = torch.tensor([[3, 9, 14], [7, 8, 12]])
     settings: dict[str, Any] = {"block_size": 4, "context_slots": 24, "sliding_window": window, **texts}
+    settings |= {"causal": True, "anchored_window": 3} if causal else {}
     dense, flex = dense_block_mask(anchors, **settings), flex_block_mask(anchors, **settings)
     for row in range(2):
         for query in range(12):

@@ -235,16 +235,6 @@ def test_speculators_variants_without_support_are_refused(folder: Path, change: 
         load_draft(rewritten(folder, variant))
 
 
-@pytest.mark.parametrize("kind", [{}, {"is_causal": True}], ids=["unsaid", "said"])
-def test_sliding_layers_with_causal_blocks_are_refused(folder: Path, kind: dict[str, Any]) -> None:
-    def sliding(config: dict[str, Any], _: dict[str, Tensor]) -> None:
-        config.pop("is_causal", None)
-        config |= {"layer_types": ["sliding_attention"] * 2, "sliding_window": 9, **kind}
-
-    with pytest.raises(ValueError, match="sliding-window layers with causal blocks"):
-        load_draft(rewritten(folder, sliding))
-
-
 @pytest.mark.parametrize(
     "name",
     [

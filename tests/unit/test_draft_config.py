@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ READ = {  # key of config.json: another value that must show in what is read, or
     "mask_token_id": 5,
     "is_causal": True,
     "causal": True,
+    "hidden_act": "relu",
+    "window_from_anchor": True,
     "use_swa": True,
     "swa_window_size": 100,
     "eagle_aux_hidden_state_layer_ids": [1, 2],
@@ -104,7 +107,7 @@ def test_every_key_that_is_called_read_is_read(key: str) -> None:
     base = copy.deepcopy(Z_LAB)
     if key in draft_keys.SPECULATORS_KEYS - draft_keys.DRAFT_KEYS:
         base = copy.deepcopy(SPECULATORS)
-    if key in ("sliding_window", "use_sliding_window", "max_window_layers"):
+    if key in ("sliding_window", "use_sliding_window", "max_window_layers", "window_from_anchor"):
         base |= {"layer_types": None, "use_sliding_window": True, "sliding_window": 9, "max_window_layers": 3}
         base["is_causal"] = False
     if key == "sliding_window_non_causal":
@@ -146,7 +149,7 @@ def test_valued_keys_pass_at_their_neutral_values_only(key: str, section: str) -
 @pytest.mark.parametrize(
     ("at", "value"),
     [
-        ("hidden_act", "gelu_pytorch_tanh"),
+        ("hidden_act", "tanh"),
         ("input_embedding_scale", 64.0),
         ("dflash_config.output_multiplier", 0.5),
         ("final_logit_softcapping", 30.0),
@@ -172,7 +175,7 @@ def test_valued_keys_pass_at_their_neutral_values_only(key: str, section: str) -
         ("rope_scaling", {"rope_type": ["yarn"]}),
         ("rope_scaling", {"rope_type": "yarn"}),
         ("rope_scaling", {"rope_type": "linear", "factor": 2.0, "new": 1}),
-        ("rope_parameters", {name: LLAMA3_ROPE for name in ("full_attention", "sliding_attention")}),
+        ("rope_parameters", {name: LLAMA3_ROPE for name in ("full_attention", "chunked_attention")}),
         ("dflash_config.swa_window_size", 2048),
     ],
 )
@@ -204,46 +207,34 @@ def test_a_config_that_contradicts_itself_is_refused(at: str, value: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("at", "value", "slides"),
+    ("at", "value", "causal"),
     [
-        ("is_causal", False, True),
-        ("dflash_config.is_causal", False, True),
-        ("dflash_config.causal", False, True),
-        ("is_causal", ..., None),
-        ("is_causal", True, None),
-        ("dflash_config.causal", True, None),
+        ("is_causal", False, ()),
+        ("dflash_config.is_causal", False, ()),
+        ("dflash_config.causal", False, ()),
+        ("is_causal", None, ("sliding_attention",)),
+        ("is_causal", True, ("full_attention", "sliding_attention")),
+        ("dflash_config.causal", True, ("full_attention", "sliding_attention")),
     ],
 )
-@pytest.mark.parametrize("said_at_top", [False, True])
-def test_sliding_blocks_must_be_said_not_to_be_causal(
-    at: str, value: Any, slides: bool | None, said_at_top: bool
-) -> None:
-    """ModelOpt writes dflash_config.causal, which was not read."""
-    config = copy.deepcopy(Z_LAB_NESTED)
-    if not said_at_top:
-        del config["is_causal"]
-    if value is ... and not said_at_top:
-        assert "is_causal is not said" in refusal(config)
-        return
-    config = changed(config, at, value)
-    if slides:
-        assert parse_config(config).layer_types == ("sliding_attention",) * 5
-    elif value is True:
-        assert "causal=True" in refusal(config)
+def test_causality_is_said_of_all_layers_or_follows_their_type(at: str, value: Any, causal: tuple[str, ...]) -> None:
+    config = {**Z_LAB_NESTED, "is_causal": None, "layer_types": ["full_attention"] + ["sliding_attention"] * 4}
+    assert parse_config(changed(config, at, value)).causal_types == causal
 
 
-@pytest.mark.parametrize("at", ["is_causal", "dflash_config.causal"])
-def test_causal_blocks_of_full_layers_are_refused(at: str) -> None:
-    """They were read as bidirectional ones."""
-    assert "causal blocks" in refusal(changed(Z_LAB, at, True))
+def test_two_words_on_causality_must_agree() -> None:
+    assert "must agree" in refusal(changed(Z_LAB_NESTED, "dflash_config.causal", True))
 
 
-@pytest.mark.parametrize("non_causal", [False, True])
-def test_sliding_layers_of_speculators_are_refused(non_causal: bool) -> None:
-    """Their window is counted from the anchor, not from the slot."""
-    config = changed(SPECULATORS, "sliding_window_non_causal", non_causal)
-    config["transformer_layer_config"] |= SPECULATORS_SLIDING
-    assert f"sliding_window_non_causal={non_causal}" in refusal(config)
+def test_a_causal_window_smaller_than_the_block_is_refused() -> None:
+    config = {**Z_LAB_NESTED, "is_causal": True, "sliding_window": 15}
+    assert "sliding_window=15 is smaller than a causal block (16 slots)" in refusal(config)
+
+
+def test_speculators_own_class_decides_what_is_causal() -> None:
+    config = copy.deepcopy(SPECULATORS)
+    config["transformer_layer_config"] |= SPECULATORS_SLIDING | {"is_causal": False}
+    assert "is_causal=False contradicts" in refusal(config)
 
 
 @pytest.mark.parametrize(
@@ -340,6 +331,80 @@ def test_windows_are_those_of_a_plain_forward(tmp_path: Path, inputs: tuple[Tens
     assert not torch.allclose(block_hidden(draft, *inputs), plain_hidden(draft.state_dict(), *inputs, windows=others))
 
 
+BOTH = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 6, "is_causal": None}
+TWO_ROPES = {
+    name: {"rope_theta": theta, "rope_type": "default"}
+    for name, theta in (("sliding_attention", 100.0), ("full_attention", 10000.0))
+}
+CAUSAL_WAYS: dict[str, tuple[Config, dict[str, Any]]] = {
+    "sliding, unsaid": (BOTH, {"windows": [6, None], "causal": [True, False]}),
+    "sliding, said": (BOTH | {"is_causal": True}, {"windows": [6, None], "causal": [True, True]}),
+    "full, said": ({"is_causal": None, "dflash_config.causal": True}, {"windows": [None] * 2, "causal": [True] * 2}),
+    "use_swa, said": (
+        {"is_causal": None, "dflash_config.causal": True, "dflash_config.use_swa": True, "sliding_window": 6},
+        {"windows": [6, 6], "causal": [True, True]},
+    ),
+    "from the anchor": (
+        BOTH | {"dflash_config.window_from_anchor": True},
+        {"windows": [6, None], "causal": [True, False], "anchored": True},
+    ),
+    "two ropes": (
+        BOTH | {"is_causal": False, "rope_theta": None, "rope_parameters": TWO_ROPES},
+        {"windows": [6, None], "thetas": [100.0, 10000.0]},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", CAUSAL_WAYS)
+def test_causal_blocks_are_those_of_a_plain_forward(tmp_path: Path, inputs: tuple[Tensor, Tensor], way: str) -> None:
+    changes, rule = CAUSAL_WAYS[way]
+
+    def change(config: Config) -> None:
+        for at, value in changes.items():
+            config |= changed(config, at, value)
+
+    draft = load_draft(written(tmp_path / "a", change), dtype=torch.float64)
+    expected = plain_hidden(draft.state_dict(), *inputs, **rule)
+    torch.testing.assert_close(block_hidden(draft, *inputs), expected, atol=1e-5, rtol=0)
+    for left_out in rule.keys() - {"windows"}:
+        other = {name: value for name, value in rule.items() if name != left_out}
+        assert not torch.allclose(expected, plain_hidden(draft.state_dict(), *inputs, **other), atol=1e-3)
+    again = load_draft(save_draft(draft, tmp_path / "b"), dtype=torch.float64)
+    assert again.config == draft.config
+
+
+@pytest.mark.parametrize("non_causal", [None, False, True])
+def test_sliding_speculators_are_read_as_they_were_trained(non_causal: bool | None) -> None:
+    """Their window is counted from the anchor, and their blocks are causal unless said."""
+    config = {**copy.deepcopy(SPECULATORS), "sliding_window_non_causal": non_causal}
+    config["transformer_layer_config"] |= SPECULATORS_SLIDING
+    read = parse_config(config)
+    assert (read.sliding_window, read.window_from_anchor) == (9, True)
+    assert read.causal_types == (() if non_causal else ("sliding_attention",))
+
+
+def test_speculators_turn_all_layers_by_the_sliding_rope() -> None:
+    config = copy.deepcopy(SPECULATORS)
+    config["transformer_layer_config"] |= SPECULATORS_SLIDING | {"rope_parameters": TWO_ROPES}
+    read = parse_config(config)
+    assert read.rope_parameters["rope_theta"] == 100.0
+    assert read.sliding_rope_parameters is None
+
+
+@pytest.mark.parametrize("name", draft_keys.ACTIVATIONS)
+def test_activations_are_those_of_a_plain_forward(tmp_path: Path, inputs: tuple[Tensor, Tensor], name: str) -> None:
+    gates: dict[str, Callable[[Tensor], Tensor]] = {
+        "gelu": torch.nn.functional.gelu,
+        "gelu_new": partial(torch.nn.functional.gelu, approximate="tanh"),
+        "gelu_pytorch_tanh": partial(torch.nn.functional.gelu, approximate="tanh"),
+        "relu": torch.relu,
+    }
+    draft = load_draft(written(tmp_path, lambda config: config.update(hidden_act=name)), dtype=torch.float64)
+    gate = gates.get(name, torch.nn.functional.silu)
+    expected = plain_hidden(draft.state_dict(), *inputs, windows=[None, None], activation=gate)
+    torch.testing.assert_close(block_hidden(draft, *inputs), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("layer_type", ["full_attention", "sliding_attention"])
 def test_transformers_own_folder_gives_its_forward(
     tmp_path: Path, inputs: tuple[Tensor, Tensor], layer_type: str
@@ -397,9 +462,9 @@ def test_a_saved_sliding_draft_slides_in_transformers_config(tmp_path: Path) -> 
 
 
 def test_the_refusal_comes_before_the_weights_are_read(tmp_path: Path) -> None:
-    folder = written(tmp_path, lambda config: config.update(hidden_act="relu"))
+    folder = written(tmp_path, lambda config: config.update(hidden_act="tanh"))
     (folder / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=re.escape(f"draft {folder}: config.json says hidden_act='relu'")):
+    with pytest.raises(ValueError, match=re.escape(f"draft {folder}: config.json says hidden_act='tanh'")):
         load_draft(folder)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,11 +9,14 @@ from dftt.models.blocks import dense_block_mask
 from dftt.models.spans import block_spans, causal_spans, dense_of_spans, forked_spans
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("anchored", [None, 5])
 @pytest.mark.parametrize("window", [None, 5, 33])
-def test_block_spans_are_the_dense_block_mask(window: int | None) -> None:
+def test_block_spans_are_the_dense_block_mask(window: int | None, anchored: int | None, causal: bool) -> None:
+    rule: dict[str, Any] = {"sliding_window": window, "anchored_window": anchored, "causal": causal}
     anchors = torch.tensor([[3, 50, 7], [120, 9, 0]])
-    spans = block_spans(anchors, block_size=4, context_slots=130, sliding_window=window)
-    dense = dense_block_mask(anchors, block_size=4, context_slots=130, sliding_window=window)
+    spans = block_spans(anchors, block_size=4, context_slots=130, **rule)
+    dense = dense_block_mask(anchors, block_size=4, context_slots=130, **rule)
     assert torch.equal(dense_of_spans(spans, 142), dense)
 
 
