@@ -24,6 +24,8 @@ from dftt.suites.copying import passage
 from dftt.types import TTTSpec
 from dftt.types.arms import DRAFTING, Arm
 
+# Fields of a draft's config that came later, and what holds of all drafts before: records of these still count.
+_NEWER = {"sliding_rope_parameters": None, "window_from_anchor": False, "causal_types": (), "hidden_act": "silu"}
 # Decoding settings that change no token of a mode.
 _UNUSED = {
     "target": ("alpha", "verify_size", "guidance", *DRAFTING),
@@ -124,7 +126,8 @@ class Fingerprints:
 
     def _draft(self) -> dict[str, Any]:
         draft = self.study.pair.draft
-        return {"weights": fingerprint(draft), "config": asdict(draft.config)}
+        config = {name: value for name, value in asdict(draft.config).items() if _NEWER.get(name, ...) != value}
+        return {"weights": fingerprint(draft), "config": config}
 
     def _template(self) -> str:
         return str(self.study.pair.target.tokenizer.chat_template)
