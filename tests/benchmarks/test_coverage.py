@@ -18,6 +18,7 @@ def test_intervals_of_few_contexts_cover(contexts: int, trials: int, measure: Me
     assert coverage(contexts, measure, trials) >= 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["pass rate", "tau"])
 def test_a_family_claims_nothing_where_nothing_is(measure: Measure) -> None:
     """McNemar on tasks and seeds, with Holm, claimed something in a quarter of such studies."""

@@ -119,6 +119,7 @@ def test_a_copy_has_a_bandwidth() -> None:
     assert copy_bandwidth(CPU, size=1 << 16) > 0
 
 
+@pytest.mark.slow
 def test_the_command_writes_json_and_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--shape", "tiny", "--device", "cpu", "--contexts", "32", "--rows", "1", "2", "--cycles", "1"]
     decode.main([*options, "--commit", "abc1234", "--out", str(tmp_path / "decode")])
@@ -133,6 +134,7 @@ def test_the_command_writes_json_and_markdown(tmp_path: Path, capsys: pytest.Cap
     assert table.strip() == capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 def test_sides_that_do_not_fit_together_are_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

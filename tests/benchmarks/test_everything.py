@@ -22,6 +22,7 @@ def test_every_part_leaves_its_results(tmp_path: Path) -> None:
     assert "A step of test-time training" in (tmp_path / "growth.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_fails_loses_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> None:
         raise RuntimeError("no card")

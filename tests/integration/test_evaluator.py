@@ -190,6 +190,7 @@ def test_changed_settings_recompute_the_arms_they_concern(
     assert len(lines) == 12 + 4 * (3 - len(untouched))
 
 
+@pytest.mark.slow
 def test_saved_config_can_be_run_again(commands: Commands) -> None:
     first = commands("test", *SHORT, STEPS, data=commands.contexts())
     again = commands.run("test", "--config", log_dir(first) / "config.yaml")

@@ -139,6 +139,7 @@ def test_a_fresh_adapter_is_bitwise_the_base_draft(random_pair: Pair, ask: Calla
 
 
 @one_fast
+@pytest.mark.slow
 def test_the_trained_draft_is_lossless_and_accepted(trained_pair: Pair, ask, question: str) -> None:
     prompt = ask(question)
     speculative = generate(trained_pair, prompt, SPEC)

@@ -248,6 +248,7 @@ def three_contexts(commands: Commands) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_answers_side_by_side_are_those_of_each_alone(commands: Commands, tmp_path: Path) -> None:
     """Tasks of a context and weights of a rule share an engine; what has rounds or waits for another does not."""
     arms = (
